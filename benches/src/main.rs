@@ -1,0 +1,2 @@
+//! Ratios measured in one run.
+fn main() {}

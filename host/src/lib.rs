@@ -1,0 +1,5 @@
+//! Performs: reads streams, runs components, writes to sinks, keeps positions.
+
+pub mod columns;
+pub mod ports;
+pub mod source;

@@ -1,0 +1,60 @@
+//! The seams between what the host decides and the world: a stream, a sink, a store of positions. Each has one contract
+//! suite, and every implementation, the in-memory fake included, passes it.
+
+use futures_util::future::BoxFuture;
+use host_core::moment::EpochMillis;
+use host_core::shard::{Position, ShardDescription, ShardId};
+
+use crate::columns::RecordColumns;
+use crate::source::classify::SourceError;
+
+/// What is known of a stream before its first read (`DescribeStreamSummary`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamDescription {
+    /// The stream's ARN as the service tells it.
+    pub arn: String,
+    /// `StreamCreationTimestamp`: with the ARN, the stream's identity. A recreated stream has another.
+    pub created: EpochMillis,
+    /// `RetentionPeriodHours`.
+    pub retention_hours: u32,
+}
+
+/// An iterator as the service gave it (`ShardIterator`): opaque, valid for five minutes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardIterator(pub String);
+
+/// One answer of `GetRecords`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The records in stream order, cut into batches of about 128 KiB of data.
+    pub batches: Vec<RecordColumns>,
+    /// Where to read on (`NextShardIterator`); `None` once a closed shard is exhausted, and then the records of this
+    /// very page are the last ones.
+    pub next: Option<ShardIterator>,
+    /// `MillisBehindLatest`. A hint: emulators say 0 while they are behind.
+    pub millis_behind_latest: Option<i64>,
+    /// `ChildShards`, told at the end of a shard by services that do; empty otherwise.
+    pub children: Vec<ShardDescription>,
+}
+
+/// A stream of shards, read by pulling. Obligations: `list_shards` returns every page or an error, never a part; calls
+/// do not retry by themselves (the caller owns pace and patience); every error is classified; dropping a returned future
+/// abandons the call.
+pub trait StreamApi: Send + Sync + 'static {
+    /// What the stream is.
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, SourceError>>;
+
+    /// All shards that the service still knows, open and closed, in any order.
+    fn list_shards(&self) -> BoxFuture<'_, Result<Vec<ShardDescription>, SourceError>>;
+
+    /// An iterator to what comes after `from`, which is never [`Position::ShardEnd`].
+    fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> BoxFuture<'a, Result<ShardIterator, SourceError>>;
+
+    /// Up to `limit` records (1 to 10,000).
+    fn read<'a>(
+        &'a self,
+        shard: &'a ShardId,
+        iterator: &'a ShardIterator,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, SourceError>>;
+}

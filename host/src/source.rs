@@ -1,0 +1,3 @@
+//! Sources: the streams that the host can read.
+
+pub mod classify;

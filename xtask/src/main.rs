@@ -1,0 +1,2 @@
+//! One command per chore.
+fn main() {}
