@@ -1,2 +1,122 @@
-//! One command per chore.
-fn main() {}
+//! One command per chore. Each prints what it runs, so that anyone can run the same by hand.
+
+mod cargo;
+mod components;
+mod core_purity;
+mod dependencies;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+use crate::cargo::{Workspace, run};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, shows, tests and measures Sluicebox: one command per chore.")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs the earthquakes pipeline on real events against the embedded Kinesis; run it again and it resumes
+    Demo,
+    /// Builds what the tests need and passes all of them
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Format, clippy with warnings denied, the core's purity, licences and duplicate dependencies, with and without the
+    /// embedded endpoint
+    Lint,
+    /// Builds the example components into guest-examples/components
+    Components,
+    /// Seeded histories of the core under faults: `cargo xtask simulate 1000000`
+    Simulate {
+        /// How many histories
+        histories: u64,
+    },
+    /// Prints ratios of one run: the boundary and the whole pipeline against native code
+    Bench {
+        /// `boundary`, `pipeline`, or both when left out
+        which: Option<String>,
+    },
+    /// What continuous integration runs: lint, then test
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match chore(&Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a chore talks to the person who called it; stdout belongs to what it runs")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+fn chore(chore: &Chore) -> Result<()> {
+    let workspace = Workspace::locate()?;
+    match chore {
+        Chore::Demo => demo(&workspace),
+        Chore::Test { filter } => test(&workspace, filter.as_deref()),
+        Chore::Lint => lint(&workspace),
+        Chore::Components => components::build(&workspace).map(drop),
+        Chore::Simulate { histories } => {
+            let mut command =
+                workspace.cargo(&["test", "--package", "host-core", "--test", "sim", "--", "--nocapture"]);
+            command.env("SIM_HISTORIES", histories.to_string());
+            run(&mut command)
+        }
+        Chore::Bench { which } => bench(&workspace, which.as_deref()),
+        Chore::Ci => lint(&workspace).and_then(|()| test(&workspace, None)),
+    }
+}
+
+fn demo(workspace: &Workspace) -> Result<()> {
+    components::build(workspace)?;
+    say("building the host (release); the first time this compiles wasmtime and the AWS SDK and takes minutes");
+    run(&mut workspace.cargo(&["build", "--release", "--package", "host"]))?;
+    let manifest = PathBuf::from("guest-examples/earthquakes/pipeline.toml");
+    let host = workspace.target.join("release").join(format!("sluicebox{}", std::env::consts::EXE_SUFFIX));
+    let mut command = Command::new(&host);
+    command.args(["run", "--local", "--until-caught-up"]).arg(&manifest).current_dir(&workspace.root);
+    let status = command.status().with_context(|| format!("could not start {}", host.display()))?;
+    if !status.success() {
+        bail!("the demo failed: {status}");
+    }
+    Ok(())
+}
+
+fn test(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
+    components::build(workspace)?;
+    say("building the tests; the first time this compiles wasmtime and the AWS SDK and takes minutes");
+    let mut command = workspace.cargo(&["test", "--workspace"]);
+    command.args(filter);
+    run(&mut command)
+}
+
+fn lint(workspace: &Workspace) -> Result<()> {
+    run(&mut workspace.cargo(&["fmt", "--all", "--check"]))?;
+    run(workspace.cargo(&["fmt", "--all", "--check"]).current_dir(workspace.root.join("guest-examples")))?;
+    core_purity::check(workspace)?;
+    dependencies::check(workspace)?;
+    run(&mut workspace.cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    // An operator may build without the embedded endpoint.
+    run(&mut workspace.cargo(&["clippy", "--package", "host", "--no-default-features", "--", "--deny", "warnings"]))
+}
+
+fn bench(workspace: &Workspace, which: Option<&str>) -> Result<()> {
+    components::build(workspace)?;
+    let mut command = workspace.cargo(&["run", "--release", "--package", "benches", "--"]);
+    command.args(which);
+    run(&mut command)
+}
