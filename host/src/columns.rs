@@ -117,6 +117,36 @@ impl RecordColumns {
     }
 }
 
+/// Elements that a deserializer made of one batch of records, as columns. `event_time`, `key` and `route` are either empty
+/// (nothing said for any element) or as long as `payload`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ElementBatch {
+    /// Milliseconds since the epoch; empty = the records' arrival times hold.
+    pub event_time: Vec<i64>,
+    /// Empty = the records' partition keys hold.
+    pub key: Column,
+    /// 0 = to every sink, `n` = to the sinks that take `routes[n - 1]`; empty = to every sink.
+    pub route: Vec<u32>,
+    /// The names that `route` counts into.
+    pub routes: Vec<String>,
+    /// What the elements are.
+    pub payload: Column,
+}
+
+impl ElementBatch {
+    /// How many elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.payload.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

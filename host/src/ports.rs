@@ -1,11 +1,13 @@
-//! The seams between what the host decides and the world: a stream, a sink, a store of positions. Each has one contract
-//! suite, and every implementation, the in-memory fake included, passes it.
+//! The seams between what the host decides and the world: a stream, a sink, and (in [`crate::state`]) a store of
+//! positions. Each has one contract suite, and every implementation, the in-memory fake included, passes it.
+
+use std::io;
 
 use futures_util::future::BoxFuture;
 use host_core::moment::EpochMillis;
 use host_core::shard::{Position, ShardDescription, ShardId};
 
-use crate::columns::RecordColumns;
+use crate::columns::{Column, RecordColumns};
 use crate::source::classify::SourceError;
 
 /// What is known of a stream before its first read (`DescribeStreamSummary`).
@@ -57,4 +59,70 @@ pub trait StreamApi: Send + Sync + 'static {
         iterator: &'a ShardIterator,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, SourceError>>;
+}
+
+/// What went wrong in a sink. Whose fault it is follows from the variant: the manifest's or the machine's.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The sink could not be opened as the manifest describes it.
+    #[error("could not open sink {sink:?} ({target}); check that the path is right and may be written to")]
+    Open {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The file, or what else it writes to.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The target lacks bytes that were recorded as written: somebody else changed it.
+    #[error(
+        "sink {sink:?}: {target} has {found} bytes, but {recorded} were written and recorded; restore the file, or delete \
+         the pipeline's positions with `sluicebox state delete` to begin anew"
+    )]
+    Shrunk {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The file.
+        target: String,
+        /// Its length now, in bytes.
+        found: u64,
+        /// Its length at the last checkpoint, in bytes.
+        recorded: u64,
+    },
+    /// A write was refused.
+    #[error("could not write to sink {sink:?} ({target})")]
+    Write {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The file, or what else it writes to.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes what a sink confirmed survive a power failure; called before the checkpoint that relies on it.
+pub type Settle = Box<dyn FnMut() -> io::Result<()> + Send>;
+
+/// Where elements go. Obligations: elements appear in the order of the calls; `write` returns once they would survive
+/// the death of this process; after an error nothing more is written through this sink.
+pub trait Sink: Send {
+    /// Takes the place that the last checkpoint recorded: what lies beyond it belongs to no position and is written
+    /// again, so a sink that can forget it does. `None` if nothing was ever recorded. Returns the mark that holds now.
+    ///
+    /// # Errors
+    /// The target cannot be opened or contradicts what was recorded.
+    fn resume(&mut self, mark: Option<u64>) -> Result<Option<u64>, SinkError>;
+
+    /// Writes the elements in order. Returns the sink's mark after them, if it has marks.
+    ///
+    /// # Errors
+    /// The target refused.
+    fn write(&mut self, payloads: &Column) -> Result<Option<u64>, SinkError>;
+
+    /// How to settle what was confirmed, for sinks where confirmed is not yet durable.
+    ///
+    /// # Errors
+    /// The target cannot be shared.
+    fn settle(&self) -> Result<Option<Settle>, SinkError>;
 }

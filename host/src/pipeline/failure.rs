@@ -1,0 +1,140 @@
+//! Why a pipeline stopped: on what, whose fault it is, and what to do next.
+
+use host_core::shard::{Position, ShardId};
+
+use crate::component::error::ComponentError;
+use crate::ports::SinkError;
+use crate::source::classify::SourceError;
+use crate::state::StoreError;
+
+/// Whose turn it is to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The author of the component.
+    Component,
+    /// Who wrote the manifest or runs the machine.
+    Operator,
+    /// The service or the network.
+    Service,
+}
+
+/// What ended a run before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The stream could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A sink could not be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Positions could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The component did not open.
+    #[error("the component {component} did not open: {source}")]
+    Open {
+        /// Its file name.
+        component: String,
+        /// What it did.
+        source: ComponentError,
+    },
+    /// A record that the component refuses, or breaks on, and the manifest says to stop.
+    #[error(
+        "record {sequence} of shard {shard} in stream {stream} was refused: {reason}\n\
+         the position is right before it; mend the component, or set on_error.poison = \"skip\" to pass over such records"
+    )]
+    Poison {
+        /// The stream's name.
+        stream: String,
+        /// The shard.
+        shard: ShardId,
+        /// The record's place: its sequence number.
+        sequence: String,
+        /// The component's code and message, or how it broke.
+        reason: String,
+    },
+    /// A batch on which the component broke, and the manifest says not to look for the record.
+    #[error(
+        "the component broke on records {first} to {last} of shard {shard} in stream {stream}: {reason}\n\
+         the position is right before them; on_error.trap = \"bisect\" finds the record that does it"
+    )]
+    Trap {
+        /// The stream's name.
+        stream: String,
+        /// The shard.
+        shard: ShardId,
+        /// Sequence number of the first record.
+        first: String,
+        /// Sequence number of the last record.
+        last: String,
+        /// How it broke.
+        reason: String,
+    },
+    /// Elements went to a route that no sink takes.
+    #[error(
+        "the component routes elements of shard {shard} to {route:?}, which no sink takes; name it in a sink's `when`, or \
+         let a sink take everything by leaving `when` out"
+    )]
+    Route {
+        /// The route.
+        route: String,
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The stream was deleted and created again since the positions were written.
+    #[error(
+        "stream {stream} was created anew since the positions of this pipeline were written, so they mean nothing there; \
+         `sluicebox state delete` drops them and the pipeline begins at its initial_position"
+    )]
+    Recreated {
+        /// The stream's ARN.
+        stream: String,
+    },
+    /// A thread or task of the pipeline ended without saying why.
+    #[error("the {part} of the pipeline ended unexpectedly; this is a bug in sluicebox: please report it with the log")]
+    Vanished {
+        /// Which one.
+        part: &'static str,
+    },
+    /// The machine has no thread to give.
+    #[error("could not start a thread for {part}")]
+    Thread {
+        /// What for.
+        part: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Draining took longer than `shutdown_timeout`.
+    #[error(
+        "{undelivered} records were read but not delivered within shutdown_timeout; they are read again by the next run, \
+         and those already written to a sink without marks appear twice"
+    )]
+    DrainTimedOut {
+        /// How many.
+        undelivered: u64,
+    },
+}
+
+impl Failure {
+    /// Whose turn it is.
+    #[must_use]
+    pub fn whose(&self) -> Whose {
+        match self {
+            Self::Open { .. } | Self::Poison { .. } | Self::Trap { .. } => Whose::Component,
+            Self::Sink(_) | Self::Store(_) | Self::Route { .. } | Self::Recreated { .. } | Self::Thread { .. } => {
+                Whose::Operator
+            }
+            Self::Source(_) | Self::Vanished { .. } | Self::DrainTimedOut { .. } => Whose::Service,
+        }
+    }
+}
+
+/// `after` as the user reads it: the sequence number, or the place where the shard begins.
+pub(crate) fn sequence_text(position: Option<&Position>) -> String {
+    match position {
+        Some(Position::After { sequence, sub_sequence: 0 }) => sequence.to_string(),
+        Some(Position::After { sequence, sub_sequence }) => format!("{sequence}/{sub_sequence}"),
+        Some(other) => other.to_string(),
+        None => "?".to_owned(),
+    }
+}

@@ -1,0 +1,43 @@
+//! What a run counts, shared by all of its threads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::progress::Lags;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `more`.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Sums over one run of one pipeline.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Records handed to subtasks.
+    pub records_in: Counter,
+    /// Bytes of data in them.
+    pub bytes_in: Counter,
+    /// Elements written to the sinks, counted once whatever the number of sinks.
+    pub elements_out: Counter,
+    /// Records of which the component made nothing.
+    pub filtered: Counter,
+    /// Records passed over because the component refused them or broke on them.
+    pub skipped: Counter,
+    /// Times that a component instance was dropped and a fresh one made.
+    pub restarts: Counter,
+    /// Calls to the stream that failed and were repeated.
+    pub retries: Counter,
+    /// How far behind each shard is.
+    pub lags: Lags,
+}

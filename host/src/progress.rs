@@ -1,0 +1,228 @@
+//! What a user sees of a run while it lasts, and at its end. All of it on stderr; stdout is data.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use host_core::coordinator::{Coordinator, ShardState};
+use host_core::shard::ShardId;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::pipeline::Totals;
+
+/// Time between two lines of progress when stderr is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Shards shown on a terminal; those furthest behind come first.
+const SHARDS_SHOWN: usize = 8;
+
+/// Where progress and log lines share a terminal without writing over one another.
+#[derive(Clone, Debug)]
+pub struct Screen {
+    bars: Option<MultiProgress>,
+}
+
+impl Screen {
+    /// Live progress if stderr is a terminal that stdout does not write to as well; lines otherwise.
+    #[must_use]
+    pub fn detect() -> Self {
+        let live = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
+        Self { bars: live.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4))) }
+    }
+
+    /// Lines only.
+    #[must_use]
+    pub fn lines() -> Self {
+        Self { bars: None }
+    }
+
+    /// Writes to stderr with the live part out of the way.
+    pub fn write(&self, text: &[u8]) -> std::io::Result<()> {
+        let write = || std::io::stderr().lock().write_all(text);
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// How far behind the tip each shard is, as the service told last (`MillisBehindLatest`).
+#[derive(Clone, Debug, Default)]
+pub struct Lags(Arc<Mutex<BTreeMap<ShardId, i64>>>);
+
+impl Lags {
+    /// Notes what the last page of a shard told.
+    pub fn note(&self, shard: &ShardId, millis: Option<i64>) {
+        let mut lags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match millis {
+            Some(millis) => drop(lags.insert(shard.clone(), millis)),
+            None => drop(lags.remove(shard)),
+        }
+    }
+
+    /// Milliseconds behind, if the service told.
+    #[must_use]
+    pub fn of(&self, shard: &ShardId) -> Option<i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(shard).copied()
+    }
+}
+
+/// The progress of one pipeline.
+#[derive(Debug)]
+pub struct Progress {
+    name: String,
+    bar: Option<ProgressBar>,
+    last: Option<(Instant, u64)>,
+    last_line: Instant,
+    draining: bool,
+}
+
+impl Progress {
+    /// Progress of the pipeline `name`.
+    #[must_use]
+    pub fn new(name: &str, screen: &Screen) -> Self {
+        let bar = screen.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::no_length());
+            bar.with_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        Self { name: name.to_owned(), bar, last: None, last_line: Instant::now(), draining: false }
+    }
+
+    /// Somebody asked the run to stop.
+    pub fn draining(&mut self) {
+        self.draining = true;
+        tracing::info!(pipeline = %self.name, "stopping: delivering what was read, then a last checkpoint; once more stops at once");
+    }
+
+    /// Looks at the run; called about once a second.
+    pub fn look(&mut self, core: &Coordinator, totals: &Totals) {
+        let records = totals.records_in.get();
+        let now = Instant::now();
+        let rate = self.last.map_or(0, |(at, before)| {
+            let seconds = now.duration_since(at).as_secs_f64().max(0.001);
+            ((records - before) as f64 / seconds).round() as u64
+        });
+        match &self.bar {
+            Some(bar) => {
+                self.last = Some((now, records));
+                bar.set_message(screenful(&self.name, core, totals, rate, self.draining));
+                bar.tick();
+            }
+            None if now.duration_since(self.last_line) >= LINE_INTERVAL => {
+                self.last = Some((now, records));
+                self.last_line = now;
+                let reading = core.shards().filter(|shard| shard.state == ShardState::Reading).count();
+                let behind = core.shards().filter_map(|shard| totals.lags.of(shard.shard)).max();
+                let elements = totals.elements_out.get();
+                let behind = behind.map_or_else(|| "?".to_owned(), |millis| lag_text(millis).trim_start().to_owned());
+                tracing::info!(pipeline = %self.name, records, per_second = rate, elements, reading, behind, "progress");
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the live part off the screen.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn screenful(name: &str, core: &Coordinator, totals: &Totals, rate: u64, draining: bool) -> String {
+    let mut text = format!(
+        "{name}{}  {} records in ({}/s)  {} elements out",
+        if draining { " (stopping)" } else { "" },
+        grouped(totals.records_in.get()),
+        grouped(rate),
+        grouped(totals.elements_out.get()),
+    );
+    let mut shards: Vec<_> = core.shards().filter(|shard| shard.state != ShardState::Finished).collect();
+    shards.sort_by_key(|shard| std::cmp::Reverse(totals.lags.of(shard.shard).unwrap_or(0)));
+    let hidden = shards.len().saturating_sub(SHARDS_SHOWN);
+    for shard in shards.into_iter().take(SHARDS_SHOWN) {
+        let lag = totals.lags.of(shard.shard).map_or_else(String::new, lag_text);
+        let state = state_text(shard.state);
+        let in_flight = grouped(shard.in_flight);
+        // Writing to a string cannot fail.
+        drop(write!(text, "\n  {}  {state:<10} {lag:>12}  {in_flight} in flight", shard.shard));
+    }
+    if hidden > 0 {
+        drop(write!(text, "\n  and {hidden} more shards"));
+    }
+    text
+}
+
+fn lag_text(millis: i64) -> String {
+    match millis {
+        ..=0 => "at the tip".to_owned(),
+        1..=999 => format!("{millis} ms behind"),
+        1_000..=119_999 => format!("{} s behind", millis / 1_000),
+        120_000..=7_199_999 => format!("{} min behind", millis / 60_000),
+        _ => format!("{} h behind", millis / 3_600_000),
+    }
+}
+
+/// A shard's state in a word.
+#[must_use]
+pub fn state_text(state: ShardState) -> &'static str {
+    match state {
+        ShardState::Waiting => "waiting",
+        ShardState::Reading => "reading",
+        ShardState::Ending => "ending",
+        ShardState::CaughtUp => "caught up",
+        ShardState::Closing | ShardState::Closed => "stopped",
+        ShardState::Finished => "finished",
+    }
+}
+
+/// `1234567` as `1,234,567`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// What a run did, for people: the last thing on stderr.
+#[must_use]
+pub fn summary(name: &str, ending: &str, core: &Coordinator, totals: &Totals, took: Duration) -> String {
+    let seconds = took.as_secs_f64().max(0.001);
+    let megabytes = totals.bytes_in.get() as f64 / 1e6;
+    let mut text = format!(
+        "{name}: {ending} in {seconds:.1} s\n  {} records in ({megabytes:.1} MB, {:.1} MB/s), {} elements out, {} filtered, {} skipped\n",
+        grouped(totals.records_in.get()),
+        megabytes / seconds,
+        grouped(totals.elements_out.get()),
+        grouped(totals.filtered.get()),
+        grouped(totals.skipped.get()),
+    );
+    let noteworthy = [(totals.restarts.get(), "component restarts"), (totals.retries.get(), "repeated calls")];
+    for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
+        drop(writeln!(text, "  {} {what}", grouped(count)));
+    }
+    for shard in core.shards() {
+        let position = shard.position.map_or_else(|| "no position yet".to_owned(), ToString::to_string);
+        drop(writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, state_text(shard.state)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_in_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

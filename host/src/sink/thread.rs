@@ -1,0 +1,135 @@
+//! The thread that writes: takes what the subtasks hand over, batch by batch, and answers with receipts.
+
+use std::thread::{self, JoinHandle};
+
+use host_core::checkpoint::SinkMark;
+use host_core::coordinator::{Event, Receipt};
+use host_core::moment::EpochMillis;
+use host_core::shard::{Position, ShardId};
+use tokio::sync::mpsc;
+
+use crate::columns::{Column, ElementBatch};
+use crate::flow::Held;
+use crate::pipeline::failure::Failure;
+use crate::pipeline::{Input, Totals};
+use crate::ports::Sink;
+
+/// A sink and which elements it takes.
+pub struct RoutedSink {
+    /// Its name in the manifest.
+    pub name: String,
+    /// The routes it takes; empty = every element.
+    pub when: Vec<String>,
+    /// Where its elements go.
+    pub sink: Box<dyn Sink>,
+}
+
+/// What a subtask made of consecutive records of one shard: maybe no element at all, which is confirmed just the same.
+pub struct Delivery {
+    /// The shard.
+    pub shard: ShardId,
+    /// The reader's session.
+    pub session: u64,
+    /// Ordinal of the first record within the session.
+    pub first: u64,
+    /// How many records.
+    pub count: u64,
+    /// The position after the last of them.
+    pub last: Position,
+    /// The newest event time among the elements, or the newest arrival.
+    pub latest: Option<EpochMillis>,
+    /// What goes to the sinks.
+    pub elements: ElementBatch,
+    /// The records' share of the byte budget, given back once the elements are written.
+    pub held: Option<Held>,
+}
+
+/// What reaches the sinks' thread.
+pub enum ToSinks {
+    /// Elements to write, and records to confirm.
+    Deliver(Box<Delivery>),
+    /// A subtask gave up; reported once everything before it is written, so that the position right before it holds.
+    Failed(Failure),
+}
+
+/// Starts the thread. It ends when all senders are gone or after it reported a failure of its own.
+///
+/// # Errors
+/// The system has no thread to give.
+pub fn spawn(
+    pipeline: &str,
+    mut sinks: Vec<RoutedSink>,
+    mut input: mpsc::Receiver<ToSinks>,
+    output: mpsc::Sender<Input>,
+    totals: std::sync::Arc<Totals>,
+) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(format!("{pipeline} sinks")).spawn(move || {
+        while let Some(message) = input.blocking_recv() {
+            let answer = match message {
+                ToSinks::Deliver(delivery) => match deliver(&mut sinks, *delivery, &totals) {
+                    Ok(receipt) => Input::Event(Event::Delivered(receipt)),
+                    Err(failure) => Input::Failed(failure),
+                },
+                ToSinks::Failed(failure) => Input::Failed(failure),
+            };
+            let failed = matches!(answer, Input::Failed(_));
+            if output.blocking_send(answer).is_err() || failed {
+                return;
+            }
+        }
+    })
+}
+
+fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Result<Receipt, Failure> {
+    let elements = &delivery.elements;
+    if let Some(route) = untaken_route(sinks, elements) {
+        return Err(Failure::Route { route: route.to_owned(), shard: delivery.shard });
+    }
+    let mut marks = Vec::new();
+    if !elements.is_empty() {
+        for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
+            let mark = match chosen(routed, elements) {
+                Some(payloads) => routed.sink.write(&payloads)?,
+                None => routed.sink.write(&elements.payload)?,
+            };
+            marks.extend(mark.map(|mark| SinkMark { sink: index, mark }));
+        }
+    }
+    totals.elements_out.add(elements.len() as u64);
+    Ok(Receipt {
+        shard: delivery.shard,
+        session: delivery.session,
+        first: delivery.first,
+        count: delivery.count,
+        last: delivery.last,
+        latest: delivery.latest,
+        marks,
+    })
+}
+
+/// A route that some element takes and no sink does: dropping it would be a silent loss.
+fn untaken_route<'a>(sinks: &[RoutedSink], elements: &'a ElementBatch) -> Option<&'a str> {
+    if elements.route.is_empty() || sinks.iter().any(|sink| sink.when.is_empty()) {
+        return None;
+    }
+    let taken = |route: &String| sinks.iter().any(|sink| sink.when.contains(route));
+    let missing = |index: u32| index > 0 && elements.routes.get(index as usize - 1).is_none_or(|route| !taken(route));
+    let untaken = elements.route.iter().copied().find(|&index| missing(index))?;
+    elements.routes.get(untaken as usize - 1).map(String::as_str)
+}
+
+/// The payloads that this sink takes, or `None` if it takes all of them.
+fn chosen(routed: &RoutedSink, elements: &ElementBatch) -> Option<Column> {
+    if routed.when.is_empty() || elements.route.is_empty() {
+        return None;
+    }
+    let takes: Vec<bool> = elements.routes.iter().map(|route| routed.when.contains(route)).collect();
+    let mut payloads = Column::default();
+    for (payload, &route) in elements.payload.iter().zip(&elements.route) {
+        let taken = route == 0 || takes.get(route as usize - 1).copied().unwrap_or(false);
+        if taken {
+            payloads.push(payload);
+        }
+    }
+    Some(payloads)
+}
