@@ -1,0 +1,73 @@
+//! Builds the ports that a manifest asks for and starts its pipeline. The one place that names every implementation.
+//!
+//! The order is a promise. What can be found wrong without touching anything comes first (manifest, component, the
+//! component's `open`), then what only reads (the stream's description), then the claim on the positions, and only then
+//! anything that writes. A mistake found early leaves everything as it was.
+
+pub mod load;
+mod start;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use host_core::coordinator::Coordinator;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::load::Ready;
+use crate::clock::Clock;
+use crate::pipeline::Totals;
+use crate::pipeline::failure::Failure;
+use crate::progress::{Screen, summary};
+
+/// How a run differs from what its manifest says.
+#[derive(Clone, Debug, Default)]
+pub struct RunSettings {
+    /// Stop once every shard is read to where it ended when the run started.
+    pub until_caught_up: bool,
+    /// The embedded endpoint and the state that lives and dies with its streams.
+    pub local: Option<LocalSettings>,
+}
+
+/// What `--local` sets.
+#[derive(Clone, Debug)]
+pub struct LocalSettings {
+    /// The embedded endpoint's URL.
+    pub endpoint: String,
+    /// Where positions are kept; `None` keeps them in memory, as the streams are.
+    pub state: Option<PathBuf>,
+}
+
+/// How a pipeline's run ended.
+pub struct Report {
+    /// What it did, for people.
+    pub summary: String,
+    /// Why it ended early, if it did.
+    pub failure: Option<Failure>,
+}
+
+/// Runs one pipeline to its end.
+pub async fn run(ready: Ready, settings: RunSettings, screen: Screen, stop: CancellationToken) -> Report {
+    let name = format!("{}/{}", ready.manifest.tenant, ready.manifest.name);
+    let started = Instant::now();
+    let totals = Arc::new(Totals::default());
+    let clock = Clock::start();
+    let parts = start::start(ready, &settings, &screen, clock, Arc::clone(&totals)).await;
+    match parts {
+        Ok(pipeline) => {
+            let stopped = stop.clone();
+            let ended = pipeline.run(stop).await;
+            let ending = match (&ended.failure, settings.until_caught_up && !stopped.is_cancelled()) {
+                (Some(_), _) => "failed",
+                (None, true) => "caught up",
+                (None, false) => "stopped",
+            };
+            Report { summary: report(&name, ending, &ended.core, &totals, started.elapsed()), failure: ended.failure }
+        }
+        Err(failure) => Report { summary: String::new(), failure: Some(failure) },
+    }
+}
+
+fn report(name: &str, ending: &str, core: &Coordinator, totals: &Totals, took: Duration) -> String {
+    summary(name, ending, core, totals, took)
+}

@@ -1,0 +1,224 @@
+//! A killed host comes back: nothing missing, order kept, nothing twice but what was on its way to a sink without marks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use tests::ferro::Ferro;
+use tests::process::{Running, run};
+
+const KEYS: usize = 50;
+
+/// What every key's elements must be: `key-N <number>`, numbers from 0 without a gap.
+#[derive(Debug, Default)]
+struct Ledger {
+    missing: usize,
+    repeated: usize,
+    disordered: Vec<String>,
+}
+
+/// Compares what a sink has with what was written. A redelivery goes back to an earlier number and continues from there
+/// without a gap; anything else out of order is a violation.
+fn audit(text: &str, written: &BTreeMap<String, u64>) -> Ledger {
+    let mut ledger = Ledger::default();
+    let mut next: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut seen: BTreeSet<(&str, u64)> = BTreeSet::new();
+    for line in text.lines() {
+        let Some((key, number)) = line.split_once(' ').and_then(|(key, rest)| Some((key, rest.split(' ').next()?.parse().ok()?)))
+        else {
+            // A kill can cut a line that was on its way to a pipe; what it held comes again.
+            continue;
+        };
+        let expected = next.entry(key).or_default();
+        if number > *expected {
+            ledger.disordered.push(format!("{key}: {number} came where {expected} was due"));
+        }
+        *expected = number + 1;
+        if !seen.insert((key, number)) {
+            ledger.repeated += 1;
+        }
+    }
+    ledger.missing = written
+        .iter()
+        .map(|(key, count)| (0..*count).filter(|number| !seen.contains(&(key.as_str(), *number))).count())
+        .sum();
+    ledger
+}
+
+fn manifest(endpoint: &str, component: &Path) -> String {
+    format!(
+        r#"
+version = 1
+name = "survivor"
+parallelism = 2
+[source]
+type = "kinesis"
+stream_arn = "arn:aws:kinesis:us-east-1:000000000000:stream/numbers"
+initial_position = "trim-horizon"
+discovery_interval = "1s"
+[source.polling]
+max_records = 500
+max_calls_per_second = "unlimited"
+max_bytes_per_second = "unlimited"
+empty_interval = "20ms"
+[deserializer]
+component = {component:?}
+# Kills come at any moment and the machine is busy with other tests: what is tested here is not the budget.
+[deserializer.limits]
+cpu_per_batch = "5s"
+wall_per_batch = "60s"
+[[sink]]
+name = "file"
+type = "file"
+path = "out.txt"
+[[sink]]
+name = "lines"
+type = "stdout"
+[checkpoint]
+interval = "100ms"
+[aws]
+endpoint = {endpoint:?}
+credentials = "basic"
+[aws.basic]
+access_key_id = "test"
+secret_access_key = "test"
+"#
+    )
+}
+
+/// Writes numbered records and remembers what it wrote.
+struct Writer {
+    ferro: Ferro,
+    written: BTreeMap<String, u64>,
+    turn: usize,
+}
+
+impl Writer {
+    async fn write(&mut self, count: usize) {
+        let mut records = Vec::with_capacity(count);
+        for _ in 0..count {
+            let key = format!("key-{}", self.turn % KEYS);
+            self.turn += 1;
+            let number = self.written.entry(key.clone()).or_default();
+            let mut data = format!("{key} {number} ");
+            drop(write!(data, "{:-<200}", ""));
+            *number += 1;
+            records.push((key, data.into_bytes()));
+        }
+        self.ferro.put("numbers", &records).await;
+    }
+}
+
+/// A small generator of moments, so that every run of the test kills at the same offsets.
+struct Moments(u64);
+
+impl Moments {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// CKP-1, ORD-1, DEL-1: 50 kills at random moments while 20,000 records arrive on 4 shards, one of which splits and two
+/// of which merge on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_kills_lose_nothing_and_keep_every_keys_order() {
+    const KILLS: usize = 50;
+    const RECORDS: usize = 20_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let ferro = Ferro::start().await;
+    ferro.create_stream("numbers", 4).await;
+    std::fs::write(folder.path().join("pipeline.toml"), manifest(&ferro.url(), &tests::component("passthrough"))).expect("writes");
+    let mut writer = Writer { ferro, written: BTreeMap::new(), turn: 0 };
+    let mut moments = Moments(0x5EED_CAFE);
+    for life in 0..KILLS {
+        if life == 15 {
+            writer.ferro.split("numbers", 0).await;
+        }
+        if life == 30 {
+            writer.ferro.merge("numbers", 1, 2).await;
+        }
+        let mut host = Running::start(folder.path(), &["run", "pipeline.toml"]);
+        // Two portions, with the kill somewhere during or after the second one.
+        writer.write(RECORDS / KILLS / 2).await;
+        // Some kills come before the host even reads, most while it does.
+        if moments.below(5) > 0 {
+            let before = length(&folder.path().join("stdout"));
+            host.wait_for("stdout", |text| text.len() as u64 > before);
+        }
+        writer.write(RECORDS / KILLS / 2).await;
+        std::thread::park_timeout(std::time::Duration::from_millis(moments.below(150)));
+        assert!(host.is_running(), "the host ended by itself in life {life}");
+        host.kill();
+    }
+    let last = run_to_end(folder.path());
+    let file = std::fs::read_to_string(folder.path().join("out.txt")).expect("the file sink wrote");
+    let exact = audit(&file, &writer.written);
+    assert_eq!((exact.missing, exact.repeated), (0, 0), "the file sink: {exact:?}");
+    assert!(exact.disordered.is_empty(), "the file sink: {:?}", exact.disordered);
+    assert_eq!(file.lines().count(), RECORDS);
+    let lines = audit(&last, &writer.written);
+    assert_eq!(lines.missing, 0, "stdout: {lines:?}");
+    assert!(lines.disordered.is_empty(), "stdout: {:?}", lines.disordered);
+    println!("{RECORDS} records, {KILLS} kills: 0 missing, 0 out of order; {} repeated on stdout, 0 in the file", lines.repeated);
+}
+
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// Runs until caught up, appending to what is there, and returns all of stdout.
+fn run_to_end(folder: &Path) -> String {
+    let finished = Running::start(folder, &["run", "--until-caught-up", "pipeline.toml"]).finish().expect_code(0);
+    finished.stdout
+}
+
+/// CKP-1: SIGTERM delivers what was read and checkpoints it, so the next run repeats nothing, on any sink.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminated_host_repeats_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ferro = Ferro::start().await;
+    ferro.create_stream("numbers", 4).await;
+    std::fs::write(folder.path().join("pipeline.toml"), manifest(&ferro.url(), &tests::component("passthrough"))).expect("writes");
+    let mut writer = Writer { ferro, written: BTreeMap::new(), turn: 0 };
+    for life in 0..5 {
+        if life == 2 {
+            writer.ferro.split("numbers", 0).await;
+        }
+        let before = length(&folder.path().join("stdout"));
+        let mut host = Running::start(folder.path(), &["run", "pipeline.toml"]);
+        writer.write(1_000).await;
+        host.wait_for("stdout", |text| text.len() as u64 > before);
+        host.terminate();
+        let finished = host.finish().expect_code(0);
+        finished.expect_stderr("stopped");
+    }
+    let text = run_to_end(folder.path());
+    let ledger = audit(&text, &writer.written);
+    assert_eq!((ledger.missing, ledger.repeated), (0, 0), "{ledger:?}");
+    assert!(ledger.disordered.is_empty(), "{:?}", ledger.disordered);
+}
+
+/// A second process on the same pipeline is refused with the owner's name, and leaves the first one alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_pipeline_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = tempfile::tempdir().expect("a folder");
+    let ferro = Ferro::start().await;
+    ferro.create_stream("numbers", 1).await;
+    let text = manifest(&ferro.url(), &tests::component("passthrough"));
+    std::fs::write(folder.path().join("pipeline.toml"), &text).expect("writes");
+    let mut writer = Writer { ferro, written: BTreeMap::new(), turn: 0 };
+    let mut first = Running::start(folder.path(), &["run", "pipeline.toml"]);
+    writer.write(10).await;
+    first.wait_for("stdout", |text| text.lines().count() == 10);
+    let path = folder.path().join("pipeline.toml");
+    let second = run(other.path(), &["run", path.to_str().expect("UTF-8")]).expect_code(1);
+    second.expect_stderr("is owned by");
+    writer.write(10).await;
+    first.wait_for("stdout", |text| text.lines().count() == 20);
+    first.terminate();
+    drop(first.finish().expect_code(0));
+}
