@@ -50,6 +50,14 @@ impl Column {
         (0..self.len()).map(|index| self.get(index))
     }
 
+    /// Keeps the first `values` values.
+    pub fn truncate(&mut self, values: usize) {
+        if values < self.len() {
+            self.ends.truncate(values);
+            self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
+        }
+    }
+
     /// The values `from..to` as a column of their own.
     #[must_use]
     pub fn slice(&self, from: usize, to: usize) -> Self {
@@ -140,6 +148,14 @@ impl ElementBatch {
         self.payload.len()
     }
 
+    /// Keeps the first `elements` elements.
+    pub fn truncate(&mut self, elements: usize) {
+        self.event_time.truncate(elements);
+        self.key.truncate(elements);
+        self.route.truncate(elements);
+        self.payload.truncate(elements);
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -161,5 +177,7 @@ mod tests {
         assert_eq!(slice.iter().collect::<Vec<_>>(), [b"".as_slice(), b"ccc", b"dd"]);
         assert_eq!(slice.ends, [0, 3, 5]);
         assert_eq!(column.slice(0, 0), Column::default());
+        column.truncate(2);
+        assert_eq!((column.ends.as_slice(), column.bytes.as_slice()), ([1, 1].as_slice(), b"a".as_slice()));
     }
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use host_core::coordinator::{Coordinator, Effect, Event, Notice};
 use host_core::moment::{EpochMillis, Moment};
-use host_core::reading::{Pace, Reading};
+use host_core::reading::{Backoff, Pace, Reading};
 use host_core::shard::{Position, ShardDescription, ShardId};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -64,6 +64,8 @@ pub enum Input {
 pub struct ReaderSettings {
     /// Pace of each shard.
     pub pace: Pace,
+    /// Pauses after failed calls.
+    pub backoff: Backoff,
     /// Failures of a call in a row after which the run stops.
     pub attempts_max: u32,
     /// Longest wait for one answer.
@@ -86,6 +88,8 @@ pub struct Pipeline {
     pub subtasks: Vec<mpsc::Sender<Batch>>,
     /// Set to make subtasks drop what they hold.
     pub abandoned: Arc<AtomicBool>,
+    /// Cancelled with it, so that no subtask waits out a pause.
+    pub hurry: CancellationToken,
     /// For readers and listings.
     pub sender: mpsc::Sender<Input>,
     /// From readers, listings and sinks.
@@ -111,6 +115,7 @@ struct Running {
     /// Emptied when the run is abandoned: then the data plane ends by itself, and with it `inputs`.
     data_plane: Option<DataPlane>,
     abandoned: Arc<AtomicBool>,
+    hurry: CancellationToken,
     positions: Positions,
     totals: Arc<Totals>,
     clock: Clock,
@@ -144,6 +149,7 @@ impl Pipeline {
             budget: self.budget,
             data_plane: Some(DataPlane { subtasks: self.subtasks, sender: self.sender }),
             abandoned: self.abandoned,
+            hurry: self.hurry,
             positions: self.positions,
             totals: self.totals,
             clock: self.clock,
@@ -246,6 +252,7 @@ impl Running {
 
     fn abandon(&mut self) {
         self.abandoned.store(true, Ordering::Relaxed);
+        self.hurry.cancel();
         for (_, closed) in self.open.values() {
             closed.cancel();
         }
@@ -309,7 +316,7 @@ impl Running {
             shard: shard.clone(),
             session,
             floor,
-            reading: Reading::new(from, self.reader.pace, self.reader.stop_at, self.clock.now()),
+            reading: Reading::new(from, self.reader.pace, self.reader.backoff, self.reader.stop_at, self.clock.now()),
             attempts_max: self.reader.attempts_max,
             call_timeout: self.reader.call_timeout,
             limit: self.reader.pace.max_records,
@@ -319,6 +326,7 @@ impl Running {
             clock: self.clock,
             closed: closed.clone(),
             totals: Arc::clone(&self.totals),
+            handed: 0,
         };
         self.open.insert(shard, (session, closed));
         tokio::spawn(reader.run());

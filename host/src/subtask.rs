@@ -10,19 +10,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use host_core::delivery::{Breakage, OnBreakage, OnRefusal, Policy, Refusal};
+use host_core::delivery::{Decision, OnError, Outcome};
 use host_core::moment::EpochMillis;
-use host_core::shard::{Position, ShardId};
+use host_core::shard::ShardId;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::columns::RecordColumns;
-use crate::component::deserializer::{Deserialized, ShardContext};
-use crate::component::error::{ComponentError, ErrorClass, GuestError};
+use crate::component::deserializer::{Deserialized, RecordError, ShardContext};
+use crate::component::error::{ComponentError, ErrorClass};
 use crate::flow::Held;
 use crate::pipeline::Totals;
 use crate::pipeline::failure::{Failure, sequence_text};
@@ -73,7 +72,7 @@ pub struct Subtask {
     /// The component.
     pub deserializer: Box<dyn Deserialize>,
     /// What to do with what cannot be delivered.
-    pub policy: Policy,
+    pub policy: OnError,
     /// Where deliveries go.
     pub sinks: mpsc::Sender<ToSinks>,
     /// Set once the run is abandoned: what is held is dropped.
@@ -95,6 +94,12 @@ struct Range {
     to: usize,
     /// How often the component has had them, this time included.
     attempt: u32,
+}
+
+impl Range {
+    fn records(self) -> u32 {
+        u32::try_from(self.to - self.from).unwrap_or(u32::MAX)
+    }
 }
 
 impl Subtask {
@@ -124,9 +129,15 @@ impl Subtask {
             shard_id: batch.shard.to_string(),
             millis_behind_latest: batch.millis_behind_latest,
         };
-        let mut held = Some(batch.held);
         let whole = Range { from: 0, to: batch.records.len(), attempt: 1 };
-        let mut lane = Lane { subtask: self, shard: batch.shard, session: batch.session, first: batch.first, work: vec![whole] };
+        let mut lane = Lane {
+            subtask: self,
+            shard: batch.shard,
+            session: batch.session,
+            first: batch.first,
+            work: vec![whole],
+            held: Some(batch.held),
+        };
         while let Some(range) = lane.work.pop() {
             if lane.subtask.abandoned.load(Ordering::Relaxed) {
                 return Ok(());
@@ -140,7 +151,7 @@ impl Subtask {
             };
             let time = lane.subtask.clock.wall();
             match lane.subtask.deserializer.deserialize(&context, records, time) {
-                Ok(deserialized) => lane.settle(range, records, deserialized, &mut held)?,
+                Ok(deserialized) => lane.settle(range, records, deserialized)?,
                 Err(error) => lane.broke(range, records, &error)?,
             }
         }
@@ -156,117 +167,152 @@ struct Lane<'a> {
     first: u64,
     /// Ranges still to be done; the next one is last.
     work: Vec<Range>,
+    held: Option<Held>,
 }
 
 impl Lane<'_> {
     /// Delivers what the component made of `range`, up to the first record that needs another attempt or stops the run.
-    fn settle(
-        &mut self,
-        range: Range,
-        records: &RecordColumns,
-        mut made: Deserialized,
-        held: &mut Option<Held>,
-    ) -> Result<(), Failure> {
-        for error in std::mem::take(&mut made.errors) {
-            let index = error.input_index as usize;
+    fn settle(&mut self, range: Range, records: &RecordColumns, mut made: Deserialized) -> Result<(), Failure> {
+        let mut skipped = 0;
+        for RecordError { input_index, error } in std::mem::take(&mut made.errors) {
+            let index = input_index as usize;
             // Attempts count for the record at the front: those behind it have not failed yet.
             let attempt = if index == 0 { range.attempt } else { 1 };
-            let refusal = refusal(error.error.class);
-            match self.subtask.policy.on_refusal(refusal, attempt) {
-                OnRefusal::Skip => self.skip(records, index, &error.error.to_string()),
-                OnRefusal::Stop => {
-                    self.send_prefix(range, records, made, index, held);
-                    return Err(self.poison(records, index, error.error.to_string()));
+            let left = Range { from: range.from + index, to: range.to, attempt };
+            let outcome = match error.class {
+                ErrorClass::Poison => Outcome::Poison,
+                ErrorClass::Retryable => Outcome::Retryable { attempt },
+                // The instance says that it cannot be trusted: as good as a trap on what it has not done.
+                ErrorClass::Fatal => Outcome::Trapped { records: left.records(), attempt },
+            };
+            match self.subtask.policy.decide(outcome) {
+                Decision::Skip => {
+                    self.skip(records, index, &error.to_string());
+                    skipped += 1;
                 }
-                OnRefusal::Retry { after } => {
-                    tracing::debug!(shard = %self.shard, error = %error.error, attempt, "a record is tried again");
-                    if refusal == Refusal::Fatal {
+                Decision::Stop => {
+                    let poison = self.poison(records, index, error.to_string());
+                    self.send(range, records, made, index, skipped);
+                    return Err(poison);
+                }
+                again @ (Decision::RetryAfter(_) | Decision::Split { .. }) => {
+                    tracing::debug!(shard = %self.shard, %error, attempt, "a record is tried again");
+                    self.again(left, again);
+                    self.send(range, records, made, index, skipped);
+                    if error.class == ErrorClass::Fatal {
                         self.subtask.deserializer.renew();
                         self.subtask.totals.restarts.add(1);
                     }
-                    self.send_prefix(range, records, made, index, held);
-                    self.pause(after);
-                    self.work.push(Range { from: range.from + index, to: range.to, attempt: attempt + 1 });
+                    self.pause(again);
                     return Ok(());
                 }
             }
         }
         let count = records.len();
-        self.send_prefix(range, records, made, count, held);
+        self.send(range, records, made, count, skipped);
         Ok(())
     }
 
     /// The component broke on all of `range`, or refused it as a whole.
     fn broke(&mut self, range: Range, records: &RecordColumns, error: &ComponentError) -> Result<(), Failure> {
-        self.subtask.totals.restarts.add(1);
-        let breakage = match error {
-            ComponentError::Refused(GuestError { class, .. }) => match class {
-                ErrorClass::Retryable => Breakage::Retryable,
-                ErrorClass::Poison => Breakage::Refused,
-                ErrorClass::Fatal => Breakage::Broke,
-            },
-            _ => Breakage::Broke,
+        let outcome = match error {
+            ComponentError::Refused { error, .. } if error.class == ErrorClass::Retryable => {
+                Outcome::Retryable { attempt: range.attempt }
+            }
+            _ => {
+                self.subtask.totals.restarts.add(1);
+                Outcome::Trapped { records: range.records(), attempt: range.attempt }
+            }
         };
-        let count = records.len() as u64;
-        match self.subtask.policy.on_breakage(breakage, count, range.attempt) {
-            OnBreakage::Retry { after } => {
-                tracing::warn!(shard = %self.shard, %error, records = count, "the component broke; its batch is tried again in a fresh instance");
-                self.pause(after);
-                self.work.push(Range { attempt: range.attempt + 1, ..range });
+        match self.subtask.policy.decide(outcome) {
+            again @ (Decision::RetryAfter(_) | Decision::Split { .. }) => {
+                tracing::debug!(shard = %self.shard, %error, records = range.records(), "the component broke; what it had is tried again");
+                self.again(range, again);
+                self.pause(again);
             }
-            OnBreakage::Split { first } => {
-                let middle = range.from + usize::try_from(first).unwrap_or(usize::MAX).min(range.to - range.from - 1);
-                self.work.push(Range { from: middle, ..range });
-                self.work.push(Range { to: middle, ..range });
-            }
-            OnBreakage::Skip => {
+            // A range that keeps being refused as a whole is refused record by record.
+            Decision::Skip if range.records() > 1 => self.again(range, Decision::Split { mid: range.records() / 2 }),
+            Decision::Skip => {
                 self.skip(records, 0, &error.to_string());
-                self.send_prefix(range, records, Deserialized::default(), 1, &mut None);
+                self.send(range, records, Deserialized::default(), 1, 1);
             }
-            OnBreakage::Stop if count == 1 => return Err(self.poison(records, 0, error.to_string())),
-            OnBreakage::Stop => return Err(self.trap(records, error.to_string())),
+            Decision::Stop if range.records() == 1 => return Err(self.poison(records, 0, error.to_string())),
+            Decision::Stop => return Err(self.trap(records, error.to_string())),
         }
         Ok(())
     }
 
+    fn again(&mut self, range: Range, decision: Decision) {
+        match decision {
+            Decision::Split { mid } => {
+                let middle = range.from + mid as usize;
+                self.work.push(Range { from: middle, to: range.to, attempt: 1 });
+                self.work.push(Range { from: range.from, to: middle, attempt: 1 });
+            }
+            Decision::RetryAfter(_) | Decision::Skip | Decision::Stop => {
+                self.work.push(Range { attempt: range.attempt + 1, ..range });
+            }
+        }
+    }
+
     /// Sends the elements of the first `count` records of `range` to the sinks, and word of those records with them.
-    fn send_prefix(
-        &mut self,
-        range: Range,
-        records: &RecordColumns,
-        made: Deserialized,
-        count: usize,
-        held: &mut Option<Held>,
-    ) {
+    fn send(&mut self, range: Range, records: &RecordColumns, made: Deserialized, count: usize, skipped: u64) {
         let Some(last) = count.checked_sub(1).and_then(|index| position_of(records, index)) else { return };
-        let mut elements = made.elements;
-        let kept = made.input_index.partition_point(|&input| (input as usize) < count);
+        let Deserialized { mut input_index, mut elements, .. } = made;
+        let kept = input_index.partition_point(|&input| (input as usize) < count);
         elements.truncate(kept);
-        let mut with_elements = made.input_index;
-        with_elements.truncate(kept);
-        with_elements.dedup();
-        let skipped = std::mem::take(&mut self.skipped_here());
-        self.subtask.totals.filtered.add((count - with_elements.len()) as u64 - skipped);
+        input_index.truncate(kept);
+        input_index.dedup();
+        self.subtask.totals.filtered.add((count as u64).saturating_sub(input_index.len() as u64 + skipped));
         let times = if elements.event_time.is_empty() { &records.arrival[..count] } else { &elements.event_time[..] };
-        let latest = times.iter().max().copied().map(EpochMillis);
-        let done = range.from + count == range.to && self.work.is_empty();
         let delivery = Delivery {
             shard: self.shard.clone(),
             session: self.session,
             first: self.first + range.from as u64,
             count: count as u64,
             last,
-            latest,
+            latest: times.iter().max().copied().map(EpochMillis),
             elements,
-            held: if done { held.take() } else { None },
+            held: if self.work.is_empty() { self.held.take() } else { None },
         };
         // Sinks that are gone have failed and said so.
         drop(self.subtask.sinks.blocking_send(ToSinks::Deliver(Box::new(delivery))));
     }
 
-    fn pause(&self, pause: Duration) {
-        let hurry = self.subtask.hurry.clone();
-        let waited = async move { hurry.run_until_cancelled(tokio::time::sleep(pause)).await };
-        let _: Option<()> = self.subtask.runtime.block_on(waited);
+    fn skip(&self, records: &RecordColumns, index: usize, reason: &str) {
+        self.subtask.totals.skipped.add(1);
+        let sequence = sequence_text(position_of(records, index).as_ref());
+        tracing::warn!(stream = %self.subtask.stream.1, shard = %self.shard, sequence, reason, "skipped a record");
+    }
+
+    fn poison(&self, records: &RecordColumns, index: usize, reason: String) -> Failure {
+        Failure::Poison {
+            stream: self.subtask.stream.1.clone(),
+            shard: self.shard.clone(),
+            sequence: sequence_text(position_of(records, index).as_ref()),
+            reason,
+        }
+    }
+
+    fn trap(&self, records: &RecordColumns, reason: String) -> Failure {
+        let sequence = |index| sequence_text(position_of(records, index).as_ref());
+        Failure::Trap {
+            stream: self.subtask.stream.1.clone(),
+            shard: self.shard.clone(),
+            first: sequence(0),
+            last: sequence(records.len().saturating_sub(1)),
+            reason,
+        }
+    }
+
+    fn pause(&self, decision: Decision) {
+        if let Decision::RetryAfter(pause) = decision
+            && !pause.is_zero()
+        {
+            let hurry = self.subtask.hurry.clone();
+            let waited = async move { hurry.run_until_cancelled(tokio::time::sleep(pause)).await };
+            // Cut short or not: what follows looks whether the run was abandoned.
+            drop(self.subtask.runtime.block_on(waited));
+        }
     }
 }

@@ -319,12 +319,12 @@ impl Lanes<'_> {
 fn policy(manifest: &Manifest) -> delivery::OnError {
     delivery::OnError {
         poison: match manifest.on_error.poison {
-            PoisonPolicy::Fail => delivery::OnPoison::Fail,
-            PoisonPolicy::Skip => delivery::OnPoison::Skip,
+            PoisonPolicy::Fail => delivery::PoisonPolicy::Fail,
+            PoisonPolicy::Skip => delivery::PoisonPolicy::Skip,
         },
         trap: match manifest.on_error.trap {
-            TrapPolicy::Bisect => delivery::OnTrap::Bisect,
-            TrapPolicy::Fail => delivery::OnTrap::Fail,
+            TrapPolicy::Bisect => delivery::TrapPolicy::Bisect,
+            TrapPolicy::Fail => delivery::TrapPolicy::Fail,
         },
         max_attempts: manifest.on_error.max_attempts,
     }

@@ -60,6 +60,8 @@ pub struct ShardReader {
     pub closed: CancellationToken,
     /// What the run counts.
     pub totals: Arc<Totals>,
+    /// Records handed over so far: the ordinal of the next one.
+    pub handed: u64,
 }
 
 /// How a reader ends when nothing went wrong.
@@ -203,7 +205,9 @@ impl ShardReader {
             return ControlFlow::Break(());
         }
         let shard = self.shard.clone();
-        slot.send(Batch { shard, session: self.session, records, millis_behind_latest: behind, held });
+        let first = self.handed;
+        self.handed += records.len() as u64;
+        slot.send(Batch { shard, session: self.session, first, records, millis_behind_latest: behind, held });
         ControlFlow::Continue(())
     }
 
