@@ -106,8 +106,14 @@ impl<D: Deserializer> Instance<D> {
         unpack(&batch, packed)
     }
 
-    /// The deserializer itself.
-    pub fn get_mut(&mut self) -> &mut D {
+    /// The deserializer itself, to look at its state.
+    #[must_use]
+    pub fn deserializer(&self) -> &D {
+        &self.deserializer
+    }
+
+    /// The deserializer itself, to call `close` or `restore`.
+    pub fn deserializer_mut(&mut self) -> &mut D {
         &mut self.deserializer
     }
 }
