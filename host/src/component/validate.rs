@@ -1,0 +1,254 @@
+//! What a component returns is the world's, not ours: one pass over every column before anything is used.
+//!
+//! Downstream code indexes columns by element and elements by record without checking again, so each rule here is what
+//! keeps a component's mistake from becoming the host's panic, a lost record or another record's position.
+
+use crate::columns::Column;
+use crate::component::deserializer::{ElementBatch, RecordError};
+
+/// Bytes of one key, at most.
+const KEY_BYTES_MAX: usize = 2_048;
+/// Names of routes in one batch, at most.
+const ROUTES_MAX: usize = 256;
+/// Bytes of a route's name, at most.
+const ROUTE_BYTES_MAX: usize = 64;
+
+/// The rule that a component broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A value ends before it starts.
+    #[error("`{column}.ends` decreases at {at}")]
+    EndsDecrease {
+        /// Which column.
+        column: &'static str,
+        /// Which value.
+        at: usize,
+    },
+    /// The values do not cover the bytes.
+    #[error("`{column}` has {bytes} bytes and its last end is {last}")]
+    EndsMissBytes {
+        /// Which column.
+        column: &'static str,
+        /// The last end.
+        last: usize,
+        /// How many bytes there are.
+        bytes: usize,
+    },
+    /// A column has neither a value for each element nor none.
+    #[error("`{column}` has {found} values for {elements} elements")]
+    Length {
+        /// Which column.
+        column: &'static str,
+        /// How many values it has.
+        found: usize,
+        /// How many elements there are.
+        elements: usize,
+    },
+    /// More elements than a batch may become.
+    #[error("{found} elements came of one batch, {max} may")]
+    TooManyElements {
+        /// How many there are.
+        found: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A key is too long.
+    #[error("the key of element {at} has {bytes} bytes, 2048 are allowed")]
+    KeyTooLong {
+        /// Which element.
+        at: usize,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// An element goes to a route that has no name.
+    #[error("element {at} goes to route {route} of {routes}")]
+    UnknownRoute {
+        /// Which element.
+        at: usize,
+        /// Where it goes.
+        route: u32,
+        /// How many routes are named.
+        routes: usize,
+    },
+    /// Too many names.
+    #[error("{found} routes are named, 256 are allowed")]
+    TooManyRoutes {
+        /// How many there are.
+        found: usize,
+    },
+    /// A name is empty or too long.
+    #[error("the name of route {at} has {bytes} bytes, 1 to 64 are allowed")]
+    RouteName {
+        /// Which route, counted from 1.
+        at: usize,
+        /// How long its name is.
+        bytes: usize,
+    },
+    /// A name comes twice.
+    #[error("routes {first} and {second} have the same name")]
+    RouteRepeats {
+        /// Counted from 1.
+        first: usize,
+        /// Counted from 1.
+        second: usize,
+    },
+    /// No origins, and the elements are not the records one by one.
+    #[error("`input-index` is empty with {elements} elements and {errors} errors for {records} records")]
+    NoInputIndex {
+        /// How many elements there are.
+        elements: usize,
+        /// How many errors there are.
+        errors: usize,
+        /// How many records went in.
+        records: usize,
+    },
+    /// An element comes from a record that was not there.
+    #[error("element {at} comes from record {index} of {records}")]
+    InputIndexRange {
+        /// Which element.
+        at: usize,
+        /// Which record it names.
+        index: u32,
+        /// How many records went in.
+        records: usize,
+    },
+    /// Elements are out of order.
+    #[error("`input-index` decreases at element {at}")]
+    InputIndexDecreases {
+        /// Which element.
+        at: usize,
+    },
+    /// An error speaks of a record that was not there.
+    #[error("error {at} speaks of record {index} of {records}")]
+    ErrorRange {
+        /// Which error.
+        at: usize,
+        /// Which record it names.
+        index: u32,
+        /// How many records went in.
+        records: usize,
+    },
+    /// Errors are out of order, or two speak of one record.
+    #[error("`errors` do not increase at error {at}")]
+    ErrorsOutOfOrder {
+        /// Which error.
+        at: usize,
+    },
+    /// A record succeeded and failed.
+    #[error("record {index} has both elements and an error")]
+    ElementsAndError {
+        /// Which record.
+        index: u32,
+    },
+}
+
+/// Checks what came of a batch of `records`, as it came: `input_index` may still be empty. At most `elements_max`
+/// elements are accepted.
+pub fn deserialized(
+    input_index: &[u32],
+    elements: &ElementBatch,
+    errors: &[RecordError],
+    records: usize,
+    elements_max: usize,
+) -> Result<(), Violation> {
+    let count = elements.payload.len();
+    if count > elements_max {
+        return Err(Violation::TooManyElements { found: count, max: elements_max });
+    }
+    column("payload", &elements.payload)?;
+    length("event-time", elements.event_time.len(), count)?;
+    key(&elements.key, count)?;
+    routes(elements, count)?;
+    origins(input_index, errors, count, records)
+}
+
+fn column(name: &'static str, column: &Column) -> Result<(), Violation> {
+    // The common case is one vectorised comparison; the position is looked for only to report it.
+    if !column.ends.is_sorted() {
+        let at = column.ends.windows(2).position(|pair| pair[0] > pair[1]).map_or(0, |before| before + 1);
+        return Err(Violation::EndsDecrease { column: name, at });
+    }
+    let last = column.ends.last().map_or(0, |end| *end as usize);
+    if last != column.bytes.len() {
+        return Err(Violation::EndsMissBytes { column: name, last, bytes: column.bytes.len() });
+    }
+    Ok(())
+}
+
+fn length(column: &'static str, found: usize, elements: usize) -> Result<(), Violation> {
+    if found != 0 && found != elements {
+        return Err(Violation::Length { column, found, elements });
+    }
+    Ok(())
+}
+
+fn key(keys: &Column, elements: usize) -> Result<(), Violation> {
+    column("key", keys)?;
+    length("key", keys.len(), elements)?;
+    let mut start = 0;
+    for (at, end) in keys.ends.iter().enumerate() {
+        let bytes = (end - start) as usize;
+        if bytes > KEY_BYTES_MAX {
+            return Err(Violation::KeyTooLong { at, bytes });
+        }
+        start = *end;
+    }
+    Ok(())
+}
+
+fn routes(elements: &ElementBatch, count: usize) -> Result<(), Violation> {
+    let names = &elements.routes;
+    if names.len() > ROUTES_MAX {
+        return Err(Violation::TooManyRoutes { found: names.len() });
+    }
+    let mut seen = std::collections::BTreeMap::new();
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() || name.len() > ROUTE_BYTES_MAX {
+            return Err(Violation::RouteName { at: index + 1, bytes: name.len() });
+        }
+        if let Some(first) = seen.insert(name.as_str(), index + 1) {
+            return Err(Violation::RouteRepeats { first, second: index + 1 });
+        }
+    }
+    length("route", elements.route.len(), count)?;
+    match elements.route.iter().position(|route| *route as usize > names.len()) {
+        Some(at) => Err(Violation::UnknownRoute { at, route: elements.route[at], routes: names.len() }),
+        None => Ok(()),
+    }
+}
+
+fn origins(input_index: &[u32], errors: &[RecordError], count: usize, records: usize) -> Result<(), Violation> {
+    if input_index.is_empty() && count > 0 && (count != records || !errors.is_empty()) {
+        return Err(Violation::NoInputIndex { elements: count, errors: errors.len(), records });
+    }
+    length("input-index", input_index.len(), count)?;
+    if !input_index.is_sorted() {
+        let at = input_index.windows(2).position(|pair| pair[0] > pair[1]).map_or(0, |before| before + 1);
+        return Err(Violation::InputIndexDecreases { at });
+    }
+    // Sorted, so the first one out of range is where the range ends.
+    let in_range = input_index.partition_point(|index| (*index as usize) < records);
+    if let Some(index) = input_index.get(in_range) {
+        return Err(Violation::InputIndexRange { at: in_range, index: *index, records });
+    }
+    let mut before = None;
+    let mut rest = input_index;
+    for (at, error) in errors.iter().enumerate() {
+        let index = error.input_index;
+        if index as usize >= records {
+            return Err(Violation::ErrorRange { at, index, records });
+        }
+        if before.is_some_and(|before| before >= index) {
+            return Err(Violation::ErrorsOutOfOrder { at });
+        }
+        before = Some(index);
+        rest = &rest[rest.partition_point(|element| *element < index)..];
+        if rest.first() == Some(&index) {
+            return Err(Violation::ElementsAndError { index });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
