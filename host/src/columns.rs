@@ -250,14 +250,14 @@ mod tests {
     fn batch_of(arrivals: &[i64]) -> RecordColumns {
         let rows: Vec<(String, i64)> =
             arrivals.iter().enumerate().map(|(index, &arrival)| (index.to_string(), arrival)).collect();
-        let view = |(name, arrival): &(String, i64)| RecordView {
+        let batches = cut(&rows, usize::MAX, |(name, arrival)| RecordView {
             sequence_number: name,
             arrival: *arrival,
             partition_key: "k",
             kms: name == "1",
             data: name.as_bytes(),
-        };
-        cut(&rows, usize::MAX, |row| view(row)).pop().unwrap_or_default()
+        });
+        batches.into_iter().next().unwrap_or_default()
     }
 
     #[test]

@@ -78,8 +78,12 @@ pub(crate) fn exception(status: u16, code: &str, message: &str) -> Answer {
 }
 
 async fn receive(socket: &mut TcpStream) -> String {
+    const TLS_HANDSHAKE: u8 = 0x16;
     let mut bytes = Vec::new();
     loop {
+        if bytes.first() == Some(&TLS_HANDSHAKE) {
+            return String::new();
+        }
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let lower = head.to_ascii_lowercase();

@@ -262,9 +262,10 @@ fn view(record: &Record) -> RecordView<'_> {
     }
 }
 
-/// Milliseconds since the epoch; a moment beyond what 64 bits hold counts as the epoch.
+/// Milliseconds since the epoch. On the wire a timestamp is a floating-point number of seconds, which falls short of some
+/// milliseconds by a hair, so it is rounded: cut off, a record would seem to have arrived a millisecond early.
 fn millis(at: &DateTime) -> i64 {
-    at.to_millis().unwrap_or_default()
+    at.secs().saturating_mul(1000).saturating_add(i64::from((at.subsec_nanos() + 500_000) / 1_000_000))
 }
 
 fn describe_shard(shard: Shard) -> ShardDescription {
@@ -435,7 +436,7 @@ mod tests {
         }
         let wanted = [
             "\"ShardIteratorType\":\"TRIM_HORIZON\"",
-            "\"ShardIteratorType\":\"AT_TIMESTAMP\",\"Timestamp\":7}",
+            "\"ShardIteratorType\":\"AT_TIMESTAMP\",\"Timestamp\":7,",
             "\"ShardIteratorType\":\"AFTER_SEQUENCE_NUMBER\",\"StartingSequenceNumber\":\"17\"",
             "\"Limit\":1,",
             "\"Limit\":10000,",
