@@ -1,6 +1,17 @@
 //! Records as columns. A variable-length column is one run of bytes and the exclusive end of each value, so a batch of
 //! records is a handful of allocations and crosses into a component with one copy per column.
 
+use std::ops::Range;
+
+use host_core::moment::EpochMillis;
+
+/// How much data a source puts into one batch, in bytes: large enough that the cost of a call into a component vanishes,
+/// small enough to stay in the processor's cache.
+pub const BATCH_DATA_BYTES_MAX: usize = 128 * 1024;
+
+/// The arrival time of a record whose service told none. No record arrived before 1970.
+pub const NO_ARRIVAL: i64 = -1;
+
 /// Values of any length, back to back: value `i` is `bytes[ends[i-1]..ends[i]]`, with `ends[-1] = 0`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Column {
@@ -58,6 +69,13 @@ impl Column {
         }
     }
 
+    /// Appends all values of another column.
+    fn append(&mut self, other: &Self) {
+        for value in other.iter() {
+            self.push(value);
+        }
+    }
+
     /// The values `from..to` as a column of their own.
     #[must_use]
     pub fn slice(&self, from: usize, to: usize) -> Self {
@@ -78,7 +96,7 @@ pub struct RecordColumns {
     pub sequence_number: Column,
     /// Index inside an aggregated record; empty when nothing is aggregated.
     pub sub_sequence: Vec<u64>,
-    /// `ApproximateArrivalTimestamp`, milliseconds since the epoch.
+    /// `ApproximateArrivalTimestamp`, milliseconds since the epoch; [`NO_ARRIVAL`] where the service told none.
     pub arrival: Vec<i64>,
     /// `PartitionKey`: UTF-8, 1 to 256 characters.
     pub partition_key: Column,
@@ -101,6 +119,32 @@ impl RecordColumns {
         self.data.is_empty()
     }
 
+    /// An empty batch with room for exactly what is told.
+    fn with_capacity(records: usize, sequence_bytes: usize, key_bytes: usize, data_bytes: usize) -> Self {
+        Self {
+            sequence_number: Column::with_capacity(records, sequence_bytes),
+            sub_sequence: Vec::new(),
+            arrival: Vec::with_capacity(records),
+            partition_key: Column::with_capacity(records, key_bytes),
+            encryption: Vec::new(),
+            data: Column::with_capacity(records, data_bytes),
+        }
+    }
+
+    /// Appends a record that is no part of an aggregate. The encryption column appears with the first encrypted record.
+    fn push(&mut self, record: &RecordView<'_>) {
+        if record.kms && self.encryption.is_empty() {
+            self.encryption = vec![0; self.len()];
+        }
+        if record.kms || !self.encryption.is_empty() {
+            self.encryption.push(u8::from(record.kms));
+        }
+        self.sequence_number.push(record.sequence_number.as_bytes());
+        self.arrival.push(record.arrival);
+        self.partition_key.push(record.partition_key.as_bytes());
+        self.data.push(record.data);
+    }
+
     /// What the batch holds in memory, in bytes: the unit of every budget.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -108,6 +152,16 @@ impl RecordColumns {
         columns.iter().map(|column| column.bytes.len() + 4 * column.ends.len()).sum::<usize>()
             + 8 * (self.arrival.len() + self.sub_sequence.len())
             + self.encryption.len()
+    }
+
+    /// Appends the records of a batch with the same optional columns.
+    fn append(&mut self, other: &Self) {
+        self.sequence_number.append(&other.sequence_number);
+        self.sub_sequence.extend_from_slice(&other.sub_sequence);
+        self.arrival.extend_from_slice(&other.arrival);
+        self.partition_key.append(&other.partition_key);
+        self.encryption.extend_from_slice(&other.encryption);
+        self.data.append(&other.data);
     }
 
     /// The records `from..to` as a batch of their own.
@@ -163,9 +217,133 @@ impl ElementBatch {
     }
 }
 
+/// One record on its way into a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordView<'a> {
+    /// `SequenceNumber`.
+    pub sequence_number: &'a str,
+    /// `ApproximateArrivalTimestamp` in milliseconds since the epoch, or [`NO_ARRIVAL`].
+    pub arrival: i64,
+    /// `PartitionKey`.
+    pub partition_key: &'a str,
+    /// Whether `EncryptionType` is KMS.
+    pub kms: bool,
+    /// `Data`.
+    pub data: &'a [u8],
+}
+
+/// Puts records into batches of at most `data_bytes_max` bytes of data each; a larger record travels alone. Two passes,
+/// the first over lengths only, so that every column is allocated once and holds no slack.
+pub fn cut<R>(records: &[R], data_bytes_max: usize, view: impl Fn(&R) -> RecordView<'_>) -> Vec<RecordColumns> {
+    let mut batches = Vec::new();
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (mut taken, mut sequence_bytes, mut key_bytes, mut data_bytes) = (0, 0, 0, 0_usize);
+        for record in rest.iter().map(&view) {
+            if taken > 0 && data_bytes.saturating_add(record.data.len()) > data_bytes_max {
+                break;
+            }
+            taken += 1;
+            sequence_bytes += record.sequence_number.len();
+            key_bytes += record.partition_key.len();
+            data_bytes += record.data.len();
+        }
+        let mut batch = RecordColumns::with_capacity(taken, sequence_bytes, key_bytes, data_bytes);
+        for record in rest[..taken].iter().map(&view) {
+            batch.push(&record);
+        }
+        batches.push(batch);
+        rest = &rest[taken..];
+    }
+    batches
+}
+
+/// Leaves out the records that arrived before `at`, for a reader that starts at a timestamp: the stream may give more
+/// than it was asked for. An emulator replays a whole shard when `at` lies past its last record, and a source asks from
+/// the full second on ([`crate::ports::StreamApi::open`]).
+///
+/// Some services stamp whole seconds. A record stamped with the very second of `at` may have arrived after it, so it
+/// stays: at most a second too much, never a record too few. A record without an arrival time stays too.
+#[must_use]
+pub fn drop_before(batch: RecordColumns, at: EpochMillis) -> RecordColumns {
+    let second = at.0.div_euclid(1000) * 1000;
+    let is_before = |&arrival: &i64| arrival != NO_ARRIVAL && arrival < at.0 && arrival != second;
+    if !batch.arrival.iter().any(is_before) {
+        return batch;
+    }
+    let mut kept = RecordColumns::default();
+    for run in runs(&batch.arrival, |arrival| !is_before(arrival)) {
+        kept.append(&batch.slice(run.start, run.end));
+    }
+    kept
+}
+
+/// The maximal runs of indices whose values are wanted.
+fn runs<'a, T>(values: &'a [T], wanted: impl Fn(&T) -> bool + 'a) -> impl Iterator<Item = Range<usize>> + 'a {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let start = from + values[from..].iter().position(&wanted)?;
+        let end = values[start..].iter().position(|value| !wanted(value)).map_or(values.len(), |length| start + length);
+        from = end;
+        Some(start..end)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn batch_of(arrivals: &[i64]) -> RecordColumns {
+        let rows: Vec<(String, i64)> =
+            arrivals.iter().enumerate().map(|(index, &arrival)| (index.to_string(), arrival)).collect();
+        let batches = cut(&rows, usize::MAX, |(name, arrival)| RecordView {
+            sequence_number: name,
+            arrival: *arrival,
+            partition_key: "k",
+            kms: name == "1",
+            data: name.as_bytes(),
+        });
+        batches.into_iter().next().unwrap_or_default()
+    }
+
+    #[test]
+    fn batches_stay_below_the_bound_and_a_larger_record_travels_alone() {
+        let sizes = [40_usize, 60, 1, 200, 100, 100, 0, 0];
+        let data: Vec<Vec<u8>> = sizes.iter().map(|&size| vec![7; size]).collect();
+        let batches = cut(&data, 100, |data| RecordView {
+            sequence_number: "1",
+            arrival: 0,
+            partition_key: "",
+            kms: false,
+            data,
+        });
+        let cuts: Vec<Vec<usize>> = batches.iter().map(|batch| batch.data.iter().map(<[u8]>::len).collect()).collect();
+        assert_eq!(cuts, [vec![40, 60], vec![1], vec![200], vec![100], vec![100, 0, 0]]);
+        assert!(batches.iter().all(|batch| batch.encryption.is_empty() && batch.sequence_number.len() == batch.len()));
+        assert!(batches.iter().all(|batch| batch.data.bytes.capacity() == batch.data.bytes.len()));
+    }
+
+    #[test]
+    fn the_encryption_column_appears_with_the_first_encrypted_record() {
+        assert_eq!(batch_of(&[5, 6, 7]).encryption, [0, 1, 0]);
+        assert!(batch_of(&[5]).encryption.is_empty());
+    }
+
+    #[test]
+    fn records_before_the_timestamp_are_dropped_wherever_they_stand() {
+        let kept = drop_before(batch_of(&[1999, 7300, 6999, 7250, 7249]), EpochMillis(7250));
+        assert_eq!(kept.arrival, [7300, 7250]);
+        assert_eq!(kept.data.iter().collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(kept.encryption, [1, 0]);
+        assert_eq!((kept.sequence_number.len(), kept.partition_key.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_record_that_may_have_arrived_in_time_is_never_dropped() {
+        let whole_second_or_unknown = batch_of(&[7000, NO_ARRIVAL, 8000]);
+        assert_eq!(drop_before(whole_second_or_unknown.clone(), EpochMillis(7999)), whole_second_or_unknown);
+        assert!(drop_before(batch_of(&[7000, 6000]), EpochMillis(8000)).is_empty());
+    }
 
     #[test]
     fn a_slice_holds_the_same_values_from_zero() {

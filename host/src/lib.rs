@@ -1,5 +1,6 @@
 //! Performs: reads streams, runs components, writes to sinks, keeps positions.
 
+pub mod aws;
 pub mod columns;
 pub mod component;
 pub mod ports;

@@ -28,7 +28,7 @@ pub struct ShardIterator(pub String);
 /// One answer of `GetRecords`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// The records in stream order, cut into batches of about 128 KiB of data.
+    /// The records in stream order, cut into batches of at most 128 KiB of data; a larger record travels alone.
     pub batches: Vec<RecordColumns>,
     /// Where to read on (`NextShardIterator`); `None` once a closed shard is exhausted, and then the records of this
     /// very page are the last ones.
@@ -49,10 +49,12 @@ pub trait StreamApi: Send + Sync + 'static {
     /// All shards that the service still knows, open and closed, in any order.
     fn list_shards(&self) -> BoxFuture<'_, Result<Vec<ShardDescription>, SourceError>>;
 
-    /// An iterator to what comes after `from`, which is never [`Position::ShardEnd`].
+    /// An iterator to what comes after `from`, which is never [`Position::ShardEnd`]. For [`Position::AtTimestamp`] the
+    /// pages may begin too early, never too late: the caller passes batches through [`crate::columns::drop_before`].
     fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> BoxFuture<'a, Result<ShardIterator, SourceError>>;
 
-    /// Up to `limit` records (1 to 10,000).
+    /// Up to `limit` records; values outside 1 to 10,000 count as the nearest of them. Sequence numbers ascend strictly,
+    /// within batches and from batch to batch.
     fn read<'a>(
         &'a self,
         shard: &'a ShardId,

@@ -1,3 +1,7 @@
 //! Sources: the streams that the host can read.
 
 pub mod classify;
+pub mod kinesis;
+pub mod memory;
+#[cfg(test)]
+mod canned;

@@ -23,7 +23,7 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
 use crate::ports::{Page, ShardIterator, StreamApi};
 use crate::source::classify::{SourceError, SourceErrorKind};
-use crate::source::drop_before;
+use crate::columns::drop_before;
 use crate::subtask::Batch;
 
 /// What a page is reserved room for before the shard has shown what its pages need.

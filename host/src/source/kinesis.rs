@@ -1,0 +1,450 @@
+//! A stream of Kinesis Data Streams, read by polling through the official SDK.
+//!
+//! The service knows a stream by ARN and by name. The ARN is exact, across accounts too, so it is what we send; but some
+//! emulators accept only the name in some operations. Behind an endpoint of the manifest's own choice a call that is
+//! refused over its ARN is made again with the name, and if that works the name it is from then on. Against AWS itself
+//! this never happens: there a name means a stream of the *caller's* account, which may be another stream.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{ChildShard, EncryptionType, HashKeyRange, Record, Shard, ShardIteratorType};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use host_core::moment::EpochMillis;
+use host_core::shard::{HashRange, Position, ShardDescription, ShardId};
+
+use crate::aws::{AwsSettings, StreamArn};
+use crate::columns::{BATCH_DATA_BYTES_MAX, NO_ARRIVAL, RecordView, cut};
+use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
+use crate::source::classify::{CallSite, Place, SourceError};
+
+/// `MaxResults` of `ListShards`: the most that the service allows, so that most streams are one page.
+const LIST_PAGE_SHARDS: i32 = 10_000;
+/// `Limit` of `GetRecords`: the most that the service allows.
+const READ_RECORDS_MAX: u32 = 10_000;
+
+/// A Kinesis stream. Calls are independent: any number may be under way.
+#[derive(Debug)]
+pub struct KinesisStream {
+    client: Client,
+    arn: StreamArn,
+    place: Place,
+    /// The service refused the ARN once and took the name.
+    by_name: AtomicBool,
+}
+
+/// How a request names the stream: exactly one of both.
+struct Address {
+    arn: Option<String>,
+    name: Option<String>,
+}
+
+impl KinesisStream {
+    /// A stream to be read with `client`, which must be made from `settings` and not retry.
+    #[must_use]
+    pub fn new(client: Client, arn: StreamArn, settings: &AwsSettings) -> Self {
+        let place = Place::of(&arn, settings);
+        Self { client, arn, place, by_name: AtomicBool::new(false) }
+    }
+
+    /// A stream with a client of its own. Opens no connection.
+    pub async fn connect(arn: StreamArn, settings: &AwsSettings) -> Self {
+        Self::new(settings.kinesis().await, arn, settings)
+    }
+
+    /// Where the stream is, as error messages tell it.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn address(&self, by_name: bool) -> Address {
+        if by_name {
+            Address { arn: None, name: Some(self.arn.name.clone()) }
+        } else {
+            Address { arn: Some(self.arn.as_str().to_owned()), name: None }
+        }
+    }
+
+    const fn site<'a>(&'a self, operation: &'static str, shard: Option<&'a ShardId>) -> CallSite<'a> {
+        CallSite { place: &self.place, operation, shard }
+    }
+
+    /// Makes a call by ARN, and by name where the service does not know ARNs.
+    async fn call<T, E, F, Fut>(&self, site: CallSite<'_>, send: F) -> Result<T, SourceError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        F: Fn(Address) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    {
+        let by_name = self.by_name.load(Ordering::Relaxed);
+        let refused = match send(self.address(by_name)).await {
+            Ok(output) => return Ok(output),
+            Err(error) if by_name || self.place.endpoint.is_none() || !is_about_the_name(&error) => {
+                return Err(site.sdk_error(&error));
+            }
+            Err(error) => error,
+        };
+        match send(self.address(true)).await {
+            Ok(output) => {
+                self.by_name.store(true, Ordering::Relaxed);
+                tracing::debug!(refused = %site.sdk_error(&refused), "the service takes stream names only");
+                Ok(output)
+            }
+            Err(error) => Err(site.sdk_error(&error)),
+        }
+    }
+
+    async fn list_page(&self, token: Option<&str>) -> Result<(Vec<Shard>, Option<String>), SourceError> {
+        let site = self.site("ListShards", None);
+        let output = match token {
+            // A following page carries the token and nothing else, or the service refuses it.
+            Some(token) => self
+                .client
+                .list_shards()
+                .next_token(token)
+                .send()
+                .await
+                .map_err(|error| site.sdk_error(&error))?,
+            None => {
+                let first = |address: Address| {
+                    let request = self.client.list_shards().max_results(LIST_PAGE_SHARDS);
+                    request.set_stream_arn(address.arn).set_stream_name(address.name).send()
+                };
+                self.call(site, first).await?
+            }
+        };
+        Ok((output.shards.unwrap_or_default(), output.next_token))
+    }
+}
+
+/// Whether a request was refused because of how it named the stream.
+fn is_about_the_name<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let Some(refusal) = error.as_service_error() else { return false };
+    let is_refusal = matches!(
+        refusal.code(),
+        Some("InvalidArgumentException" | "ValidationException" | "SerializationException" | "MissingParameter")
+    );
+    let message = refusal.message().unwrap_or_default().to_ascii_lowercase();
+    is_refusal && (message.contains("streamarn") || message.contains("streamname"))
+}
+
+impl StreamApi for KinesisStream {
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, SourceError>> {
+        async {
+            let site = self.site("DescribeStreamSummary", None);
+            let send = |address: Address| {
+                let request = self.client.describe_stream_summary();
+                request.set_stream_arn(address.arn).set_stream_name(address.name).send()
+            };
+            let output = self.call(site, send).await?;
+            let summary = output.stream_description_summary.ok_or_else(|| site.malformed("no StreamDescriptionSummary"))?;
+            Ok(StreamDescription {
+                created: EpochMillis(millis(&summary.stream_creation_timestamp)),
+                retention_hours: u32::try_from(summary.retention_period_hours).unwrap_or_default(),
+                arn: summary.stream_arn,
+            })
+        }
+        .boxed()
+    }
+
+    fn list_shards(&self) -> BoxFuture<'_, Result<Vec<ShardDescription>, SourceError>> {
+        async {
+            let mut shards = Vec::new();
+            let mut token: Option<String> = None;
+            loop {
+                let (page, next) = self.list_page(token.as_deref()).await?;
+                shards.extend(page.into_iter().map(describe_shard));
+                match next {
+                    None => return Ok(shards),
+                    Some(next) if token.as_ref() == Some(&next) => {
+                        return Err(self.site("ListShards", None).malformed("NextToken repeats: the listing never ends"));
+                    }
+                    Some(next) => token = Some(next),
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> BoxFuture<'a, Result<ShardIterator, SourceError>> {
+        async move {
+            let site = self.site("GetShardIterator", Some(shard));
+            let (kind, sequence, timestamp) = match from {
+                Position::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+                // The full second: services that stamp whole seconds would withhold records of this very second.
+                Position::AtTimestamp(at) => {
+                    (ShardIteratorType::AtTimestamp, None, Some(DateTime::from_secs(at.0.div_euclid(1000))))
+                }
+                Position::After { sequence, .. } => {
+                    (ShardIteratorType::AfterSequenceNumber, Some(sequence.as_str().to_owned()), None)
+                }
+                Position::ShardEnd => return Err(site.malformed("a shard that has ended is not opened")),
+            };
+            let send = |address: Address| {
+                let request = self.client.get_shard_iterator().shard_id(shard.as_str());
+                request
+                    .set_stream_arn(address.arn)
+                    .set_stream_name(address.name)
+                    .shard_iterator_type(kind.clone())
+                    .set_starting_sequence_number(sequence.clone())
+                    .set_timestamp(timestamp)
+                    .send()
+            };
+            let output = self.call(site, send).await?;
+            output.shard_iterator.map(ShardIterator).ok_or_else(|| site.malformed("no ShardIterator"))
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        shard: &'a ShardId,
+        iterator: &'a ShardIterator,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, SourceError>> {
+        async move {
+            let site = self.site("GetRecords", Some(shard));
+            let limit = i32::try_from(limit.clamp(1, READ_RECORDS_MAX)).unwrap_or(i32::MAX);
+            // There is no StreamName here: the iterator tells the stream, the ARN only helps the service to route.
+            let send = |address: Address| {
+                let request = self.client.get_records().shard_iterator(&iterator.0).limit(limit);
+                request.set_stream_arn(address.arn).send()
+            };
+            let output = self.call(site, send).await?;
+            page(output).map_err(|what| site.malformed(&what))
+        }
+        .boxed()
+    }
+}
+
+/// Checks one answer and turns it into columns. The service's own structs end here.
+fn page(output: GetRecordsOutput) -> Result<Page, String> {
+    check_order(&output.records)?;
+    let batches = cut(&output.records, BATCH_DATA_BYTES_MAX, view);
+    let children = output.child_shards.unwrap_or_default().into_iter().map(describe_child).collect();
+    let next = output.next_shard_iterator.map(ShardIterator);
+    Ok(Page { batches, next, millis_behind_latest: output.millis_behind_latest, children })
+}
+
+/// Everything downstream counts on sequence numbers: that they are numbers, and that they ascend. Two records under one
+/// number, which an emulator is known to hand out, would be one position.
+fn check_order(records: &[Record]) -> Result<(), String> {
+    let mut last = "";
+    for record in records {
+        let text = record.sequence_number.as_str();
+        if text.is_empty() || text.len() > 128 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let shown: String = text.chars().take(140).collect();
+            return Err(format!("SequenceNumber {shown:?} is not 1 to 128 decimal digits"));
+        }
+        let number = text.trim_start_matches('0');
+        if !last.is_empty() && (number.len(), number) <= (last.len(), last) {
+            return Err(format!("SequenceNumber {text} follows {last}: records out of order"));
+        }
+        last = number;
+    }
+    Ok(())
+}
+
+fn view(record: &Record) -> RecordView<'_> {
+    RecordView {
+        sequence_number: &record.sequence_number,
+        arrival: record.approximate_arrival_timestamp.as_ref().map_or(NO_ARRIVAL, millis),
+        partition_key: record.partition_key.as_deref().unwrap_or_default(),
+        kms: record.encryption_type == Some(EncryptionType::Kms),
+        data: record.data.as_ref(),
+    }
+}
+
+/// Milliseconds since the epoch. On the wire a timestamp is a floating-point number of seconds, which falls short of some
+/// milliseconds by a hair, so it is rounded: cut off, a record would seem to have arrived a millisecond early.
+fn millis(at: &DateTime) -> i64 {
+    at.secs().saturating_mul(1000).saturating_add(i64::from((at.subsec_nanos() + 500_000) / 1_000_000))
+}
+
+fn describe_shard(shard: Shard) -> ShardDescription {
+    let mut parents = Vec::with_capacity(2);
+    for parent in [shard.parent_shard_id, shard.adjacent_parent_shard_id].into_iter().flatten() {
+        push_parent(&mut parents, &parent);
+    }
+    let closed = shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some());
+    let range = shard.hash_key_range.as_ref().and_then(hash_range);
+    ShardDescription { id: ShardId::new(&shard.shard_id), parents, range, closed }
+}
+
+fn describe_child(child: ChildShard) -> ShardDescription {
+    let mut parents = Vec::with_capacity(2);
+    for parent in &child.parent_shards {
+        push_parent(&mut parents, parent);
+    }
+    let range = child.hash_key_range.as_ref().and_then(hash_range);
+    ShardDescription { id: ShardId::new(&child.shard_id), parents, range, closed: false }
+}
+
+fn push_parent(parents: &mut Vec<ShardId>, parent: &str) {
+    let parent = ShardId::new(parent);
+    if !parent.as_str().is_empty() && !parents.contains(&parent) {
+        parents.push(parent);
+    }
+}
+
+/// The slice of the key space, unless its text makes none: lineage stands without it.
+fn hash_range(range: &HashKeyRange) -> Option<HashRange> {
+    let start = range.starting_hash_key.parse().ok()?;
+    let end = range.ending_hash_key.parse().ok()?;
+    (start <= end).then_some(HashRange { start, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::canned::{Answer, Canned, exception};
+    use crate::source::classify::SourceErrorKind;
+
+    const SHARD: &str = "shardId-000000000000";
+
+    async fn read(answer: &str) -> Result<Page, SourceError> {
+        let server = Canned::serve(vec![Answer::Json(200, answer.to_owned())]).await;
+        let stream = server.stream().await;
+        stream.read(&ShardId::new(SHARD), &ShardIterator("AAAA".to_owned()), 7).await
+    }
+
+    #[tokio::test]
+    async fn a_following_page_of_the_listing_carries_only_the_token() {
+        let page = |id: &str, token: &str| {
+            Answer::Json(200, format!("{{\"Shards\":[{{\"ShardId\":\"{id}\"}}]{token}}}"))
+        };
+        let server = Canned::serve(vec![page("a", ",\"NextToken\":\"one\""), page("b", ",\"NextToken\":\"two\""), page("c", "")]).await;
+        let shards = server.stream().await.list_shards().await.expect("three pages");
+        let ids: Vec<_> = shards.iter().map(|shard| shard.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+        assert_eq!(server.requests()[1..], ["{\"NextToken\":\"one\"}", "{\"NextToken\":\"two\"}"]);
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_fails_half_way_is_an_error_and_never_a_part() {
+        let first = Answer::Json(200, "{\"Shards\":[{\"ShardId\":\"a\"}],\"NextToken\":\"one\"}".to_owned());
+        let server = Canned::serve(vec![first.clone(), exception(400, "ExpiredNextTokenException", "")]).await;
+        let error = server.stream().await.list_shards().await.expect_err("half a listing");
+        assert_eq!(error.kind, SourceErrorKind::Transient);
+        let endless = Canned::serve(vec![first]).await;
+        let error = endless.stream().await.list_shards().await.expect_err("an endless listing");
+        assert_eq!(error.kind, SourceErrorKind::Invalid, "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_service_that_refuses_arns_is_asked_by_name_from_then_on() {
+        let listing = Answer::Json(200, "{\"Shards\":[]}".to_owned());
+        let refusal = exception(400, "InvalidArgumentException", "Either NextToken or StreamName should be provided.");
+        let server = Canned::serve(vec![refusal, listing]).await;
+        let stream = server.stream().await;
+        for _ in 0..2 {
+            stream.list_shards().await.expect("by name");
+        }
+        let names: Vec<bool> = server.requests().iter().map(|body| body.contains("\"StreamName\":\"earthquakes\"")).collect();
+        assert_eq!(names, [false, true, true]);
+    }
+
+    #[tokio::test]
+    async fn the_name_is_tried_for_no_other_refusal_and_never_against_aws() {
+        let server = Canned::serve(vec![exception(400, "InvalidArgumentException", "Timestamp is in the future")]).await;
+        server.stream().await.list_shards().await.expect_err("refused");
+        assert_eq!(server.requests().len(), 1);
+
+        let refusal = exception(400, "InvalidArgumentException", "StreamARN is odd");
+        let server = Canned::serve(vec![refusal]).await;
+        let client = AwsSettings::local("us-east-1", &server.endpoint).kinesis().await;
+        let as_aws = KinesisStream::new(client, crate::source::canned::arn(), &AwsSettings::new("us-east-1"));
+        as_aws.list_shards().await.expect_err("refused");
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn lineage_and_ranges_are_read_and_a_malformed_range_leaves_the_parents() {
+        let listing = r#"{"Shards":[
+            {"ShardId":"a","HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"340282366920938463463374607431768211455"},
+             "SequenceNumberRange":{"StartingSequenceNumber":"1","EndingSequenceNumber":"2"}},
+            {"ShardId":"c","ParentShardId":"a","AdjacentParentShardId":"b",
+             "HashKeyRange":{"StartingHashKey":"-1","EndingHashKey":"x"},"SequenceNumberRange":{"StartingSequenceNumber":"1"}},
+            {"ShardId":"d","ParentShardId":"","HashKeyRange":{"StartingHashKey":"9","EndingHashKey":"1"}}]}"#;
+        let server = Canned::serve(vec![Answer::Json(200, listing.to_owned())]).await;
+        let shards = server.stream().await.list_shards().await.expect("listed");
+        let shard = |id: &str, parents: &[&str], range, closed| ShardDescription {
+            id: ShardId::new(id),
+            parents: parents.iter().map(|parent| ShardId::new(parent)).collect(),
+            range,
+            closed,
+        };
+        let whole = HashRange { start: 0, end: u128::MAX };
+        let expected =
+            [shard("a", &[], Some(whole), true), shard("c", &["a", "b"], None, false), shard("d", &[], None, false)];
+        assert_eq!(shards, expected);
+    }
+
+    #[tokio::test]
+    async fn what_emulators_leave_out_is_tolerated() {
+        let page = read(r#"{"Records":[{"SequenceNumber":"0017","Data":"AQI="}]}"#).await.expect("a record");
+        let [batch] = page.batches.as_slice() else { panic!("one batch: {page:?}") };
+        assert_eq!((batch.arrival.as_slice(), batch.data.get(0)), ([NO_ARRIVAL].as_slice(), [1, 2].as_slice()));
+        assert_eq!((batch.partition_key.get(0), batch.sequence_number.get(0)), (b"".as_slice(), b"0017".as_slice()));
+        assert_eq!((page.next, page.millis_behind_latest, page.children), (None, None, Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn everything_that_a_page_tells_is_there() {
+        let answer = r#"{"Records":[
+            {"SequenceNumber":"7","Data":"AQ==","PartitionKey":"k","ApproximateArrivalTimestamp":1517443200.123,"EncryptionType":"KMS"},
+            {"SequenceNumber":"10","Data":"","PartitionKey":"l","ApproximateArrivalTimestamp":1517443201}],
+            "NextShardIterator":"next","MillisBehindLatest":5,
+            "ChildShards":[{"ShardId":"c","ParentShards":["a","b"],"HashKeyRange":{"StartingHashKey":"3","EndingHashKey":"4"}}]}"#;
+        let page = read(answer).await.expect("a page");
+        let [batch] = page.batches.as_slice() else { panic!("one batch: {page:?}") };
+        assert_eq!(batch.arrival, [1_517_443_200_123, 1_517_443_201_000]);
+        assert_eq!(batch.encryption, [1, 0]);
+        assert_eq!((page.next, page.millis_behind_latest), (Some(ShardIterator("next".to_owned())), Some(5)));
+        let parents = ["a", "b"].map(ShardId::new).to_vec();
+        let range = Some(HashRange { start: 3, end: 4 });
+        assert_eq!(page.children, [ShardDescription { id: ShardId::new("c"), parents, range, closed: false }]);
+    }
+
+    #[tokio::test]
+    async fn sequence_numbers_that_are_none_or_do_not_ascend_are_refused() {
+        for numbers in [["x", "8"], ["", "8"], ["10", "9"], ["9", "9"], ["09", "9"]] {
+            let records = numbers.map(|number| format!("{{\"SequenceNumber\":\"{number}\",\"Data\":\"\"}}")).join(",");
+            let error = read(&format!("{{\"Records\":[{records}]}}")).await.expect_err("refused");
+            assert_eq!(error.kind, SourceErrorKind::Invalid, "{numbers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_say_what_the_position_says_and_the_limit_is_kept_in_its_bounds() {
+        let server = Canned::serve(vec![Answer::Json(200, "{\"ShardIterator\":\"AAAA\",\"Records\":[]}".to_owned())]).await;
+        let stream = server.stream().await;
+        let shard = ShardId::new(SHARD);
+        let after = Position::after(host_core::shard::SequenceNumber::parse("17").expect("decimal"));
+        for from in [Position::TrimHorizon, Position::AtTimestamp(EpochMillis(7_250)), after] {
+            stream.open(&shard, &from).await.expect("an iterator");
+        }
+        for limit in [0, 20_000] {
+            stream.read(&shard, &ShardIterator("AAAA".to_owned()), limit).await.expect("a page");
+        }
+        let wanted = [
+            "\"ShardIteratorType\":\"TRIM_HORIZON\"",
+            "\"ShardIteratorType\":\"AT_TIMESTAMP\",\"Timestamp\":7,",
+            "\"ShardIteratorType\":\"AFTER_SEQUENCE_NUMBER\",\"StartingSequenceNumber\":\"17\"",
+            "\"Limit\":1,",
+            "\"Limit\":10000,",
+        ];
+        for (request, wanted) in server.requests().iter().zip(wanted) {
+            assert!(request.contains(wanted) && request.contains("\"StreamARN\":\"arn:aws:kinesis:"), "{request}");
+        }
+        let ended = stream.open(&shard, &Position::ShardEnd).await.expect_err("nothing comes after the end");
+        assert_eq!(ended.kind, SourceErrorKind::Invalid);
+    }
+}

@@ -1,0 +1,608 @@
+//! A stream in memory, scripted by whoever holds a handle: the fake behind [`StreamApi`] in tests of the whole host, and
+//! the only backend that misbehaves on demand. It passes the same contract suite as the real service.
+//!
+//! It keeps the truth: everything that was ever written, in order, whatever was trimmed, split or hung afterwards, so
+//! that a test can compare what came out with what went in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use host_core::moment::EpochMillis;
+use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
+use tokio::sync::Notify;
+
+use crate::columns::{BATCH_DATA_BYTES_MAX, RecordView, cut};
+use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
+use crate::source::classify::{CallSite, Place, SourceError};
+
+/// `Limit` of `GetRecords`, as the service has it.
+const READ_RECORDS_MAX: usize = 10_000;
+/// What one page holds at most, in bytes of data, as the service has it.
+const PAGE_DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// When the first record arrives, unless told otherwise: 2018-02-01T00:00:00Z.
+const FIRST_ARRIVAL: i64 = 1_517_443_200_000;
+
+/// The four calls of the port, for scripts and counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// [`StreamApi::describe`].
+    Describe,
+    /// [`StreamApi::list_shards`].
+    ListShards,
+    /// [`StreamApi::open`].
+    Open,
+    /// [`StreamApi::read`].
+    Read,
+}
+
+impl Call {
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Describe => "DescribeStreamSummary",
+            Self::ListShards => "ListShards",
+            Self::Open => "GetShardIterator",
+            Self::Read => "GetRecords",
+        }
+    }
+}
+
+/// What the last page of a closed shard says of its children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Children {
+    /// `ChildShards` is there, as the service does.
+    Told,
+    /// It is missing, as with most emulators.
+    Omitted,
+}
+
+/// What pages say of the distance to the stream's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// The truth: one millisecond per record still to come.
+    Told,
+    /// Always 0, as most emulators say.
+    Zero,
+    /// Nothing.
+    Omitted,
+}
+
+/// How a closed shard ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastPage {
+    /// The page with the last records has no next iterator.
+    WithRecords,
+    /// An empty page follows.
+    Empty,
+}
+
+/// In which order shards are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListingOrder {
+    /// As they were made.
+    Creation,
+    /// The youngest first: children before their parents.
+    Reverse,
+    /// Shuffled, the same way for the same number.
+    Shuffled(u64),
+}
+
+/// A record as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The shard that took it.
+    pub shard: ShardId,
+    /// Its sequence number, larger than any before in the stream.
+    pub sequence: SequenceNumber,
+    /// When it arrived.
+    pub arrival: EpochMillis,
+    /// Its partition key.
+    pub partition_key: String,
+    /// Its data.
+    pub data: Vec<u8>,
+}
+
+/// A handle to the stream; clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct MemoryStream {
+    state: Arc<Mutex<State>>,
+    /// Something changed: a release, a call counted.
+    changed: Arc<Notify>,
+    place: Arc<Place>,
+}
+
+#[derive(Debug)]
+struct State {
+    created: EpochMillis,
+    retention_hours: u32,
+    exists: bool,
+    shards: Vec<Shard>,
+    written: Vec<Written>,
+    now: i64,
+    /// Iterators carry the generation they were made in; older ones have expired.
+    generation: u64,
+    failures: Vec<Failure>,
+    hung: BTreeSet<ShardId>,
+    unlisted: BTreeSet<ShardId>,
+    order: ListingOrder,
+    children: Children,
+    lag: Lag,
+    last_page: LastPage,
+    calls: BTreeMap<Call, u64>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    description: ShardDescription,
+    /// Indices into [`State::written`].
+    records: Vec<usize>,
+    /// How many of `records` are gone.
+    trimmed: usize,
+}
+
+#[derive(Debug)]
+struct Failure {
+    call: Call,
+    shard: Option<ShardId>,
+    code: String,
+    left: u32,
+}
+
+impl MemoryStream {
+    /// A stream of `shards` open shards that divide the key space evenly; at least one.
+    #[must_use]
+    pub fn new(name: &str, shards: u32) -> Self {
+        let shards = u128::from(shards.max(1));
+        let width = u128::MAX / shards;
+        let descriptions = (0..shards).map(|index| {
+            let end = if index + 1 == shards { u128::MAX } else { (index + 1) * width - 1 };
+            HashRange { start: index * width, end }
+        });
+        let mut state = State {
+            created: EpochMillis(FIRST_ARRIVAL - 1),
+            retention_hours: 24,
+            exists: true,
+            shards: Vec::new(),
+            written: Vec::new(),
+            now: FIRST_ARRIVAL,
+            generation: 0,
+            failures: Vec::new(),
+            hung: BTreeSet::new(),
+            unlisted: BTreeSet::new(),
+            order: ListingOrder::Creation,
+            children: Children::Told,
+            lag: Lag::Told,
+            last_page: LastPage::WithRecords,
+            calls: BTreeMap::new(),
+        };
+        for range in descriptions {
+            state.add_shard(Vec::new(), range);
+        }
+        let place = Place {
+            stream: name.to_owned(),
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            endpoint: Some("memory:".to_owned()),
+            credentials: "no credentials".to_owned(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()), place: Arc::new(place) }
+    }
+
+    /// A panic of another test thread leaves the state as it was: every change below is whole when the lock is let go.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // The truth.
+
+    /// Everything ever written, in order.
+    #[must_use]
+    pub fn written(&self) -> Vec<Written> {
+        self.state().written.clone()
+    }
+
+    /// The data of every partition key, in the order in which it was written.
+    #[must_use]
+    pub fn written_by_key(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
+        let mut keys: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for record in &self.state().written {
+            keys.entry(record.partition_key.clone()).or_default().push(record.data.clone());
+        }
+        keys
+    }
+
+    /// All shards as they really are, whatever listings say.
+    #[must_use]
+    pub fn shards(&self) -> Vec<ShardDescription> {
+        self.state().shards.iter().map(|shard| shard.description.clone()).collect()
+    }
+
+    /// How often a call was made, failed ones included.
+    #[must_use]
+    pub fn calls(&self, call: Call) -> u64 {
+        self.state().calls.get(&call).copied().unwrap_or_default()
+    }
+
+    /// Waits until a call was made at least `count` times. Cancel-safe.
+    pub async fn until_calls(&self, call: Call, count: u64) {
+        self.until(|state| state.calls.get(&call).is_some_and(|made| *made >= count)).await;
+    }
+
+    // Writing and resharding.
+
+    /// Writes a record to the open shard that owns its key. Each record arrives a millisecond after the one before.
+    ///
+    /// # Panics
+    /// No open shard owns the key.
+    pub fn put(&self, partition_key: &str, data: &[u8]) -> Written {
+        let hash = spread(partition_key);
+        let mut state = self.state();
+        let owns = |shard: &Shard| {
+            !shard.description.closed && shard.description.range.is_some_and(|range| range.start <= hash && hash <= range.end)
+        };
+        let index = state.shards.iter().position(owns).expect("the test has closed the shard of this key");
+        state.write(index, partition_key, data)
+    }
+
+    /// Writes a record to a shard, whatever its key, closed or not.
+    ///
+    /// # Panics
+    /// There is no such shard.
+    pub fn put_to(&self, shard: &ShardId, partition_key: &str, data: &[u8]) -> Written {
+        let mut state = self.state();
+        let index = state.index(shard).expect("the test writes to a shard that exists");
+        state.write(index, partition_key, data)
+    }
+
+    /// Sets the arrival time of the next record.
+    pub fn set_now(&self, now: EpochMillis) {
+        self.state().now = now.0;
+    }
+
+    /// Splits a shard in the middle of its range.
+    ///
+    /// # Panics
+    /// There is no such open shard, or its range is a single key.
+    pub fn split(&self, shard: &ShardId) -> [ShardId; 2] {
+        let mut state = self.state();
+        let range = state.close(shard);
+        assert!(range.start < range.end, "a range of one key has no middle");
+        let middle = range.start + (range.end - range.start) / 2;
+        let lower = state.add_shard(vec![shard.clone()], HashRange { start: range.start, end: middle });
+        let upper = state.add_shard(vec![shard.clone()], HashRange { start: middle + 1, end: range.end });
+        [lower, upper]
+    }
+
+    /// Merges two neighbours.
+    ///
+    /// # Panics
+    /// There are no such open shards.
+    pub fn merge(&self, shard: &ShardId, adjacent: &ShardId) -> ShardId {
+        let mut state = self.state();
+        let (a, b) = (state.close(shard), state.close(adjacent));
+        let range = HashRange { start: a.start.min(b.start), end: a.end.max(b.end) };
+        state.add_shard(vec![shard.clone(), adjacent.clone()], range)
+    }
+
+    /// Closes a shard without children, as a deleted table's stream does.
+    ///
+    /// # Panics
+    /// There is no such open shard.
+    pub fn close(&self, shard: &ShardId) {
+        self.state().close(shard);
+    }
+
+    /// Takes the oldest `count` records of a shard out of the stream: retention has passed. The truth keeps them.
+    ///
+    /// # Panics
+    /// There is no such shard.
+    pub fn trim(&self, shard: &ShardId, count: usize) {
+        let mut state = self.state();
+        let index = state.index(shard).expect("the test trims a shard that exists");
+        let shard = &mut state.shards[index];
+        shard.trimmed = (shard.trimmed + count).min(shard.records.len());
+    }
+
+    /// Takes a shard out of the stream, records and all: retention has passed since it was closed.
+    pub fn expire_shard(&self, shard: &ShardId) {
+        self.state().shards.retain(|other| other.description.id != *shard);
+    }
+
+    /// Deletes the stream.
+    pub fn delete(&self) {
+        self.state().exists = false;
+    }
+
+    /// Deletes the stream and makes it anew under its name: no records, open shards with the old names and ranges of the
+    /// first ones, a later creation time.
+    pub fn recreate(&self) {
+        let mut state = self.state();
+        state.exists = true;
+        state.created = EpochMillis(state.now);
+        state.generation += 1;
+        state.shards.retain(|shard| shard.description.parents.is_empty());
+        for shard in &mut state.shards {
+            shard.description.closed = false;
+            shard.records.clear();
+            shard.trimmed = 0;
+        }
+    }
+
+    // Misbehaving.
+
+    /// Lets the next `times` calls of a kind fail with an exception of the service, for one shard or for all.
+    pub fn fail_next(&self, call: Call, shard: Option<&ShardId>, code: &str, times: u32) {
+        self.state().failures.push(Failure { call, shard: shard.cloned(), code: code.to_owned(), left: times });
+    }
+
+    /// Lets every iterator given out so far expire.
+    pub fn expire_iterators(&self) {
+        self.state().generation += 1;
+    }
+
+    /// Lets reads of a shard wait until [`Self::release`].
+    pub fn hang(&self, shard: &ShardId) {
+        self.state().hung.insert(shard.clone());
+    }
+
+    /// Lets reads of a shard go on.
+    pub fn release(&self, shard: &ShardId) {
+        self.state().hung.remove(shard);
+        self.changed.notify_waiters();
+    }
+
+    /// Leaves shards out of listings, until called again; they can be read all the same.
+    pub fn leave_unlisted(&self, shards: impl IntoIterator<Item = ShardId>) {
+        self.state().unlisted = shards.into_iter().collect();
+    }
+
+    /// Sets the order of listings.
+    pub fn list_in(&self, order: ListingOrder) {
+        self.state().order = order;
+    }
+
+    /// Sets what the last page of a closed shard says of its children.
+    pub fn tell_children(&self, children: Children) {
+        self.state().children = children;
+    }
+
+    /// Sets what pages say of the distance to the end.
+    pub fn tell_lag(&self, lag: Lag) {
+        self.state().lag = lag;
+    }
+
+    /// Sets how a closed shard ends.
+    pub fn end_with(&self, last_page: LastPage) {
+        self.state().last_page = last_page;
+    }
+
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that no change falls between the two.
+            changed.as_mut().enable();
+            if holds(&self.state()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Counts a call, and fails it if the script says so.
+    fn begin(&self, call: Call, shard: Option<&ShardId>) -> Result<(), SourceError> {
+        let site = CallSite { place: &self.place, operation: call.operation(), shard };
+        let mut state = self.state();
+        *state.calls.entry(call).or_default() += 1;
+        self.changed.notify_waiters();
+        if let Some(code) = state.scripted_failure(call, shard) {
+            return Err(site.answered(Some(&code), 400, "scripted"));
+        }
+        if state.exists { Ok(()) } else { Err(site.answered(Some("ResourceNotFoundException"), 400, "the stream is gone")) }
+    }
+
+    fn not_found(&self, call: Call, shard: &ShardId) -> SourceError {
+        let site = CallSite { place: &self.place, operation: call.operation(), shard: Some(shard) };
+        site.answered(Some("ResourceNotFoundException"), 400, "no such shard")
+    }
+
+    fn invalid(&self, call: Call, shard: &ShardId, message: &str) -> SourceError {
+        let site = CallSite { place: &self.place, operation: call.operation(), shard: Some(shard) };
+        site.answered(Some("InvalidArgumentException"), 400, message)
+    }
+
+    fn iterator(&self, shard: &ShardId, from: &Position) -> Result<ShardIterator, SourceError> {
+        let state = self.state();
+        let index = state.index(shard).ok_or_else(|| self.not_found(Call::Open, shard))?;
+        let records = &state.shards[index].records;
+        let next = match from {
+            Position::TrimHorizon => 0,
+            Position::AtTimestamp(at) => records.partition_point(|&record| state.written[record].arrival < *at),
+            Position::After { sequence, .. } => records.partition_point(|&record| state.written[record].sequence <= *sequence),
+            Position::ShardEnd => return Err(self.invalid(Call::Open, shard, "a shard that has ended is not opened")),
+        };
+        Ok(state.encode(shard, next))
+    }
+
+    fn page(&self, shard: &ShardId, iterator: &ShardIterator, limit: u32) -> Result<Page, SourceError> {
+        let state = self.state();
+        let index = state.index(shard).ok_or_else(|| self.not_found(Call::Read, shard))?;
+        let Some((generation, from)) = decode(shard, iterator) else {
+            return Err(self.invalid(Call::Read, shard, "not an iterator of this shard"));
+        };
+        if generation < state.generation {
+            let site = CallSite { place: &self.place, operation: Call::Read.operation(), shard: Some(shard) };
+            return Err(site.answered(Some("ExpiredIteratorException"), 400, "scripted"));
+        }
+        let Shard { description, records, trimmed } = &state.shards[index];
+        let from = from.max(*trimmed).min(records.len());
+        let limit = usize::try_from(limit).unwrap_or(READ_RECORDS_MAX).clamp(1, READ_RECORDS_MAX);
+        let mut bytes = 0;
+        let fits = |&&record: &&usize| {
+            bytes += state.written[record].data.len();
+            bytes <= PAGE_DATA_BYTES_MAX
+        };
+        let taken: Vec<&Written> = records[from..].iter().take(limit).take_while(fits).map(|&r| &state.written[r]).collect();
+        let to = from + taken.len();
+        let ended = description.closed
+            && to == records.len()
+            && match state.last_page {
+                LastPage::WithRecords => true,
+                LastPage::Empty => taken.is_empty(),
+            };
+        let told = match state.children {
+            Children::Told => ended,
+            Children::Omitted => false,
+        };
+        Ok(Page {
+            batches: cut(&taken, BATCH_DATA_BYTES_MAX, |record| view(record)),
+            next: (!ended).then(|| state.encode(shard, to)),
+            millis_behind_latest: match state.lag {
+                Lag::Told => Some(i64::try_from(records.len() - to).unwrap_or(i64::MAX)),
+                Lag::Zero => Some(0),
+                Lag::Omitted => None,
+            },
+            children: if told { state.children_of(shard) } else { Vec::new() },
+        })
+    }
+}
+
+impl State {
+    fn index(&self, shard: &ShardId) -> Option<usize> {
+        self.shards.iter().position(|other| other.description.id == *shard)
+    }
+
+    fn add_shard(&mut self, parents: Vec<ShardId>, range: HashRange) -> ShardId {
+        let number = self.shards.iter().filter_map(|shard| shard.description.id.as_str().get(8..)?.parse::<u64>().ok()).max();
+        let id = ShardId::new(&format!("shardId-{:012}", number.map_or(0, |number| number + 1)));
+        let description = ShardDescription { id: id.clone(), parents, range: Some(range), closed: false };
+        self.shards.push(Shard { description, records: Vec::new(), trimmed: 0 });
+        id
+    }
+
+    fn close(&mut self, shard: &ShardId) -> HashRange {
+        let index = self.index(shard).expect("the test closes a shard that exists");
+        let description = &mut self.shards[index].description;
+        assert!(!description.closed, "{shard} is closed already");
+        description.closed = true;
+        description.range.expect("every shard here has a range")
+    }
+
+    fn write(&mut self, index: usize, partition_key: &str, data: &[u8]) -> Written {
+        // As wide as the service's: 56 digits.
+        let text = format!("4959033827149025660855969253836157109592{:016}", self.written.len());
+        let written = Written {
+            shard: self.shards[index].description.id.clone(),
+            sequence: SequenceNumber::parse(&text).expect("digits"),
+            arrival: EpochMillis(self.now),
+            partition_key: partition_key.to_owned(),
+            data: data.to_vec(),
+        };
+        self.now += 1;
+        self.shards[index].records.push(self.written.len());
+        self.written.push(written.clone());
+        written
+    }
+
+    fn scripted_failure(&mut self, call: Call, shard: Option<&ShardId>) -> Option<String> {
+        let is_meant = |failure: &Failure| failure.call == call && (failure.shard.is_none() || failure.shard.as_ref() == shard);
+        let failure = self.failures.iter_mut().find(|failure| failure.left > 0 && is_meant(failure))?;
+        failure.left -= 1;
+        Some(failure.code.clone())
+    }
+
+    fn children_of(&self, shard: &ShardId) -> Vec<ShardDescription> {
+        let descriptions = self.shards.iter().map(|shard| &shard.description);
+        descriptions.filter(|child| child.parents.contains(shard)).cloned().collect()
+    }
+
+    fn listing(&self) -> Vec<ShardDescription> {
+        let listed = self.shards.iter().map(|shard| &shard.description);
+        let mut listed: Vec<_> = listed.filter(|shard| !self.unlisted.contains(&shard.id)).cloned().collect();
+        match self.order {
+            ListingOrder::Creation => {}
+            ListingOrder::Reverse => listed.reverse(),
+            ListingOrder::Shuffled(seed) => {
+                listed.sort_by_key(|shard| spread(&format!("{seed}/{}", shard.id)));
+            }
+        }
+        listed
+    }
+
+    fn encode(&self, shard: &ShardId, next: usize) -> ShardIterator {
+        ShardIterator(format!("{}|{next}|{shard}", self.generation))
+    }
+}
+
+fn decode(shard: &ShardId, iterator: &ShardIterator) -> Option<(u64, usize)> {
+    let mut parts = iterator.0.splitn(3, '|');
+    let (generation, next) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    (parts.next()? == shard.as_str()).then_some((generation, next))
+}
+
+fn view<'a>(record: &&'a Written) -> RecordView<'a> {
+    RecordView {
+        sequence_number: record.sequence.as_str(),
+        arrival: record.arrival.0,
+        partition_key: &record.partition_key,
+        kms: false,
+        data: &record.data,
+    }
+}
+
+/// A hash over the whole key space (FNV-1a, 128 bits, mixed once more so that short keys spread): the service uses MD5,
+/// and nothing outside depends on which.
+fn spread(key: &str) -> u128 {
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013B;
+    let start = 0x6C62_272E_07BB_0142_62B8_2175_6295_C58D_u128;
+    let hash = key.bytes().fold(start, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    let hash = (hash ^ (hash >> 64)).wrapping_mul(PRIME | (PRIME << 40));
+    hash ^ (hash >> 64)
+}
+
+impl StreamApi for MemoryStream {
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, SourceError>> {
+        async {
+            self.begin(Call::Describe, None)?;
+            let state = self.state();
+            let Place { stream, region, account, .. } = &*self.place;
+            Ok(StreamDescription {
+                arn: format!("arn:aws:kinesis:{region}:{account}:stream/{stream}"),
+                created: state.created,
+                retention_hours: state.retention_hours,
+            })
+        }
+        .boxed()
+    }
+
+    fn list_shards(&self) -> BoxFuture<'_, Result<Vec<ShardDescription>, SourceError>> {
+        async {
+            self.begin(Call::ListShards, None)?;
+            Ok(self.state().listing())
+        }
+        .boxed()
+    }
+
+    fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> BoxFuture<'a, Result<ShardIterator, SourceError>> {
+        async move {
+            self.begin(Call::Open, Some(shard))?;
+            self.iterator(shard, from)
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        shard: &'a ShardId,
+        iterator: &'a ShardIterator,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, SourceError>> {
+        async move {
+            self.begin(Call::Read, Some(shard))?;
+            self.until(|state| !state.hung.contains(shard)).await;
+            self.page(shard, iterator, limit)
+        }
+        .boxed()
+    }
+}
