@@ -3,3 +3,5 @@
 pub mod columns;
 pub mod ports;
 pub mod source;
+#[cfg(feature = "local")]
+pub mod local;
