@@ -23,10 +23,10 @@
 //! Retention is swept at the start and every ten minutes, from the store and from the journal; freed pages are used again,
 //! so the file stops growing, though it does not shrink. What is inside retention is in memory as a whole.
 //!
-//! What the store does otherwise than AWS, and a reader must live with: `GetRecords` never returns `ChildShards`, and its
+//! What the store gets wrong about `AT_TIMESTAMP` and `StreamARN` is mended on the way in (`mended.rs`). What else it does
+//! otherwise than AWS, and a reader must live with: `GetRecords` never returns `ChildShards`, and its
 //! `MillisBehindLatest` is 0 while behind; arrival times are whole seconds; `ListShards` cannot be continued by its
-//! `NextToken` and ignores `ShardFilter`; `ListShards` and `GetShardIterator` know streams by name only, not by
-//! `StreamARN`; children of `UpdateShardCount` name no parent (those of `SplitShard` and `MergeShards` do); a consumer may
+//! `NextToken` and ignores `ShardFilter`; children of `UpdateShardCount` name no parent (those of `SplitShard` and `MergeShards` do); a consumer may
 //! be subscribed to a shard twice, and one that is more than 10,000 records behind on a closed shard is told its
 //! `ChildShards` before its last records. Streams are created, changed and deleted at once: no `CREATING` is ever seen.
 
@@ -34,6 +34,7 @@ mod endpoint;
 mod setup;
 mod seed;
 mod gate;
+mod mended;
 mod ledger;
 mod journal;
 #[cfg(test)]
@@ -192,7 +193,9 @@ impl fmt::Display for Summary {
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// It would be reachable from elsewhere.
-    #[error("the embedded endpoint does not listen on {bind}: it knows no permissions; use a loopback address such as 127.0.0.1")]
+    #[error(
+        "the embedded endpoint does not listen on {bind}: it knows no permissions; use a loopback address such as 127.0.0.1"
+    )]
     NotLoopback {
         /// The address.
         bind: SocketAddr,
@@ -286,7 +289,9 @@ pub enum LocalError {
         source: rusqlite::Error,
     },
     /// A listed stream was refused.
-    #[error("stream {stream} cannot be set up, {operation} was refused: {message}; correct its entry in the list of local streams")]
+    #[error(
+        "stream {stream} cannot be set up, {operation} was refused: {message}; correct its entry in the list of local streams"
+    )]
     Refused {
         /// The stream.
         stream: String,

@@ -74,7 +74,8 @@ impl Endpoint {
         }
         turn.sweep(&store).await?;
 
-        let gate = Arc::new(Gate { store: store.clone(), durable: options.directory.is_some(), turn: RwLock::new(turn) });
+        let gate =
+            Arc::new(Gate { store: store.clone(), durable: options.directory.is_some(), turn: RwLock::new(turn) });
         drop(tokio::spawn(keep_swept(Arc::downgrade(&gate))));
         let router = ferrokinesis::create_router(store)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -147,7 +148,10 @@ impl Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("bound", &self.bound).field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("bound", &self.bound)
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::LocalError;
 use super::journal::{Change, SharedJournal};
 use super::ledger::{Ledger, Scope};
+use super::mended::{mended, mends};
 
 /// The largest request: above what `PutRecords` may carry (10 MiB), base64 and JSON around it included.
 pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
@@ -60,10 +61,14 @@ enum Access {
     Change(Scope),
 }
 
-/// By the operation's name; what is not known to read counts as a change.
-fn access(method: &Method, headers: &HeaderMap) -> Access {
+/// The API operation that a request names.
+fn operation(headers: &HeaderMap) -> String {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = target.split_once('.').map_or(target, |(_, operation)| operation);
+    target.split_once('.').map_or(target, |(_, operation)| operation).to_owned()
+}
+
+/// By the operation's name; what is not known to read counts as a change.
+fn access(method: &Method, operation: &str) -> Access {
     let reads = ["Get", "List", "Describe", "SubscribeToShard"].iter().any(|verb| operation.starts_with(verb));
     match operation {
         "PutRecord" | "PutRecords" => Access::Change(Scope::Records),
@@ -74,7 +79,7 @@ fn access(method: &Method, headers: &HeaderMap) -> Access {
 
 /// The way of every request to the store and of its answer back.
 pub(super) async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = match to_bytes(body, BODY_BYTES_MAX).await {
         Ok(body) => body,
         Err(error) => {
@@ -82,12 +87,19 @@ pub(super) async fn admit(State(gate): State<Arc<Gate>>, request: Request, next:
             return refusal(StatusCode::PAYLOAD_TOO_LARGE, "SerializationException", &message);
         }
     };
-    parts.headers.remove(header::TRANSFER_ENCODING);
-    let access = access(&parts.method, &parts.headers);
-    let request = Request::from_parts(parts, Body::from(body));
-    match access {
-        Access::Read => gate.read(request, next).await,
+    let operation = operation(&parts.headers);
+    match access(&parts.method, &operation) {
+        Access::Read => {
+            let body = if mends(&operation) {
+                let _no_change = gate.turn.read().await;
+                mended(&gate.store, &operation, body).await
+            } else {
+                body
+            };
+            gate.read(Request::from_parts(parts, Body::from(body)), next).await
+        }
         Access::Change(scope) => {
+            let request = Request::from_parts(parts, Body::from(body));
             let turn = tokio::spawn(async move { gate.change(request, next, scope).await });
             turn.await.unwrap_or_else(|error| unavailable(&format!("the request broke the emulator: {error}")))
         }
@@ -241,6 +253,7 @@ fn unavailable(message: &str) -> Response {
 
 /// An error in the shape of the API.
 fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/x-amz-json-1.1"), (HeaderName::from_static("x-amzn-errortype"), code)];
+    let headers =
+        [(header::CONTENT_TYPE, "application/x-amz-json-1.1"), (HeaderName::from_static("x-amzn-errortype"), code)];
     (status, headers, json!({ "__type": code, "message": message }).to_string()).into_response()
 }

@@ -140,8 +140,9 @@ impl Journal {
     }
 
     fn try_streams(&self) -> rusqlite::Result<Vec<JournalStream>> {
-        let mut streams =
-            self.connection.prepare("SELECT id, name, document, shards_listed, seed_sha256 FROM streams ORDER BY name")?;
+        let mut streams = self
+            .connection
+            .prepare("SELECT id, name, document, shards_listed, seed_sha256 FROM streams ORDER BY name")?;
         let mut shards = self.connection.prepare("SELECT shard, next_index FROM shards WHERE stream = ?1")?;
         let mut rows = streams.query([])?;
         let mut found = Vec::new();
@@ -170,8 +171,12 @@ impl Journal {
              FROM records r JOIN streams s ON s.id = r.stream WHERE r.id > ?1 ORDER BY r.id LIMIT ?2",
         )?;
         let rows = records.query_map(params![id, limit], |row| {
-            let record =
-                JournalRecord { sequence: row.get(3)?, partition_key: row.get(4)?, arrived: row.get(5)?, data: row.get(6)? };
+            let record = JournalRecord {
+                sequence: row.get(3)?,
+                partition_key: row.get(4)?,
+                arrived: row.get(5)?,
+                data: row.get(6)?,
+            };
             Ok(Placed { id: row.get(0)?, stream: row.get(1)?, shard: row.get(2)?, record })
         })?;
         rows.collect()
@@ -260,7 +265,9 @@ fn prepare(connection: &mut Connection, path: &Path, region: &str, account: &str
     let found = settle(connection).map_err(|error| blame(path, "open", error))?;
     match found {
         Found::Empty => create(connection, region, account).map_err(|error| blame(path, "create", error)),
-        Found::Foreign => Err(LocalError::Corrupt { path: path.to_owned(), what: "another program's database".to_owned() }),
+        Found::Foreign => {
+            Err(LocalError::Corrupt { path: path.to_owned(), what: "another program's database".to_owned() })
+        }
         Found::Format(FORMAT) => Ok(()),
         Found::Format(found) => Err(LocalError::Newer { path: path.to_owned(), found, known: FORMAT }),
     }
@@ -310,7 +317,8 @@ pub(super) fn random_identity() -> Result<String, LocalError> {
 fn own(directory: &Path) -> Result<File, LocalError> {
     let unwritable = |source: io::Error| LocalError::Directory { directory: directory.to_owned(), source };
     let path = directory.join("owner.pid");
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(unwritable)?;
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(unwritable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -352,7 +360,8 @@ impl SharedJournal {
     /// Runs `call` to its end, even if the returned future is dropped.
     pub(super) async fn with<R: Send + 'static>(&self, call: impl FnOnce(&mut Journal) -> R + Send + 'static) -> R {
         let journal = Arc::clone(&self.0);
-        let task = tokio::task::spawn_blocking(move || call(&mut journal.lock().unwrap_or_else(PoisonError::into_inner)));
+        let task =
+            tokio::task::spawn_blocking(move || call(&mut journal.lock().unwrap_or_else(PoisonError::into_inner)));
         task.await.expect("a call on the journal returns its errors and is never cancelled")
     }
 
@@ -360,5 +369,44 @@ impl SharedJournal {
     pub(super) async fn release(self) {
         let SharedJournal(journal) = self;
         drop(tokio::task::spawn_blocking(move || drop(journal)).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trim_takes_what_is_before_its_number_in_its_shard_only() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut journal = Journal::open(directory.path(), "us-east-1", "000000000000").expect("an empty directory");
+        let stream = "quakes".to_owned();
+        let mut changes = vec![Change::Describe { stream: stream.clone(), document: "{}".to_owned() }];
+        for shard in 0..3 {
+            let record = |sequence: &str| JournalRecord {
+                sequence: sequence.to_owned(),
+                partition_key: "a".to_owned(),
+                arrived: 1.0,
+                data: vec![0, 255],
+            };
+            let records = vec![record("1"), record("2")];
+            changes.push(Change::Append { stream: stream.clone(), shard, next_index: 3, records });
+        }
+        changes.push(Change::Trim { stream: stream.clone(), shard: 0, before: Some("2".to_owned()) });
+        changes.push(Change::Trim { stream, shard: 1, before: None });
+        journal.commit(&changes).expect("the changes fit together");
+        let kept = journal.records_after(0, 10).expect("the journal reads back");
+        let kept: Vec<_> = kept.iter().map(|placed| (placed.shard, placed.record.sequence.as_str())).collect();
+        assert_eq!(kept, [(0, "2"), (2, "1"), (2, "2")]);
+    }
+
+    #[test]
+    fn changes_are_committed_all_or_none() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut journal = Journal::open(directory.path(), "us-east-1", "000000000000").expect("an empty directory");
+        let described = Change::Describe { stream: "quakes".to_owned(), document: "{}".to_owned() };
+        let unknown = Change::Append { stream: "other".to_owned(), shard: 0, next_index: 2, records: Vec::new() };
+        journal.commit(&[described, unknown]).expect_err("nobody described the other stream");
+        assert!(journal.streams().expect("the journal reads back").is_empty());
     }
 }

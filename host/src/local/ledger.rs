@@ -315,3 +315,45 @@ fn index(shard: usize) -> i64 {
 fn sequence_of(key: &str) -> String {
     key.split_once('/').map_or(key, |(_, sequence)| sequence).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use ferrokinesis::actions::{Operation, dispatch};
+    use ferrokinesis::sequence::{SeqObj, parse_sequence, stringify_sequence};
+    use ferrokinesis::store::StoreOptions;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn retention_trims_the_journal_as_it_trims_the_store() {
+        let store = Store::new(StoreOptions { create_stream_ms: 0, ..StoreOptions::default() });
+        let request = json!({ "StreamName": "quakes", "ShardCount": 2 });
+        dispatch(&store, Operation::CreateStream, request).await.expect("the stream is new");
+        super::super::gate::settled(&store).await.expect("it becomes active");
+        let mut ledger = Ledger::default();
+        ledger.observe(&store, Scope::Everything).await;
+        // One record that arrived a day and an hour ago, one of now.
+        let drawn = store.allocate_sequences_batch("quakes", &[0, 0]).await.expect("the stream is active");
+        let old = parse_sequence(&drawn[0].seq_num).expect("the store writes sequence numbers");
+        let old = stringify_sequence(&SeqObj { seq_time: old.seq_time.map(|time| time - 25 * 3_600_000), ..old });
+        let record =
+            StoredRecord { partition_key: "a".to_owned(), data: String::new(), approximate_arrival_timestamp: 0.0 };
+        for sequence in [&old, &drawn[1].seq_num] {
+            store.put_record("quakes", &format!("00000000/{sequence}"), &record).await.expect("the store takes it");
+        }
+        let appended = ledger.observe(&store, Scope::Records).await;
+        let [Change::Append { shard: 0, next_index: 3, records, .. }] = &appended[..] else { panic!("{appended:?}") };
+        assert_eq!(records.len(), 2);
+
+        let stream = "quakes".to_owned();
+        assert_eq!(
+            ledger.sweep(&store).await,
+            [
+                Change::Trim { stream: stream.clone(), shard: 0, before: Some(drawn[1].seq_num.clone()) },
+                Change::Trim { stream, shard: 1, before: None },
+            ]
+        );
+        assert_eq!(ledger.observe(&store, Scope::Everything).await, [], "nothing is journaled twice");
+    }
+}

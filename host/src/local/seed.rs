@@ -32,8 +32,7 @@ pub(super) struct SeedReader<'a> {
 impl<'a> SeedReader<'a> {
     /// Opens the file.
     pub(super) fn open(seed: &'a Seed) -> Result<SeedReader<'a>, LocalError> {
-        let file =
-            File::open(&seed.file).map_err(|source| LocalError::SeedFile { file: seed.file.clone(), source })?;
+        let file = File::open(&seed.file).map_err(|source| LocalError::SeedFile { file: seed.file.clone(), source })?;
         Ok(SeedReader { seed, file: BufReader::new(file), digest: Sha256::new(), line: 0 })
     }
 

@@ -42,7 +42,8 @@ pub(super) async fn set_up(store: &Store, options: &Options) -> Result<SetUp, Lo
                 let streams = journal.streams()?;
                 Ok((journal, streams))
             });
-            let (journal, streams) = opened.await.expect("opening a journal is never cancelled and returns its errors")?;
+            let (journal, streams) =
+                opened.await.expect("opening a journal is never cancelled and returns its errors")?;
             let identity = journal.identity().to_owned();
             let journal = SharedJournal::new(journal);
             let ledger = Ledger::restore(store, &journal, &streams).await?;
@@ -149,4 +150,3 @@ async fn call(store: &Store, stream: &str, operation: Operation, request: Value)
 fn refused(stream: &str, operation: Operation, message: &str) -> LocalError {
     LocalError::Refused { stream: stream.to_owned(), operation: operation.to_string(), message: message.to_owned() }
 }
-
