@@ -5,3 +5,5 @@ pub mod columns;
 pub mod component;
 pub mod ports;
 pub mod source;
+#[cfg(feature = "local")]
+pub mod local;
