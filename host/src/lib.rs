@@ -3,3 +3,4 @@
 pub mod columns;
 pub mod ports;
 pub mod source;
+pub mod state;
