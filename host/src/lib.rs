@@ -1,9 +1,19 @@
-//! Performs: reads streams, runs components, writes to sinks, keeps positions.
+//! Performs: reads streams, runs components, writes to sinks, keeps positions. The binary is `sluicebox`.
 
-pub mod aws;
-pub mod columns;
-pub mod component;
+pub mod config;
+pub mod app;
+pub mod pipeline;
 pub mod ports;
+pub mod columns;
+pub mod flow;
+pub mod aws;
 pub mod source;
+pub mod subtask;
+pub mod component;
+pub mod sink;
+pub mod state;
+pub mod clock;
+pub mod progress;
+pub mod telemetry;
 #[cfg(feature = "local")]
 pub mod local;
