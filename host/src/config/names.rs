@@ -156,13 +156,14 @@ impl StreamArn {
             return Err(InvalidArn::Region(region.to_owned()));
         }
         let expected = match region {
-            _ if region.starts_with("cn-") => "aws-cn",
-            _ if region.starts_with("us-gov-") => "aws-us-gov",
-            _ if partition == "aws-cn" || partition == "aws-us-gov" => "aws",
-            _ => partition,
+            _ if region.starts_with("cn-") => Some("aws-cn"),
+            _ if region.starts_with("us-gov-") => Some("aws-us-gov"),
+            _ if partition == "aws-cn" || partition == "aws-us-gov" => Some("aws"),
+            _ => None,
         };
-        if expected != partition {
-            let expected = ["aws", "aws-cn", "aws-us-gov"].into_iter().find(|one| *one == expected).unwrap_or("another");
+        if let Some(expected) = expected
+            && expected != partition
+        {
             return Err(InvalidArn::Mismatch { partition: partition.to_owned(), region: region.to_owned(), expected });
         }
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
