@@ -1,0 +1,363 @@
+//! The manifest: one TOML file that describes one pipeline.
+//!
+//! What a user writes and what the host works with are two things. A [`Manifest`] is the second: every default is filled
+//! in, every path is joined to the manifest's directory, durations and sizes are numbers, and what excludes one another
+//! cannot be written down. Whoever holds one checks nothing again. The way from the text to here is one walk
+//! ([`keys`]) that names each key once, with its meaning, its form and its default; the reader, the JSON Schema and the
+//! reference in `docs/config.md` are three uses of that same walk, so they cannot disagree.
+
+pub mod diagnostic;
+mod document;
+mod forms;
+mod keys;
+mod names;
+mod reference;
+pub mod schema;
+pub mod sizes;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use host_core::moment::EpochMillis;
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use names::{InvalidArn, InvalidName, Name, Secret, StreamArn};
+pub use reference::reference;
+
+/// One pipeline, complete and valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// The file that it was read from; relative paths were joined to its directory.
+    pub path: PathBuf,
+    /// Whose pipeline this is (`tenant`, default "default").
+    pub tenant: Name,
+    /// What the pipeline is called (`name`). With the tenant: the identity of its positions and metrics.
+    pub name: Name,
+    /// Sequential lanes of the pipeline, each with component instances of its own (`parallelism`, 1 to 1,024, default 1).
+    pub parallelism: u32,
+    /// Time for draining and a last checkpoint after a stop was asked for (`shutdown_timeout`, default 30 s).
+    pub shutdown_timeout: Duration,
+    /// What is read (`[source]`).
+    pub source: Source,
+    /// Who spreads shards over subtasks (`[assigner]`).
+    pub assigner: Assigner,
+    /// What makes elements of records (`[deserializer]`).
+    pub deserializer: Deserializer,
+    /// Where elements go (`[[sink]]`); at least one, with distinct names.
+    pub sinks: Vec<Sink>,
+    /// Where positions are kept (`[checkpoint]`).
+    pub checkpoint: Checkpoint,
+    /// What happens to records that cannot be delivered (`[on_error]`).
+    pub on_error: OnError,
+    /// How AWS is reached (`[aws]`).
+    pub aws: Aws,
+    /// The embedded service (`[local]`); read by `--local` and `sluicebox local` only.
+    pub local: Local,
+}
+
+impl Manifest {
+    /// Reads and validates the manifest at `path`. `env` looks up the variables that it names as `${NAME}`.
+    ///
+    /// # Errors
+    /// Every mistake in the file at once, or the one reason why the file cannot be read.
+    pub fn read(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, Diagnostics> {
+        match std::fs::read(path) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Self::parse(&text, path, env),
+                Err(error) => Err(Diagnostics::not_utf8(path, &error)),
+            },
+            Err(error) => Err(Diagnostics::unreadable(path, &error)),
+        }
+    }
+
+    /// Validates `text` as if it had been read from `path`.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn parse(text: &str, path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, Diagnostics> {
+        walk::read(text, path, &env)
+    }
+}
+
+/// The stream and how it is read. The only `type` is `kinesis`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// The stream (`stream_arn`).
+    pub stream: StreamArn,
+    /// Where a pipeline without positions starts (`initial_position`, default latest).
+    pub initial_position: InitialPosition,
+    /// Time between two listings of the shards (`discovery_interval`, 1 s to 1 h, default 10 s).
+    pub discovery_interval: Duration,
+    /// Whether children wait until their parents are durable (`preserve_shard_order`, default true).
+    pub preserve_shard_order: bool,
+    /// What happens when data is gone before it was read (`on_gap`, default fail).
+    pub on_gap: GapPolicy,
+    /// Bytes that may be read and not yet through the component, over all shards of the pipeline (`read_ahead`, default
+    /// 64 MiB).
+    pub read_ahead: u64,
+    /// How records are fetched (`reader`).
+    pub reader: Reader,
+}
+
+/// Where a pipeline that has no positions yet starts (`ShardIteratorType`). Children found later start at the trim horizon
+/// whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialPosition {
+    /// With what is written from now on.
+    Latest,
+    /// With the oldest record that the stream keeps.
+    TrimHorizon,
+    /// With the first record that arrived at this time or later (`initial_timestamp`).
+    AtTimestamp(EpochMillis),
+}
+
+/// What happens when the stream has lost what should be read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapPolicy {
+    /// The pipeline stops.
+    Fail,
+    /// The gap is reported and counted, and reading goes on behind it.
+    Continue,
+}
+
+/// How records are fetched.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reader {
+    /// `GetRecords`, shard by shard.
+    Polling(Polling),
+}
+
+/// Pace of `GetRecords` (`[source.polling]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polling {
+    /// Records asked for in one call (`max_records`, 1 to 10,000, default 10,000).
+    pub max_records: u32,
+    /// Pause after a call that brought nothing (`empty_interval`, default 250 ms).
+    pub empty_interval: Duration,
+    /// Calls per shard and second (`max_calls_per_second`, above 0, default 5, which is the service's limit); `None` is
+    /// "unlimited".
+    pub max_calls_per_second: Option<f64>,
+    /// Bytes per shard and second (`max_bytes_per_second`, default 2 MB, which is the service's limit); `None` is
+    /// "unlimited".
+    pub max_bytes_per_second: Option<u64>,
+}
+
+/// Who spreads shards over subtasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assigner {
+    /// One that the host brings along.
+    Builtin(BuiltinAssigner),
+}
+
+/// The assigners that the host brings along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltinAssigner {
+    /// Spreads shards evenly by their hash ranges.
+    Uniform,
+}
+
+/// The component that makes elements of records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deserializer {
+    /// The component's file.
+    pub component: PathBuf,
+    /// What the component's `open` is handed (`[deserializer.config]`), in the order of the keys.
+    pub config: Vec<(String, ConfigValue)>,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it may import.
+    pub grants: Grants,
+}
+
+/// One value of a component's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConfigValue {
+    /// Text; dates and times are handed on as their text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Float(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+}
+
+/// What one instance of a component may use (`[….limits]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes over all of its memories (`memory`, default 64 MiB).
+    pub memory: u64,
+    /// CPU time for one batch (`cpu_per_batch`, default 50 ms).
+    pub cpu_per_batch: Duration,
+    /// Time on the wall for one batch (`wall_per_batch`, default 2 s).
+    pub wall_per_batch: Duration,
+    /// Bytes returned per byte handed in (`output_ratio`, 1 to 1,024, default 8).
+    pub output_ratio: u32,
+    /// Bytes of log per second (`log_rate`, default 64 KiB).
+    pub log_rate: u64,
+}
+
+/// What a component may import beyond log, metrics, config and time (`[….grants]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// How much of WASI it gets (`wasi`, default inert).
+    pub wasi: WasiGrant,
+}
+
+/// How much of WASI a component gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WasiGrant {
+    /// What a language runtime needs to start; no file, no socket, no environment, the batch's time as the clock.
+    Inert,
+    /// Nothing: a component that imports WASI is refused.
+    None,
+}
+
+/// One place where elements go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// What it is called (`name`, default its type), unique in the manifest.
+    pub name: Name,
+    /// The routes whose elements it takes (`when`), never empty; `None` takes all elements.
+    pub when: Option<Vec<String>>,
+    /// What it does with them (`type`).
+    pub output: SinkOutput,
+}
+
+/// What a sink does with its elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkOutput {
+    /// Writes one element a line to standard output.
+    Stdout,
+    /// Writes one element a line to a file.
+    File {
+        /// The file (`path`).
+        path: PathBuf,
+    },
+    /// Confirms them and keeps nothing.
+    Discard,
+}
+
+/// Where positions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The store (`store`, default `sqlite:.sluicebox/state.db`).
+    pub store: StateStore,
+    /// Time between two checkpoints (`interval`, 100 ms to 1 h, default 10 s).
+    pub interval: Duration,
+}
+
+/// A store of positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateStore {
+    /// An SQLite database in this file.
+    Sqlite(PathBuf),
+}
+
+/// What happens to records that cannot be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnError {
+    /// A record that the component refuses for good (`poison`, default fail).
+    pub poison: PoisonPolicy,
+    /// A batch on which the component traps, runs out of a limit or lies (`trap`, default bisect).
+    pub trap: TrapPolicy,
+    /// Attempts at one batch before it counts as refused (`max_attempts`, 1 to 100, default 3).
+    pub max_attempts: u32,
+}
+
+/// What happens to a record that the component refuses for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoisonPolicy {
+    /// The pipeline stops before it.
+    Fail,
+    /// It is reported, counted and passed over.
+    Skip,
+}
+
+/// What happens to a batch on which the component traps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapPolicy {
+    /// The batch is halved until the record that does it stands alone; that one is poison.
+    Bisect,
+    /// The pipeline stops.
+    Fail,
+}
+
+/// How AWS is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aws {
+    /// The region: always that of the stream's ARN.
+    pub region: String,
+    /// Another endpoint than the region's own (`endpoint`): an `http` or `https` URL without a trailing slash.
+    pub endpoint: Option<String>,
+    /// Whose credentials sign the calls (`credentials`).
+    pub credentials: Credentials,
+    /// How failed calls are repeated (`[aws.retry]`).
+    pub retry: Retry,
+    /// Time for one call, its answer included (`timeouts.call`, default 10 s).
+    pub call_timeout: Duration,
+}
+
+/// Whose credentials sign the calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// The SDK's default chain.
+    Auto,
+    /// What the manifest says (`[aws.basic]`).
+    Basic {
+        /// `access_key_id`.
+        access_key_id: String,
+        /// `secret_access_key`.
+        secret_access_key: Secret,
+        /// `session_token`, for temporary credentials.
+        session_token: Option<Secret>,
+    },
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` of the environment, nothing else.
+    Env,
+    /// A profile of the shared configuration files (`[aws.profile]`).
+    Profile {
+        /// The profile's `name`.
+        name: String,
+    },
+}
+
+/// How failed calls are repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts at one call, the first included (`max_attempts`, 1 to 1,000, default 50).
+    pub max_attempts: u32,
+    /// Pause after the first failure (`min_delay`, default 300 ms); it doubles from there.
+    pub min_delay: Duration,
+    /// Longest pause (`max_delay`, default 1 s), never below `min_delay`.
+    pub max_delay: Duration,
+}
+
+/// The embedded service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Whether streams and positions outlive the process, together (`durable`, default true).
+    pub durable: bool,
+    /// Streams that are created at the start, with distinct names.
+    pub streams: Vec<LocalStream>,
+}
+
+/// A stream of the embedded service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalStream {
+    /// Its name.
+    pub name: String,
+    /// Its shards (`shards`, 1 to 1,000, default 1).
+    pub shards: u32,
+    /// Records that it gets when it is created.
+    pub seed: Option<Seed>,
+}
+
+/// Records for a new stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// A file with one JSON value a line; each line is one record (`seed`).
+    pub path: PathBuf,
+    /// JSON pointer (RFC 6901) to the partition key inside a line (`partition_key`).
+    pub partition_key: String,
+}

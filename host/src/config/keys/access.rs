@@ -1,0 +1,175 @@
+//! Keys about the service itself: `[aws]` and `[local]`.
+
+use super::super::forms::{Choice, FilePath, Flag, Lasting, Pointer, Region, SecretText, Stream, Text, Url, Whole};
+use super::super::walk::Table;
+use super::super::{Aws, Credentials, Local, LocalStream, Retry, Secret, Seed, StreamArn};
+use super::ordered;
+
+pub(super) fn aws(table: &mut Table<'_, '_>, stream: Option<&StreamArn>) -> Option<Aws> {
+    let region = table.optional(
+        "region",
+        Region,
+        "",
+        "The region. Default: that of the stream's ARN, and another one is a mistake.",
+    );
+    let endpoint = table.optional(
+        "endpoint",
+        Url,
+        "",
+        "Another endpoint than the region's own: that of a VPC, or an emulator. `--local` sets it.",
+    );
+    let credentials = credentials(table);
+    let retry = table.section("retry", "How failed calls are repeated.", retry);
+    let timeouts = table.section("timeouts", "How long calls may take.", |table| {
+        table.default("call", Lasting("100ms", "10m"), "10s", "Time for one call, its answer included.")
+    });
+    let region = match (region?, stream?) {
+        (Some(region), stream) if region != stream.region() => {
+            let message = format!("the stream is in {}, not in {region}", stream.region());
+            table.complain(table.at("region"), message, "remove `region`: the ARN tells it");
+            return None;
+        }
+        (_, stream) => stream.region().to_owned(),
+    };
+    Some(Aws { region, endpoint: endpoint?, credentials: credentials?, retry: retry?, call_timeout: timeouts? })
+}
+
+/// Words of `credentials`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    Auto,
+    Basic,
+    Env,
+    Profile,
+}
+
+/// What `[aws.basic]` says.
+struct Basic {
+    access_key_id: String,
+    secret_access_key: Secret,
+    session_token: Option<Secret>,
+}
+
+fn credentials(table: &mut Table<'_, '_>) -> Option<Credentials> {
+    let provider = table.default(
+        "credentials",
+        Choice(&[
+            ("auto", Provider::Auto),
+            ("basic", Provider::Basic),
+            ("env", Provider::Env),
+            ("profile", Provider::Profile),
+        ]),
+        "auto",
+        "Whose credentials sign the calls: the AWS SDK's default chain, those of `[aws.basic]`, those of the variables \
+         `AWS_ACCESS_KEY_ID` and so on and no others, or those of the profile in `[aws.profile]`.",
+    );
+    let basic = table.optional_section("basic", "Credentials, only with `credentials = \"basic\"`.", |table| {
+        let access_key_id = table.required("access_key_id", Text("${AWS_ACCESS_KEY_ID}"), "The access key's ID.");
+        let secret_access_key = table.required("secret_access_key", SecretText, "The access key itself.");
+        let session_token =
+            table.optional("session_token", SecretText, "with temporary credentials", "The token that belongs to them.");
+        Some(Basic {
+            access_key_id: access_key_id?,
+            secret_access_key: secret_access_key?,
+            session_token: session_token?,
+        })
+    });
+    let profile =
+        table.optional_section("profile", "A profile of `~/.aws`, only with `credentials = \"profile\"`.", |table| {
+            table.required("name", Text("analytics"), "The profile's name.")
+        });
+    let provider = provider?;
+    let mut agreed = true;
+    for (name, owner) in [("basic", Provider::Basic), ("profile", Provider::Profile)] {
+        let at = table.at(name);
+        if provider == owner && at.is_none() {
+            let message = format!("credentials = {name:?} needs the table [aws.{name}]");
+            table.complain(table.at("credentials"), message, format!("add the header [aws.{name}] and its keys"));
+            agreed = false;
+        } else if provider != owner && at.is_some() {
+            let message = format!("[aws.{name}] has a meaning only with credentials = {name:?}");
+            table.complain(at, message, format!("write credentials = {name:?} in [aws], or remove this table"));
+            agreed = false;
+        }
+    }
+    let (basic, profile) = (basic?, profile?);
+    match provider {
+        _ if !agreed => None,
+        Provider::Auto => Some(Credentials::Auto),
+        Provider::Env => Some(Credentials::Env),
+        Provider::Basic => basic.map(|Basic { access_key_id, secret_access_key, session_token }| Credentials::Basic {
+            access_key_id,
+            secret_access_key,
+            session_token,
+        }),
+        Provider::Profile => profile.map(|name| Credentials::Profile { name }),
+    }
+}
+
+fn retry(table: &mut Table<'_, '_>) -> Option<Retry> {
+    let max_attempts =
+        table.default("max_attempts", Whole(1, 1000), 50, "Attempts at one call, the first included.");
+    let min_delay = table.default(
+        "min_delay",
+        Lasting("1ms", "1h"),
+        "300ms",
+        "Pause after the first failure; it doubles with each further one.",
+    );
+    let max_delay = table.default("max_delay", Lasting("1ms", "1h"), "1s", "The longest pause.");
+    let (min_delay, max_delay) = (min_delay?, max_delay?);
+    ordered(table, ("min_delay", min_delay), ("max_delay", max_delay))?;
+    Some(Retry { max_attempts: max_attempts?, min_delay, max_delay })
+}
+
+pub(super) fn local(table: &mut Table<'_, '_>) -> Option<Local> {
+    let durable = table.default(
+        "durable",
+        Flag,
+        true,
+        "Whether streams and positions are kept in `.sluicebox/local/`, so that a second run resumes; `false` keeps both in \
+         memory.",
+    );
+    let mut seen: Vec<String> = Vec::new();
+    let streams = table.list("streams", "Streams that are created if they are not there yet.", |table| {
+        let stream = local_stream(table)?;
+        if seen.contains(&stream.name) {
+            let message = format!("the stream {:?} stands twice", stream.name);
+            table.complain(table.at("name"), message, "give it another name, or remove one of the two");
+        }
+        seen.push(stream.name.clone());
+        Some(stream)
+    });
+    Some(Local { durable: durable?, streams: streams? })
+}
+
+fn local_stream(table: &mut Table<'_, '_>) -> Option<LocalStream> {
+    let name = table.required("name", Stream, "The stream's name.");
+    let shards = table.default("shards", Whole(1, 1000), 1, "Its shards.");
+    let seed = table.optional(
+        "seed",
+        FilePath("data/orders.ndjson"),
+        "",
+        "A file whose lines, each a JSON value, become its first records.",
+    );
+    let partition_key = table.optional(
+        "partition_key",
+        Pointer,
+        "with `seed`, and then required",
+        "Where in a line the partition key is, as a JSON pointer (RFC 6901).",
+    );
+    let seed = match (seed?, partition_key?) {
+        (None, None) => None,
+        (Some(path), Some(partition_key)) => Some(Seed { path, partition_key }),
+        (Some(_), None) => {
+            let help = "add partition_key = \"/id\", the way to the key inside each line";
+            table.complain(table.at("seed"), "`seed` needs `partition_key`", help);
+            return None;
+        }
+        (None, Some(_)) => {
+            let help = "add seed = \"data/orders.ndjson\", or remove this key";
+            table.complain(table.at("partition_key"), "`partition_key` has a meaning only with `seed`", help);
+            return None;
+        }
+    };
+    Some(LocalStream { name: name?, shards: shards?, seed })
+}

@@ -1,0 +1,114 @@
+//! The reference of all keys, `docs/config.md`, as text.
+
+use std::fmt::Write as _;
+
+use super::walk::{Key, Kind, Need, Section, describe};
+
+const OPENING: &str = "# The manifest
+
+One TOML file describes one pipeline. `sluicebox check FILE` tells every mistake in it at once, `sluicebox schema` prints
+its JSON Schema. This page is made of the definitions that the program reads manifests with.
+
+- **Durations** are texts: a number and `ms`, `s`, `m`, `h` or `d`, as in `\"250ms\"`.
+- **Sizes** are texts: a number and `B`, `kB`, `KiB`, `MB`, `MiB`, `GB`, `GiB`, `TB` or `TiB`. `MB` is 10^6 bytes, `MiB` is
+  2^20 bytes.
+- **Paths** are relative to the manifest.
+- **Names** have 1 to 128 letters, digits, `.`, `_` and `-`, and start with a letter or digit.
+- **Variables:** `${NAME}` in a text is replaced from the environment; a variable that is not set is a mistake. `$${` stands
+  for `${` itself. Nothing else of the environment changes what a manifest means, but for `credentials` where it says so.
+- **Unknown keys** are mistakes, in every table but `[deserializer.config]`.
+
+The shortest manifest:
+
+```toml
+version = 1
+name = \"orders\"
+
+[source]
+type = \"kinesis\"
+stream_arn = \"arn:aws:kinesis:us-east-1:123456789012:stream/orders\"
+
+[deserializer]
+component = \"components/orders.wasm\"
+
+[[sink]]
+type = \"stdout\"
+```
+";
+
+const CLOSING: &str = "
+## Where this differs from Flink's Kinesis source
+
+Names and defaults are those of Apache Flink's connectors, except where theirs surprise:
+
+| Here | There | Why |
+|---|---|---|
+| `initial_timestamp` without `at-timestamp` is a mistake | it is parsed and has no effect | a leftover either misleads or breaks the start |
+| `region` that contradicts the ARN is a mistake | one of the two silently wins | calls would go to the wrong place |
+| `[aws.basic]` takes effect only with `credentials = \"basic\"`, and is a mistake otherwise | two keys switch the provider | what signs the calls stands in one place |
+| `[aws.basic]` has `session_token` | temporary credentials cannot be given | |
+| `on_gap = \"fail\"` | reading goes on at the oldest record | a gap is lost data, and somebody has to know |
+| a checkpoint interval of its own | the job's | one pipeline, one file |
+";
+
+/// The whole page.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = OPENING.to_owned();
+    for section in describe() {
+        let title = if section.path.is_empty() { "Top".to_owned() } else { format!("`{}`", section.header()) };
+        // Writing to a String cannot fail.
+        let _infallible = write!(page, "\n## {title}\n\n{}\n", section.doc);
+        if section.kind == Kind::Free {
+            continue;
+        }
+        if section.keys.is_empty() {
+            continue;
+        }
+        page.push_str("\n| Key | Takes | Default | Meaning |\n|---|---|---|---|\n");
+        for key in &section.keys {
+            page.push_str(&row(key));
+        }
+        if section.path == "local.streams" {
+            page.push_str(LOCAL_EXAMPLE);
+        }
+    }
+    page.push_str(CLOSING);
+    page
+}
+
+const LOCAL_EXAMPLE: &str = "
+In one line: `streams = [ { name = \"orders\", shards = 2, seed = \"orders.ndjson\", partition_key = \"/id\" } ]` in `[local]`.
+";
+
+fn row(key: &Key) -> String {
+    let default = match key.need {
+        Need::Required => "**required**".to_owned(),
+        Need::Default(literal) => format!("`{literal}`"),
+        Need::Optional(_) => "–".to_owned(),
+    };
+    let only = match key.need {
+        Need::Optional(when) if !when.is_empty() => format!(" Only {when}."),
+        Need::Required | Need::Default(_) | Need::Optional(_) => String::new(),
+    };
+    format!("| `{}` | {} | {default} | {}{only} |\n", key.name, key.takes.replace('|', "\\|"), key.doc)
+}
+
+impl Section {
+    #[cfg(test)]
+    fn is_documented(&self) -> bool {
+        self.doc.ends_with('.') && self.keys.iter().all(|key| key.doc.ends_with('.'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_and_key_is_explained_in_whole_sentences() {
+        for section in describe() {
+            assert!(section.is_documented(), "{}", section.header());
+        }
+    }
+}
