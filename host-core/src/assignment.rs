@@ -1,0 +1,1 @@
+//! Which subtask reads a shard.

@@ -1,0 +1,1 @@
+//! What is confirmed of one reader's session.

@@ -1,0 +1,1 @@
+//! Event time up to which shards are complete.
