@@ -17,296 +17,196 @@
 //! The shell performs effects in the order given and reports back; the coordinator survives every report that comes late,
 //! twice or not at all (a reader of an earlier session, a listing nobody waits for).
 
+mod vocabulary;
+mod session;
+mod listing;
+mod reading;
+mod committing;
+mod finishing;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::checkpoint::{Commit, ShardRow, SinkMark};
+pub use self::vocabulary::{
+    Effect, Event, Notice, ReadReport, Receipt, Settings, ShardState, ShardView, StartPoint, Totals,
+};
+
+use self::committing::Commits;
+use self::finishing::Mode;
+use self::listing::Coverage;
+use self::session::{Session, Shard, Stage};
+use crate::assignment;
+use crate::checkpoint::ShardRow;
+use crate::discovery::Discovery;
+use crate::lineage::Lineage;
 use crate::moment::{EpochMillis, Moment};
-use crate::shard::{HashRange, Position, ShardDescription, ShardId};
+use crate::shard::ShardId;
+use crate::watermark::StreamWatermark;
 
-/// Where the shards of the very first listing start. `latest` is not among them: the shell resolves it, once, to a
-/// timestamp, which the rows then keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartPoint {
-    /// The oldest record that the stream still keeps.
-    TrimHorizon,
-    /// The first record that arrived at this time or later.
-    AtTimestamp(EpochMillis),
-}
-
-/// What does not change during a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Subtasks of the pipeline, at least 1 (0 is taken as 1).
-    pub parallelism: u32,
-    /// For the shards of the first listing of a pipeline without rows; all others start at their beginning.
-    pub start: StartPoint,
-    /// Pause between listings.
-    pub discovery_interval: Duration,
-    /// Pause between commits of mere progress; rows and ends do not wait for it.
-    pub checkpoint_interval: Duration,
-    /// Whether a child waits for its parents.
-    pub preserve_shard_order: bool,
-    /// Whether the run finishes by itself once all shards are read to the end fixed at its start.
-    pub until_caught_up: bool,
-    /// The stream's retention: how long finished shards are remembered at least.
-    pub retention: Duration,
-    /// A shard that brought nothing for this long does not hold the watermark back.
-    pub idle_after: Duration,
-}
-
-/// Records handed to a subtask, not yet delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadReport {
-    /// The shard.
-    pub shard: ShardId,
-    /// The reader's session, from [`Effect::Open`].
-    pub session: u64,
-    /// How many records; they continue the session's ordinals.
-    pub records: u64,
-    /// The position after the last of them.
-    pub last: Position,
-    /// Their earliest event time (or arrival time, where elements have none).
-    pub earliest: Option<EpochMillis>,
-}
-
-/// Records confirmed by every sink, filtered by a component that said so, or skipped by policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The shard.
-    pub shard: ShardId,
-    /// The reader's session, from [`Effect::Open`].
-    pub session: u64,
-    /// Ordinal of the first of them within the session, from 0.
-    pub first: u64,
-    /// How many records.
-    pub count: u64,
-    /// The position after the last of them.
-    pub last: Position,
-    /// Their latest event time.
-    pub latest: Option<EpochMillis>,
-    /// The sinks' marks after them.
-    pub marks: Vec<SinkMark>,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The run starts, or a deadline passed.
-    Tick,
-    /// A complete answer of the service. It may still be stale or lack shards.
-    Listed {
-        /// Every shard told, in any order.
-        shards: Vec<ShardDescription>,
-    },
-    /// A listing did not succeed.
-    ListingFailed,
-    /// Records were handed to a subtask.
-    Read(ReadReport),
-    /// A shard is exhausted; comes after all its `Read` events. Its records may still be in flight.
-    ReadToEnd {
-        /// The shard.
-        shard: ShardId,
-        /// The reader's session.
-        session: u64,
-        /// Children that the service told with the end (`ChildShards`); may be empty.
-        children: Vec<ShardDescription>,
-    },
-    /// A reader reached the end fixed at the run's start and stopped.
-    CaughtUp {
-        /// The shard.
-        shard: ShardId,
-        /// The reader's session.
-        session: u64,
-    },
-    /// A reader stopped after [`Effect::Close`]; it reads nothing more.
-    Closed {
-        /// The shard.
-        shard: ShardId,
-        /// The reader's session.
-        session: u64,
-    },
-    /// Records are delivered.
-    Delivered(Receipt),
-    /// A commit is durable. A refused one never comes here: it ends the run in the shell.
-    Committed {
-        /// From [`Commit::id`].
-        id: u64,
-    },
-    /// Stop reading, deliver what was read, checkpoint, finish.
-    Drain,
-    /// Stop waiting for outstanding receipts (a drain timed out, a record failed for good): checkpoint what is confirmed,
-    /// finish.
-    Abandon,
-}
-
-/// What to do. Effects are performed in the order given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Ask the service for all shards; answer with [`Event::Listed`] or [`Event::ListingFailed`]. At most one is out.
-    List,
-    /// Start a reader.
-    Open {
-        /// The shard.
-        shard: ShardId,
-        /// Grows with every `Open` of a run; reports carry it back.
-        session: u64,
-        /// Who takes its records, below [`Settings::parallelism`].
-        subtask: u32,
-        /// Where to read on; durable.
-        from: Position,
-        /// The shard's slice of the key space, where the service has one.
-        range: Option<HashRange>,
-    },
-    /// Stop a reader; answer with [`Event::Closed`], unless it reports its own end first.
-    Close {
-        /// The shard.
-        shard: ShardId,
-        /// The reader's session.
-        session: u64,
-    },
-    /// Make this durable, whole or not at all; answer with [`Event::Committed`]. At most one is out.
-    Commit(Commit),
-    /// Something worth a line in the log.
-    Notice(Notice),
-    /// The run is over: everything that will be durable is. The last effect of a run.
-    Finished,
-}
-
-/// What an operator may want to know. Nothing depends on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A parent is neither known nor listed; its child waits for another listing.
-    ParentMissing {
-        /// Who waits.
-        shard: ShardId,
-        /// Who is missing.
-        parent: ShardId,
-    },
-    /// A missing parent was absent from enough complete listings: its records are taken as trimmed, its children open.
-    ParentPresumedExpired {
-        /// The parent.
-        parent: ShardId,
-    },
-    /// A parent presumed expired is listed after all. It is read; order between it and children opened meanwhile is lost.
-    PresumedParentListed {
-        /// The parent.
-        parent: ShardId,
-    },
-    /// A shard's end becomes durable although no listing showed children for all of its key range.
-    EndWithoutChildren {
-        /// The shard.
-        shard: ShardId,
-    },
-    /// No shard that is still to be read owns these keys, in two listings running.
-    KeySpaceGap {
-        /// The keys without an owner.
-        hole: HashRange,
-    },
-    /// A finished shard is past the stream's retention and no longer listed: its row goes.
-    Forgotten {
-        /// The shard.
-        shard: ShardId,
-    },
-}
-
-/// Where a shard stands in this run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ShardState {
-    /// Not opened yet: its row is not durable, or a parent's end is not.
-    Waiting,
-    /// A reader is open.
-    Reading,
-    /// Read to the end of the closed shard; that end is not durable yet.
-    Ending,
-    /// Read to the end fixed at the run's start.
-    CaughtUp,
-    /// Its reader was told to stop.
-    Closing,
-    /// Its reader stopped as told.
-    Closed,
-    /// Its end is durable.
-    Finished,
-}
-
-/// One shard, for progress output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardView<'a> {
-    /// The shard.
-    pub shard: &'a ShardId,
-    /// Who takes its records.
-    pub subtask: u32,
-    /// Where it stands.
-    pub state: ShardState,
-    /// Its durable position; `None` while its row is not durable.
-    pub position: Option<&'a Position>,
-    /// Records read and not confirmed.
-    pub in_flight: u64,
-    /// The event time up to which it is complete.
-    pub watermark: Option<EpochMillis>,
-}
-
-/// Sums over a run, for progress output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Shards known.
-    pub shards: usize,
-    /// Shards whose end is durable.
-    pub finished: usize,
-    /// Records handed to subtasks in this run.
-    pub read: u64,
-    /// Records confirmed in this run, in order.
-    pub delivered: u64,
-}
+/// How often the watermark over all shards is taken: it visits every shard, and events come by the thousand.
+const WATERMARK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The state of one pipeline over one stream.
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     settings: Settings,
-    /// The store's rows as the last answered commit left them.
+    mode: Mode,
+    /// The store's rows as the last answered commit left them: the only ground for opening a shard.
     rows: BTreeMap<ShardId, ShardRow>,
+    shards: BTreeMap<ShardId, Shard>,
+    lineage: Lineage,
+    discovery: Discovery,
+    coverage: Coverage,
+    commits: Commits,
+    /// Sessions opened so far.
+    sessions: u64,
+    /// Whether the configured start is spent: it holds for the first shards ever seen and for no others.
+    start_spent: bool,
+    /// A stage, a row or a parent may have changed: look at all shards again.
+    look_again: bool,
+    watermark: StreamWatermark,
+    watermark_due: Moment,
+    totals: Totals,
 }
 
 impl Coordinator {
-    /// A run that continues from the store's rows. Nothing happens before the first [`Event::Tick`].
+    /// A run that continues from the store's rows. Nothing happens before the first event, which is [`Event::Tick`].
     #[must_use]
     pub fn new(settings: Settings, restored: Vec<ShardRow>, now: Moment) -> Self {
-        let _ = now;
-        Self { settings, rows: restored.into_iter().map(|row| (row.shard.clone(), row)).collect() }
+        let mut lineage = Lineage::default();
+        restored.iter().for_each(|row| lineage.restore(row));
+        let shards = restored.iter().map(|row| (row.shard.clone(), Shard::restored(row))).collect();
+        Self {
+            mode: Mode::Running,
+            start_spent: !restored.is_empty(),
+            rows: restored.into_iter().map(|row| (row.shard.clone(), row)).collect(),
+            shards,
+            lineage,
+            discovery: Discovery::new(settings.discovery_interval, now),
+            coverage: Coverage::default(),
+            commits: Commits::new(now + settings.checkpoint_interval),
+            sessions: 0,
+            look_again: true,
+            watermark: StreamWatermark::default(),
+            watermark_due: now,
+            totals: Totals::default(),
+            settings,
+        }
     }
 
     /// Takes in one event and appends what is to be done. `wall` only stamps the end of shards and measures retention.
     pub fn handle(&mut self, now: Moment, wall: EpochMillis, event: Event, effects: &mut Vec<Effect>) {
-        let _ = (now, wall, event, effects, &self.settings);
+        if self.mode == Mode::Finished {
+            return;
+        }
+        match event {
+            Event::Tick => {}
+            Event::Listed { shards } => self.listed(now, &shards, effects),
+            Event::ListingFailed => self.discovery.failed(now),
+            Event::Read(report) => self.read(now, &report),
+            Event::ReadToEnd { shard, session, children } => self.read_to_end(now, &shard, session, &children),
+            Event::CaughtUp { shard, session } => self.stopped(&shard, session, Stage::CaughtUp),
+            Event::Closed { shard, session } => self.stopped(&shard, session, Stage::Closed),
+            Event::Delivered(receipt) => self.delivered(receipt),
+            Event::Committed { id } => self.committed(id, effects),
+            Event::Drain => self.drain(effects),
+            Event::Abandon => self.abandon(effects),
+        }
+        self.go_on(now, wall, effects);
     }
 
     /// When to send the next [`Event::Tick`] if nothing else happens; `None` while only events can change anything.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        None
+        let listing = if self.mode == Mode::Running { self.discovery.deadline() } else { None };
+        let commit = if self.mode == Mode::Finished { None } else { self.commits.deadline() };
+        listing.into_iter().chain(commit).min()
     }
 
     /// Every known shard, in the order of their ids.
     pub fn shards(&self) -> impl Iterator<Item = ShardView<'_>> {
-        self.rows.values().map(|row| ShardView {
-            shard: &row.shard,
-            subtask: 0,
-            state: ShardState::Waiting,
-            position: Some(&row.position),
-            in_flight: 0,
-            watermark: row.watermark,
+        self.shards.iter().map(|(id, shard)| {
+            let row = self.rows.get(id);
+            let session = shard.session();
+            ShardView {
+                shard: id,
+                subtask: self.subtask(id),
+                state: shard.stage.state(),
+                position: row.map(|row| &row.position),
+                in_flight: session.map_or(0, |session| session.ledger.in_flight()),
+                watermark: session.map_or(row.and_then(|row| row.watermark), |session| session.watermark.value()),
+            }
         })
     }
 
     /// Sums over the run so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::default()
+        let finished = self.rows.values().filter(|row| row.position.is_end()).count();
+        Totals { shards: self.shards.len(), finished, ..self.totals }
     }
 
     /// The event time up to which all shards that are not idle are complete. Never falls.
     #[must_use]
-    pub fn watermark(&self) -> Option<EpochMillis> {
-        None
+    pub const fn watermark(&self) -> Option<EpochMillis> {
+        self.watermark.value()
+    }
+
+    /// What may be due after any event, in the order in which one thing enables the next.
+    fn go_on(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) {
+        if self.mode == Mode::Running {
+            if self.discovery.ask(now) {
+                effects.push(Effect::List);
+            }
+            if self.look_again {
+                self.open_readable(now, effects);
+            }
+        }
+        if now >= self.watermark_due {
+            self.watermark_due = now + WATERMARK_INTERVAL;
+            self.raise_watermark(now);
+        }
+        self.finish(now, wall, effects);
+        self.look_again = false;
+    }
+
+    fn subtask(&self, shard: &ShardId) -> u32 {
+        assignment::uniform(shard, self.lineage.range(shard), self.settings.parallelism)
+    }
+
+    fn raise_watermark(&mut self, now: Moment) {
+        let idle_after = self.settings.idle_after;
+        let held_by_parent = |id: &ShardId| self.lineage.parents(id).any(|parent| self.is_unfinished(parent));
+        let holding = self.shards.iter().filter_map(|(id, shard)| match &shard.stage {
+            Stage::Finished => None,
+            // A parent that is still read speaks for its children.
+            Stage::Waiting => (!held_by_parent(id)).then(|| self.inherited_watermark(id)),
+            Stage::Reading(session)
+            | Stage::Ending(session, _)
+            | Stage::CaughtUp(session)
+            | Stage::Closing(session)
+            | Stage::Closed(session) => (!session.is_idle(now, idle_after)).then(|| session.watermark.holding()),
+        });
+        let mut watermark = self.watermark;
+        watermark.raise(holding);
+        self.watermark = watermark;
+    }
+
+    fn is_unfinished(&self, shard: &ShardId) -> bool {
+        self.shards.get(shard).is_some_and(|shard| !matches!(shard.stage, Stage::Finished))
+    }
+
+    /// The shard's own durable watermark, or where its parents ended.
+    fn inherited_watermark(&self, shard: &ShardId) -> Option<EpochMillis> {
+        let own = self.rows.get(shard).and_then(|row| row.watermark);
+        let parents = self.lineage.parents(shard).filter_map(|parent| self.rows.get(parent)?.watermark).min();
+        own.max(parents)
+    }
+
+    fn session_mut(&mut self, shard: &ShardId, session: u64) -> Option<&mut Session> {
+        self.shards.get_mut(shard)?.session_mut().filter(|open| open.id == session)
     }
 }
+
+#[cfg(test)]
+mod tests;
