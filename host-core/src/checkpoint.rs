@@ -5,6 +5,8 @@
 //! of a shard and the rows of its children travel in one commit: there is no moment at which the parent is finished and
 //! the children are unknown.
 
+use std::collections::BTreeMap;
+
 use crate::moment::EpochMillis;
 use crate::shard::{HashRange, Position, ShardId};
 
@@ -67,4 +69,154 @@ pub struct Commit {
     pub forget: Vec<ShardId>,
     /// Marks of sinks that have them, as of exactly these positions.
     pub marks: Vec<SinkMark>,
+}
+
+/// Why a store refuses a commit: somebody else wrote since the rows were read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A row to be created is there.
+    #[error("shard {shard} has a row already: another run owns this pipeline's state")]
+    Exists {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A row to be advanced or forgotten is not there.
+    #[error("shard {shard} has no row: another run, or a command, removed it")]
+    Missing {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A row to be advanced is elsewhere.
+    #[error("shard {shard} is {found}, not {expected}: another run owns this pipeline's state")]
+    Moved {
+        /// The shard.
+        shard: ShardId,
+        /// What the commit was built on.
+        expected: Position,
+        /// What the row says.
+        found: Position,
+    },
+    /// A row would not move forward.
+    #[error("shard {shard} would move from {from} to {to}, which is not forward")]
+    NotForward {
+        /// The shard.
+        shard: ShardId,
+        /// Where it is.
+        from: Position,
+        /// Where it would go.
+        to: Position,
+    },
+}
+
+impl Commit {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.create.is_empty() && self.advance.is_empty() && self.forget.is_empty() && self.marks.is_empty()
+    }
+
+    /// What a store has after this commit: the definition that every store is measured by. Marks are the store's to keep.
+    ///
+    /// # Errors
+    /// A row is not as the commit expects; then `rows` is untouched.
+    pub fn apply(&self, rows: &mut BTreeMap<ShardId, ShardRow>) -> Result<(), Refusal> {
+        self.check(rows)?;
+        for row in &self.create {
+            rows.insert(row.shard.clone(), row.clone());
+        }
+        for advance in &self.advance {
+            if let Some(row) = rows.get_mut(&advance.shard) {
+                advance.apply(row);
+            }
+        }
+        for shard in &self.forget {
+            rows.remove(shard);
+        }
+        Ok(())
+    }
+
+    fn check(&self, rows: &BTreeMap<ShardId, ShardRow>) -> Result<(), Refusal> {
+        for row in &self.create {
+            if rows.contains_key(&row.shard) {
+                return Err(Refusal::Exists { shard: row.shard.clone() });
+            }
+        }
+        for advance in &self.advance {
+            let shard = advance.shard.clone();
+            let Some(row) = rows.get(&shard) else { return Err(Refusal::Missing { shard }) };
+            if row.position != advance.from {
+                let (expected, found) = (advance.from.clone(), row.position.clone());
+                return Err(Refusal::Moved { shard, expected, found });
+            }
+            if !advance.to.is_past(&advance.from) {
+                return Err(Refusal::NotForward { shard, from: advance.from.clone(), to: advance.to.clone() });
+            }
+        }
+        match self.forget.iter().find(|shard| !rows.contains_key(*shard)) {
+            Some(shard) => Err(Refusal::Missing { shard: shard.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Advance {
+    fn apply(&self, row: &mut ShardRow) {
+        row.position = self.to.clone();
+        row.watermark = row.watermark.max(self.watermark);
+        row.finished_at = self.finished_at;
+        if !self.children.is_empty() {
+            row.children.clone_from(&self.children);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, position: Position) -> ShardRow {
+        ShardRow {
+            shard: ShardId::new(id),
+            parents: Vec::new(),
+            children: Vec::new(),
+            range: None,
+            position,
+            watermark: None,
+            finished_at: None,
+        }
+    }
+
+    fn advance(id: &str, from: Position, to: Position) -> Advance {
+        Advance { shard: ShardId::new(id), from, to, children: Vec::new(), watermark: None, finished_at: None }
+    }
+
+    #[test]
+    fn a_commit_with_one_stale_position_changes_nothing() {
+        let at = |millis| Position::AtTimestamp(EpochMillis(millis));
+        let mut rows: BTreeMap<_, _> =
+            [row("a", Position::TrimHorizon), row("b", at(2))].map(|row| (row.shard.clone(), row)).into();
+        let before = rows.clone();
+        let commit = Commit {
+            create: vec![row("c", Position::TrimHorizon)],
+            advance: vec![
+                advance("a", Position::TrimHorizon, Position::ShardEnd),
+                advance("b", at(1), Position::ShardEnd),
+            ],
+            ..Commit::default()
+        };
+        let refusal = commit.apply(&mut rows).expect_err("b is elsewhere");
+        assert_eq!(refusal.to_string(), "shard b is at-timestamp 2, not at-timestamp 1: another run owns this pipeline's state");
+        assert_eq!(rows, before);
+    }
+
+    #[test]
+    fn a_commit_cannot_move_a_row_back_or_make_it_twice() {
+        let mut rows: BTreeMap<_, _> = [row("a", Position::ShardEnd)].map(|row| (row.shard.clone(), row)).into();
+        let back = Commit { advance: vec![advance("a", Position::ShardEnd, Position::TrimHorizon)], ..Commit::default() };
+        assert!(matches!(back.apply(&mut rows), Err(Refusal::NotForward { .. })));
+        let again = Commit { create: vec![row("a", Position::TrimHorizon)], ..Commit::default() };
+        assert!(matches!(again.apply(&mut rows), Err(Refusal::Exists { .. })));
+        let gone = Commit { forget: vec![ShardId::new("b")], ..Commit::default() };
+        assert!(matches!(gone.apply(&mut rows), Err(Refusal::Missing { .. })));
+    }
 }

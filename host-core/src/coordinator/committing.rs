@@ -1,0 +1,178 @@
+//! Commits: what goes into the next one, and what its answer changes.
+//!
+//! Every commit holds everything that may become durable at that moment. That is not only simple: a sink's mark covers
+//! the records of all shards, so a mark without all positions, or the other way round, would be a lie.
+
+use std::collections::BTreeMap;
+
+use super::session::{Shard, Stage};
+use super::{Coordinator, Effect, Notice};
+use crate::checkpoint::{Advance, Commit, ShardRow, SinkMark};
+use crate::moment::{EpochMillis, Moment};
+use crate::shard::{Position, ShardId};
+
+/// The commit that is out, and when the next is due.
+#[derive(Clone, Debug)]
+pub(super) struct Commits {
+    /// Commits issued so far.
+    issued: u64,
+    out: Option<Commit>,
+    due: Moment,
+    /// Something may have changed since the last commit was built.
+    changed: bool,
+    /// Newest marks since then. The newest is the largest: a mark must cover every position it travels with, and one that
+    /// covers more costs a repetition at worst.
+    marks: BTreeMap<u32, u64>,
+    /// The last listing that an end asked for.
+    end_ticket: u64,
+}
+
+impl Commits {
+    pub(super) const fn new(due: Moment) -> Self {
+        Self { issued: 0, out: None, due, changed: false, marks: BTreeMap::new(), end_ticket: 0 }
+    }
+
+    pub(super) const fn is_out(&self) -> bool {
+        self.out.is_some()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        (self.changed && !self.is_out()).then_some(self.due)
+    }
+
+    pub(super) const fn note_change(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) const fn note_end(&mut self, ticket: u64) {
+        self.end_ticket = ticket;
+    }
+
+    pub(super) const fn end_ticket(&self) -> u64 {
+        self.end_ticket
+    }
+
+    pub(super) fn keep_marks(&mut self, marks: Vec<SinkMark>) {
+        for SinkMark { sink, mark } in marks {
+            let newest = self.marks.entry(sink).or_default();
+            *newest = mark.max(*newest);
+        }
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        self.changed && now >= self.due
+    }
+}
+
+impl Coordinator {
+    /// Issues a commit if one is due: at once for new rows and for ends, at the interval for progress.
+    pub(super) fn commit_if_due(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) {
+        if self.commits.is_out() {
+            return;
+        }
+        if self.commits.is_due(now) || (self.look_again && self.has_urgent()) {
+            self.commit(now, wall, effects);
+        }
+    }
+
+    /// Issues a commit of all there is. Says whether there was anything.
+    pub(super) fn commit(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) -> bool {
+        self.commits.due = now + self.settings.checkpoint_interval;
+        self.commits.changed = false;
+        let mut commit = Commit { forget: self.forgettable(wall), ..Commit::default() };
+        for (id, shard) in &self.shards {
+            match self.rows.get(id) {
+                None => commit.create.push(self.new_row(id, shard)),
+                Some(row) => commit.advance.extend(self.advance(row, shard, wall)),
+            }
+        }
+        let marks = std::mem::take(&mut self.commits.marks);
+        commit.marks = marks.into_iter().map(|(sink, mark)| SinkMark { sink, mark }).collect();
+        if commit.is_empty() {
+            return false;
+        }
+        self.commits.issued += 1;
+        commit.id = self.commits.issued;
+        self.commits.out = Some(commit.clone());
+        effects.push(Effect::Commit(commit));
+        true
+    }
+
+    pub(super) fn committed(&mut self, id: u64, effects: &mut Vec<Effect>) {
+        let Some(commit) = self.commits.out.take_if(|commit| commit.id == id) else { return };
+        commit.apply(&mut self.rows).expect("a commit is built from the very rows it is applied to");
+        for advance in commit.advance.iter().filter(|advance| advance.to.is_end()) {
+            if let Some(shard) = self.shards.get_mut(&advance.shard) {
+                shard.stage = Stage::Finished;
+            }
+        }
+        for shard in commit.forget {
+            self.shards.remove(&shard);
+            self.lineage.forget(&shard);
+            effects.push(Effect::Notice(Notice::Forgotten { shard }));
+        }
+        self.look_again = true;
+    }
+
+    fn has_urgent(&self) -> bool {
+        self.shards.iter().any(|(id, shard)| !self.rows.contains_key(id) || self.end_is_ready(id, shard))
+    }
+
+    /// Read to its end, all of it confirmed, and its children known (LIN-1, DEL-1).
+    fn end_is_ready(&self, id: &ShardId, shard: &Shard) -> bool {
+        match &shard.stage {
+            Stage::Ending(session, end) => {
+                session.ledger.is_settled() && (end.settled || self.lineage.children_cover(id))
+            }
+            Stage::Waiting
+            | Stage::Reading(_)
+            | Stage::CaughtUp(_)
+            | Stage::Closing(_)
+            | Stage::Closed(_)
+            | Stage::Finished => false,
+        }
+    }
+
+    fn new_row(&self, id: &ShardId, shard: &Shard) -> ShardRow {
+        ShardRow {
+            shard: id.clone(),
+            parents: self.lineage.parents(id).cloned().collect(),
+            children: self.lineage.children(id).cloned().collect(),
+            range: self.lineage.range(id),
+            position: shard.start.clone(),
+            watermark: None,
+            finished_at: None,
+        }
+    }
+
+    fn advance(&self, row: &ShardRow, shard: &Shard, wall: EpochMillis) -> Option<Advance> {
+        let session = shard.session()?;
+        let ended = self.end_is_ready(&row.shard, shard);
+        let to = if ended { Position::ShardEnd } else { session.ledger.position().clone() };
+        to.is_past(&row.position).then(|| Advance {
+            shard: row.shard.clone(),
+            from: row.position.clone(),
+            to,
+            children: self.lineage.children(&row.shard).cloned().collect(),
+            watermark: session.watermark.value(),
+            finished_at: ended.then_some(wall),
+        })
+    }
+
+    /// Finished shards that no listing will repeat: gone from the last one, past retention, and nobody asks for them.
+    fn forgettable(&self, wall: EpochMillis) -> Vec<ShardId> {
+        let retention = i64::try_from(self.settings.retention.as_millis()).unwrap_or(i64::MAX);
+        let expired = |row: &ShardRow| row.finished_at.is_some_and(|at| at.0.saturating_add(retention) <= wall.0);
+        // A child that waits would take its parent for missing; one without a row would be unknown after a crash.
+        let is_begun = |child: &ShardId| {
+            self.rows.contains_key(child)
+                && self.shards.get(child).is_some_and(|shard| !matches!(shard.stage, Stage::Waiting))
+        };
+        self.rows
+            .values()
+            .filter(|row| row.position.is_end() && expired(row) && !self.lineage.is_listed(&row.shard))
+            .filter(|row| self.discovery.has_answered(1) && self.lineage.children(&row.shard).all(is_begun))
+            .map(|row| row.shard.clone())
+            .collect()
+    }
+}

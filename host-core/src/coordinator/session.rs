@@ -1,0 +1,125 @@
+//! One shard within a run, and its reader's session.
+
+use std::mem;
+use std::time::Duration;
+
+use super::ShardState;
+use crate::checkpoint::ShardRow;
+use crate::ledger::Ledger;
+use crate::moment::{EpochMillis, Moment};
+use crate::shard::Position;
+use crate::watermark::ShardWatermark;
+
+/// A known shard.
+#[derive(Clone, Debug)]
+pub(super) struct Shard {
+    /// Where it starts, until its row is durable and says so.
+    pub(super) start: Position,
+    pub(super) stage: Stage,
+}
+
+/// How far a shard has come in this run.
+#[derive(Clone, Debug)]
+pub(super) enum Stage {
+    Waiting,
+    Reading(Session),
+    Ending(Session, End),
+    CaughtUp(Session),
+    Closing(Session),
+    Closed(Session),
+    Finished,
+}
+
+/// An end that was read and is not durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// The listing that may show the children.
+    pub(super) ticket: u64,
+    /// Listings that showed too few children.
+    pub(super) fruitless: u32,
+    /// The children known now are all there will be.
+    pub(super) settled: bool,
+}
+
+/// A reader, its receipts and its watermark.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) id: u64,
+    pub(super) ledger: Ledger,
+    pub(super) watermark: ShardWatermark,
+    active_at: Moment,
+}
+
+impl Shard {
+    pub(super) const fn new(start: Position) -> Self {
+        Self { start, stage: Stage::Waiting }
+    }
+
+    pub(super) fn restored(row: &ShardRow) -> Self {
+        let stage = if row.position.is_end() { Stage::Finished } else { Stage::Waiting };
+        Self { start: row.position.clone(), stage }
+    }
+
+    pub(super) const fn session(&self) -> Option<&Session> {
+        match &self.stage {
+            Stage::Waiting | Stage::Finished => None,
+            Stage::Reading(session)
+            | Stage::Ending(session, _)
+            | Stage::CaughtUp(session)
+            | Stage::Closing(session)
+            | Stage::Closed(session) => Some(session),
+        }
+    }
+
+    pub(super) const fn session_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.stage {
+            Stage::Waiting | Stage::Finished => None,
+            Stage::Reading(session)
+            | Stage::Ending(session, _)
+            | Stage::CaughtUp(session)
+            | Stage::Closing(session)
+            | Stage::Closed(session) => Some(session),
+        }
+    }
+
+    /// Moves a shard whose reader may still read on to the stage that `next` makes of the session.
+    pub(super) fn stop_reading(&mut self, next: impl FnOnce(Session) -> Stage) {
+        self.stage = match mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Reading(session) | Stage::Closing(session) => next(session),
+            stage @ (Stage::Waiting
+            | Stage::Ending(..)
+            | Stage::CaughtUp(_)
+            | Stage::Closed(_)
+            | Stage::Finished) => stage,
+        };
+    }
+}
+
+impl Stage {
+    pub(super) const fn state(&self) -> ShardState {
+        match self {
+            Self::Waiting => ShardState::Waiting,
+            Self::Reading(_) => ShardState::Reading,
+            Self::Ending(..) => ShardState::Ending,
+            Self::CaughtUp(_) => ShardState::CaughtUp,
+            Self::Closing(_) => ShardState::Closing,
+            Self::Closed(_) => ShardState::Closed,
+            Self::Finished => ShardState::Finished,
+        }
+    }
+}
+
+impl Session {
+    pub(super) const fn new(id: u64, from: Position, watermark: Option<EpochMillis>, now: Moment) -> Self {
+        Self { id, ledger: Ledger::new(from), watermark: ShardWatermark::new(watermark), active_at: now }
+    }
+
+    pub(super) const fn touch(&mut self, now: Moment) {
+        self.active_at = now;
+    }
+
+    /// Nothing in flight and nothing read for a while.
+    pub(super) fn is_idle(&self, now: Moment, idle_after: Duration) -> bool {
+        self.ledger.is_settled() && now.since(self.active_at) >= idle_after
+    }
+}

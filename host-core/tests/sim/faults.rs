@@ -1,0 +1,165 @@
+//! What a history is like: everything random about it comes from its seed.
+
+use std::time::Duration;
+
+/// splitmix64: small, and the same for ever.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Uniform in `low..=high`.
+    pub(crate) const fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next() % (high - low + 1)
+    }
+
+    /// An index below `len`, which is not 0.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.between(0, u64::try_from(len).expect("small") - 1)).expect("below len")
+    }
+
+    pub(crate) const fn percent(&mut self, chance: u64) -> bool {
+        self.next() % 100 < chance
+    }
+
+    pub(crate) fn wide(&mut self) -> u128 {
+        (u128::from(self.next()) << 64) | u128::from(self.next())
+    }
+
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            let other = self.index(last + 1);
+            items.swap(last, other);
+        }
+    }
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// At this time, whatever is going on.
+    CrashAt(u64),
+    /// Before this many further effects are performed.
+    CrashAtEffect(u64),
+    /// A drain that is left alone.
+    DrainAt(u64),
+    /// A drain that is given up after a while.
+    AbandonAt(u64),
+    /// By itself, or, for a run that has no end, by a drain once everything is delivered.
+    Complete,
+}
+
+/// One life of the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) starts_at: u64,
+    pub(crate) until_caught_up: bool,
+    pub(crate) ending: Ending,
+}
+
+/// One history. Times are milliseconds of the world's clock; chances are per cent.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) ranges: bool,
+    pub(crate) preserve_order: bool,
+    pub(crate) parallelism: u32,
+    /// `None`: trim horizon.
+    pub(crate) start_at: Option<u64>,
+    pub(crate) first_shards: u64,
+    pub(crate) keys: u64,
+    /// The pipeline's first run starts here; what is written before is history.
+    pub(crate) begins_at: u64,
+    /// Nothing is written or resharded after this.
+    pub(crate) quiet_at: u64,
+    pub(crate) writes: u64,
+    pub(crate) reshards: u64,
+    pub(crate) retention: u64,
+    pub(crate) discovery_interval: Duration,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) idle_after: Duration,
+    pub(crate) listing_fails: u64,
+    /// Shards younger than up to this are not listed. Below the pause between listings that look for children.
+    pub(crate) listing_stale_max: u64,
+    /// One shard lacks in a listing, but never twice running.
+    pub(crate) listing_lacks: u64,
+    /// An expired shard is listed again.
+    pub(crate) listing_repeats: u64,
+    pub(crate) children_with_end: u64,
+    pub(crate) receipt_delay_max: u64,
+    pub(crate) sink_delay_max: u64,
+    pub(crate) slow_shard: u64,
+    pub(crate) page_max: u64,
+    pub(crate) duplicate_receipt: u64,
+    pub(crate) foreign_receipt: u64,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Plan {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        let begins_at = 10_000;
+        let quiet_at = begins_at + dice.between(500, 20_000);
+        let ranges = dice.percent(85);
+        let runs = runs(dice, begins_at, quiet_at);
+        let some_caught_up = runs.iter().any(|run| run.until_caught_up);
+        Self {
+            ranges,
+            preserve_order: dice.percent(90),
+            parallelism: u32::try_from(dice.between(1, 4)).expect("small"),
+            start_at: dice.percent(50).then(|| begins_at + dice.between(0, 6_000) - 3_000),
+            first_shards: dice.between(1, 4),
+            keys: dice.between(3, 12),
+            begins_at,
+            quiet_at,
+            writes: dice.between(20, 140),
+            reshards: dice.between(0, 7),
+            retention: if dice.percent(60) { dice.between(2_000, 15_000) } else { 86_400_000 },
+            discovery_interval: Duration::from_millis(dice.between(500, 8_000)),
+            checkpoint_interval: Duration::from_millis(dice.between(50, 2_500)),
+            idle_after: Duration::from_millis(dice.between(100, 3_000)),
+            listing_fails: if dice.percent(40) { dice.between(5, 40) } else { 0 },
+            listing_stale_max: if dice.percent(50) { dice.between(10, 900) } else { 0 },
+            // Without ranges nobody can see that a run "until caught up" lacks a shard.
+            listing_lacks: if dice.percent(50) && (ranges || !some_caught_up) { dice.between(5, 60) } else { 0 },
+            listing_repeats: if dice.percent(30) { dice.between(5, 50) } else { 0 },
+            children_with_end: *[0, 50, 100].get(dice.index(3)).expect("three"),
+            receipt_delay_max: dice.between(1, 800),
+            sink_delay_max: dice.between(1, 400),
+            slow_shard: if dice.percent(30) { 30 } else { 0 },
+            page_max: dice.between(1, 12),
+            duplicate_receipt: if dice.percent(30) { 10 } else { 0 },
+            foreign_receipt: if dice.percent(30) { 10 } else { 0 },
+            runs,
+        }
+    }
+}
+
+fn runs(dice: &mut Dice, begins_at: u64, quiet_at: u64) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut at = begins_at;
+    for _ in 0..dice.between(0, 4) {
+        let until = at + dice.between(10, (quiet_at - begins_at) / 2 + 1_000);
+        let ending = match dice.between(0, 5) {
+            0 | 1 => Ending::CrashAt(until),
+            2 => Ending::CrashAtEffect(dice.between(0, 30)),
+            3 => Ending::DrainAt(until),
+            4 => Ending::AbandonAt(until),
+            _ => Ending::Complete,
+        };
+        let until_caught_up = ending == Ending::Complete || dice.percent(20);
+        runs.push(Run { starts_at: at, until_caught_up, ending });
+        at = until + dice.between(1, 2_000);
+    }
+    runs.push(Run { starts_at: at, until_caught_up: dice.percent(40), ending: Ending::Complete });
+    runs
+}

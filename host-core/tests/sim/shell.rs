@@ -1,0 +1,489 @@
+//! The host around the core, with a clock of its own: readers, a sink, a store, and a process that dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use host_core::checkpoint::{Commit, SinkMark};
+use host_core::coordinator::{Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::moment::{EpochMillis, Moment};
+use host_core::shard::{Position, ShardDescription, ShardId};
+
+use crate::faults::{Dice, Ending, Plan, Run};
+use crate::oracle::{Oracle, Verdict};
+use crate::world::World;
+
+/// A run that is not over by then, in steps and in time after the world is quiet, never will be.
+const STEPS_MAX: u64 = 200_000;
+const PATIENCE: u64 = 300_000;
+
+/// What is about to happen.
+#[derive(Clone, Debug)]
+enum Item {
+    Write,
+    Reshard,
+    Deliver(Event),
+    List,
+    Answer { shards: BTreeSet<usize>, listing: Vec<ShardDescription> },
+    Poll { shard: usize, session: u64 },
+    Sink(Batch),
+    Receipt { shard: usize, index: usize, receipt: Receipt },
+    Store(Commit),
+    Drain,
+    Abandon,
+    Crash,
+}
+
+#[derive(Clone, Debug)]
+struct Batch {
+    shard: usize,
+    session: u64,
+    /// Ordinal within the session, and index within the shard, of the first record.
+    ordinal: u64,
+    index: usize,
+    count: usize,
+}
+
+struct Reader {
+    session: u64,
+    cursor: Position,
+    ordinal: u64,
+    closing: bool,
+    /// Reports of one reader arrive in their order.
+    reported_at: u64,
+    /// So do its records at the sink.
+    sunk_at: u64,
+}
+
+/// One life of the process.
+struct Process {
+    core: Coordinator,
+    run: Run,
+    readers: BTreeMap<usize, Reader>,
+    effects_left: Option<u64>,
+    /// Event times read and not confirmed, by shard and ordinal, as the core knows them.
+    in_flight: BTreeMap<(usize, u64), EpochMillis>,
+}
+
+/// How a life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Crashed,
+    Finished,
+}
+
+pub(crate) struct History {
+    plan: Plan,
+    dice: Dice,
+    world: World,
+    oracle: Oracle,
+    now: u64,
+    agenda: BTreeMap<(u64, u64), (u64, Item)>,
+    scheduled: u64,
+    /// Things of an earlier life do not happen in a later one.
+    life: u64,
+    steps: u64,
+    drained: bool,
+    abandoned: bool,
+    traced: bool,
+}
+
+impl History {
+    pub(crate) fn new(seed: u64, traced: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::draw(&mut dice);
+        let world = World::new(&plan, &mut dice);
+        let start = plan.start_at.map(|at| EpochMillis(i64::try_from(at).expect("small")));
+        let oracle = Oracle::new(plan.preserve_order, start);
+        let mut history = Self {
+            plan,
+            dice,
+            world,
+            oracle,
+            now: 0,
+            agenda: BTreeMap::new(),
+            scheduled: 0,
+            life: 0,
+            steps: 0,
+            drained: false,
+            abandoned: false,
+            traced,
+        };
+        history.write_the_worlds_fate();
+        history
+    }
+
+    /// Runs the history to its end; returns how many things happened.
+    pub(crate) fn run(mut self) -> Result<u64, String> {
+        self.trace(|history| format!("{:#?}", history.plan));
+        self.pass_until(self.plan.begins_at)?;
+        self.world.expire_history(&mut self.dice);
+        for run in self.plan.runs.clone() {
+            self.pass_until(run.starts_at)?;
+            self.live(run)?;
+        }
+        self.oracle.is_over(&self.world)?;
+        Ok(self.steps)
+    }
+
+    fn write_the_worlds_fate(&mut self) {
+        for _ in 0..self.plan.writes {
+            let at = self.dice.between(1, self.plan.quiet_at);
+            self.schedule_at(at, 0, Item::Write);
+        }
+        for _ in 0..self.plan.reshards {
+            let at = self.dice.between(1, self.plan.quiet_at);
+            self.schedule_at(at, 0, Item::Reshard);
+        }
+    }
+
+    fn schedule_at(&mut self, at: u64, life: u64, item: Item) {
+        self.scheduled += 1;
+        self.agenda.insert((at.max(self.now), self.scheduled), (life, item));
+    }
+
+    fn schedule(&mut self, delay_max: u64, item: Item) {
+        let at = self.now + self.dice.between(0, delay_max);
+        self.schedule_at(at, self.life, item);
+    }
+
+    fn trace(&self, line: impl FnOnce(&Self) -> String) {
+        if self.traced {
+            eprintln!("{:>7} {}", self.now, line(self));
+        }
+    }
+
+    /// The world goes on while no process lives.
+    fn pass_until(&mut self, until: u64) -> Verdict {
+        self.life += 1;
+        while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 < until) {
+            let ((at, _), (_, item)) = entry.remove_entry();
+            self.now = self.now.max(at);
+            self.happen_in_the_world(&item);
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    fn happen_in_the_world(&mut self, item: &Item) -> bool {
+        match item {
+            Item::Write => self.world.write(self.now, &mut self.dice),
+            Item::Reshard => self.world.reshard(self.now, &mut self.dice),
+            _ => return false,
+        }
+        true
+    }
+
+    fn live(&mut self, run: Run) -> Verdict {
+        self.life += 1;
+        self.oracle.run_starts();
+        (self.drained, self.abandoned) = (false, false);
+        let run = Run { starts_at: self.now, ..run };
+        self.trace(|_| format!("--- {run:?}"));
+        let (life, mut effects_left) = (self.life, None);
+        match run.ending {
+            Ending::CrashAt(at) => self.schedule_at(at, life, Item::Crash),
+            Ending::CrashAtEffect(effects) => effects_left = Some(effects),
+            Ending::DrainAt(at) => self.schedule_at(at, life, Item::Drain),
+            Ending::AbandonAt(at) => {
+                self.schedule_at(at, life, Item::Drain);
+                let patience = self.dice.between(0, 1_000);
+                self.schedule_at(at + patience, life, Item::Abandon);
+            }
+            Ending::Complete => {}
+        }
+        let core = Coordinator::new(self.settings(run), self.oracle.rows.values().cloned().collect(), Moment::default());
+        let mut process = Process { core, run, readers: BTreeMap::new(), effects_left, in_flight: BTreeMap::new() };
+        let mut end = self.handle(&mut process, Event::Tick)?;
+        while end.is_none() {
+            end = self.step(&mut process)?;
+        }
+        self.trace(|_| format!("--- {end:?}"));
+        if end == Some(End::Finished) && !self.abandoned {
+            self.oracle.ended_cleanly(&self.world)?;
+            if run.until_caught_up && !self.drained {
+                self.oracle.is_complete(&self.world, run.starts_at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settings(&self, run: Run) -> Settings {
+        let at = |at| StartPoint::AtTimestamp(EpochMillis(i64::try_from(at).expect("small")));
+        Settings {
+            parallelism: self.plan.parallelism,
+            start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+            discovery_interval: self.plan.discovery_interval,
+            checkpoint_interval: self.plan.checkpoint_interval,
+            preserve_shard_order: self.plan.preserve_order,
+            until_caught_up: run.until_caught_up,
+            retention: std::time::Duration::from_millis(self.plan.retention),
+            idle_after: self.plan.idle_after,
+        }
+    }
+
+    /// The next thing happens, or the core's deadline passes.
+    fn step(&mut self, process: &mut Process) -> Result<Option<End>, String> {
+        self.steps += 1;
+        if self.steps > STEPS_MAX || self.now > self.plan.quiet_at.max(process.run.starts_at) + PATIENCE {
+            return Err(format!("LIV-1: the run does not end: {:?}", process.core.shards().collect::<Vec<_>>()));
+        }
+        let started = process.run.starts_at;
+        let deadline = process.core.next_deadline().map(|at| started + u64::try_from(at.0.as_millis()).expect("small"));
+        let next = self.agenda.first_key_value().map(|(key, _)| key.0);
+        match (deadline, next) {
+            (None, None) => Err("LIV-1: nothing will ever happen".into()),
+            (Some(at), next) if next.is_none_or(|next| at < next) => {
+                self.now = self.now.max(at);
+                self.handle(process, Event::Tick)
+            }
+            (_, Some(_) | None) => {
+                let ((at, _), (life, item)) = self.agenda.pop_first().expect("just seen");
+                self.now = self.now.max(at);
+                if self.happen_in_the_world(&item) || life != self.life {
+                    return Ok(None);
+                }
+                self.happen(process, item)
+            }
+        }
+    }
+
+    fn happen(&mut self, process: &mut Process, item: Item) -> Result<Option<End>, String> {
+        match item {
+            Item::Write | Item::Reshard => Ok(None),
+            Item::Deliver(event) => self.handle(process, event),
+            Item::List => {
+                self.list();
+                Ok(None)
+            }
+            Item::Answer { shards, listing } => {
+                self.oracle.listed(shards);
+                self.handle(process, Event::Listed { shards: listing })
+            }
+            Item::Poll { shard, session } => {
+                self.poll(process, shard, session);
+                Ok(None)
+            }
+            Item::Sink(batch) => {
+                self.sink(&batch)?;
+                Ok(None)
+            }
+            Item::Receipt { shard, index, receipt } => {
+                let count = usize::try_from(receipt.count).expect("small");
+                self.oracle.confirmed(&self.world, shard, index, count);
+                (receipt.first..receipt.first + receipt.count).for_each(|ordinal| {
+                    process.in_flight.remove(&(shard, ordinal));
+                });
+                self.handle(process, Event::Delivered(receipt))
+            }
+            Item::Store(commit) => {
+                self.oracle.expire(&mut self.world, self.now, self.plan.retention);
+                self.oracle.committed(&self.world, &commit)?;
+                self.schedule(50, Item::Deliver(Event::Committed { id: commit.id }));
+                Ok(None)
+            }
+            Item::Drain => {
+                self.drained = true;
+                self.handle(process, Event::Drain)
+            }
+            Item::Abandon => {
+                self.abandoned = true;
+                self.handle(process, Event::Abandon)
+            }
+            Item::Crash => Ok(Some(End::Crashed)),
+        }
+    }
+
+    fn handle(&mut self, process: &mut Process, event: Event) -> Result<Option<End>, String> {
+        self.trace(|_| format!("{event:?}"));
+        let committed = matches!(event, Event::Committed { .. });
+        if let Event::Read(report) = &event {
+            self.note_in_flight(process, report);
+        }
+        let mut effects = Vec::new();
+        let wall = EpochMillis(i64::try_from(self.now).expect("small"));
+        process.core.handle(Moment::from_millis(self.now - process.run.starts_at), wall, event, &mut effects);
+        let earliest = process.in_flight.values().min().copied();
+        self.oracle.watermark(process.core.watermark(), earliest)?;
+        for effect in effects {
+            match &mut process.effects_left {
+                Some(0) => return Ok(Some(End::Crashed)),
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            self.trace(|_| format!("    {effect:?}"));
+            if effect == Effect::Finished {
+                return Ok(Some(End::Finished));
+            }
+            self.perform(process, effect)?;
+        }
+        self.drain_when_complete(process, committed);
+        Ok(None)
+    }
+
+    /// A run that has no end of its own is drained once everything is there.
+    fn drain_when_complete(&mut self, process: &Process, committed: bool) {
+        let endless = process.run.ending == Ending::Complete && !process.run.until_caught_up;
+        if endless && committed && !self.drained && self.now > self.plan.quiet_at && self.oracle.is_over(&self.world).is_ok() {
+            self.drained = true;
+            self.schedule(500, Item::Drain);
+        }
+    }
+
+    fn note_in_flight(&self, process: &mut Process, report: &ReadReport) {
+        let shard = self.world.find(&report.shard);
+        let Some(reader) = process.readers.get(&shard) else { return };
+        let end = self.world.reached(shard, &report.last).expect("the reader's own position");
+        let offset = end - usize::try_from(self.ordinal_at(reader, shard, end)).expect("small");
+        for index in end - usize::try_from(report.records).expect("small")..end {
+            let time = self.world.shards[shard].records[index].event_time;
+            process.in_flight.insert((shard, u64::try_from(index - offset).expect("small")), time);
+        }
+    }
+
+    /// Ordinal after the record before index `end`.
+    fn ordinal_at(&self, reader: &Reader, shard: usize, end: usize) -> u64 {
+        let read = self.world.reached(shard, &reader.cursor).expect("the reader's own cursor");
+        reader.ordinal - u64::try_from(read - end).expect("read goes before reports")
+    }
+
+    fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
+        match effect {
+            Effect::List => self.schedule(200, Item::List),
+            Effect::Open { shard, session, subtask, from, range } => {
+                if subtask >= self.plan.parallelism {
+                    return Err(format!("ASN-1: {shard} goes to subtask {subtask} of {}", self.plan.parallelism));
+                }
+                let index = self.world.find(&shard);
+                if range != self.world.describe(index).range {
+                    return Err(format!("ASN-1: {shard} has another range"));
+                }
+                self.oracle.opened(&self.world, index, &from)?;
+                let reader =
+                    Reader { session, cursor: from, ordinal: 0, closing: false, reported_at: self.now, sunk_at: self.now };
+                process.readers.insert(index, reader);
+                self.schedule(100, Item::Poll { shard: index, session });
+            }
+            Effect::Close { shard, session } => {
+                let reader = process.readers.get_mut(&self.world.find(&shard));
+                if let Some(reader) = reader.filter(|reader| reader.session == session) {
+                    reader.closing = true;
+                }
+            }
+            Effect::Commit(commit) => self.schedule(100, Item::Store(commit)),
+            Effect::Notice(_) | Effect::Finished => {}
+        }
+        Ok(())
+    }
+
+    fn list(&mut self) {
+        if self.dice.percent(self.plan.listing_fails) {
+            return self.schedule(300, Item::Deliver(Event::ListingFailed));
+        }
+        self.oracle.expire(&mut self.world, self.now, self.plan.retention);
+        let listing = self.world.list(self.now, &self.plan, &mut self.dice);
+        let shards = listing.iter().map(|description| self.world.find(&description.id)).collect();
+        self.schedule(300, Item::Answer { shards, listing });
+    }
+
+    fn report(&mut self, reader: &mut Reader, event: Event) {
+        reader.reported_at = reader.reported_at.max(self.now + self.dice.between(0, 20));
+        self.schedule_at(reader.reported_at, self.life, Item::Deliver(event));
+    }
+
+    fn poll(&mut self, process: &mut Process, shard: usize, session: u64) {
+        let Some(reader) = process.readers.get_mut(&shard).filter(|reader| reader.session == session) else { return };
+        let id = self.world.shards[shard].id.clone();
+        if reader.closing {
+            return self.report(reader, Event::Closed { shard: id, session });
+        }
+        let index = self.world.reached(shard, &reader.cursor).expect("a cursor is a place in its shard");
+        let there = if self.world.shards[shard].expired { index } else { self.world.shards[shard].records.len() };
+        let page = usize::try_from(self.dice.between(1, self.plan.page_max)).expect("small");
+        let count = (there - index).min(page);
+        if count > 0 {
+            self.page(reader, shard, index, count);
+        }
+        let until = EpochMillis(i64::try_from(process.run.starts_at).expect("small"));
+        let beyond = self.world.shards[shard].records[index..index + count].iter().any(|record| record.arrival > until);
+        if self.world.shards[shard].closed_at.is_some() && index + count >= there {
+            let children = self.children(shard);
+            self.report(reader, Event::ReadToEnd { shard: id, session, children });
+        } else if process.run.until_caught_up && (count == 0 || beyond) {
+            self.report(reader, Event::CaughtUp { shard: id, session });
+        } else {
+            let pause = if count == 0 { 1_000 } else { 100 };
+            self.schedule(pause, Item::Poll { shard, session });
+        }
+    }
+
+    fn page(&mut self, reader: &mut Reader, shard: usize, index: usize, count: usize) {
+        let records = &self.world.shards[shard].records[index..index + count];
+        let last = Position::after(records[count - 1].sequence.clone());
+        let report = ReadReport {
+            shard: self.world.shards[shard].id.clone(),
+            session: reader.session,
+            records: u64::try_from(count).expect("small"),
+            last: last.clone(),
+            earliest: records.iter().map(|record| record.event_time).min(),
+        };
+        let batch = Batch { shard, session: reader.session, ordinal: reader.ordinal, index, count };
+        reader.ordinal += report.records;
+        reader.cursor = last;
+        self.report(reader, Event::Read(report));
+        let slow = if u64::try_from(shard).expect("small") % 3 == 0 { 1 + self.plan.slow_shard } else { 1 };
+        let delay = self.dice.between(0, self.plan.sink_delay_max * slow / 3 + 1);
+        reader.sunk_at = reader.sunk_at.max(reader.reported_at + delay);
+        self.schedule_at(reader.sunk_at, self.life, Item::Sink(batch));
+    }
+
+    fn children(&mut self, shard: usize) -> Vec<ShardDescription> {
+        if !self.dice.percent(self.plan.children_with_end) {
+            return Vec::new();
+        }
+        let children = self.world.shards[shard].children.iter();
+        children.filter(|child| !self.world.shards[**child].expired).map(|child| self.world.describe(*child)).collect()
+    }
+
+    /// A batch reaches the sink; its receipt comes in one piece or in several, in any order.
+    fn sink(&mut self, batch: &Batch) -> Verdict {
+        let mut first = 0;
+        while first < batch.count {
+            let count = if self.dice.percent(60) { batch.count - first } else { 1 + self.dice.index(batch.count - first) };
+            let mut mark = 0;
+            for index in batch.index + first..batch.index + first + count {
+                mark = self.oracle.delivered(&self.world, batch.shard, index)?;
+            }
+            let last = &self.world.shards[batch.shard].records[batch.index + first + count - 1];
+            let receipt = Receipt {
+                shard: self.world.shards[batch.shard].id.clone(),
+                session: batch.session,
+                first: batch.ordinal + u64::try_from(first).expect("small"),
+                count: u64::try_from(count).expect("small"),
+                last: Position::after(last.sequence.clone()),
+                latest: Some(last.event_time),
+                marks: vec![SinkMark { sink: 0, mark: u64::try_from(mark).expect("small") }],
+            };
+            self.answer(batch.shard, batch.index + first, receipt);
+            first += count;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, shard: usize, index: usize, receipt: Receipt) {
+        if self.dice.percent(self.plan.foreign_receipt) {
+            self.schedule(100, Item::Deliver(Event::Delivered(self.foreign(&receipt))));
+        }
+        let delay = self.plan.receipt_delay_max;
+        if self.dice.percent(self.plan.duplicate_receipt) {
+            self.schedule(delay, Item::Receipt { shard, index, receipt: receipt.clone() });
+        }
+        self.schedule(delay, Item::Receipt { shard, index, receipt });
+    }
+
+    /// A receipt of a reader that is no more: it claims everything, and means nothing.
+    fn foreign(&self, receipt: &Receipt) -> Receipt {
+        let shard: &ShardId = &receipt.shard;
+        let records = &self.world.shards[self.world.find(shard)].records;
+        let last = records.last().map_or(Position::TrimHorizon, |record| Position::after(record.sequence.clone()));
+        Receipt { session: receipt.session + 1_000, first: 0, count: 1_000, last, marks: Vec::new(), ..receipt.clone() }
+    }
+}

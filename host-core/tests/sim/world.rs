@@ -1,0 +1,206 @@
+//! The stream: shards that split and merge, and records in them. It knows nothing of who reads it.
+
+use std::collections::BTreeMap;
+
+use host_core::moment::EpochMillis;
+use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
+
+use crate::faults::{Dice, Plan};
+
+/// One record; its place in `World::log` is its global order.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) key: usize,
+    pub(crate) sequence: SequenceNumber,
+    pub(crate) written_at: u64,
+    /// The service's arrival time is approximate.
+    pub(crate) arrival: EpochMillis,
+    pub(crate) event_time: EpochMillis,
+    pub(crate) order: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) range: HashRange,
+    pub(crate) parents: Vec<usize>,
+    pub(crate) children: Vec<usize>,
+    pub(crate) created_at: u64,
+    pub(crate) closed_at: Option<u64>,
+    /// Past retention: its records are gone, and listings do not show it.
+    pub(crate) expired: bool,
+    /// Expired before the pipeline first ran: nobody owes its records.
+    pub(crate) lost: bool,
+    pub(crate) records: Vec<Record>,
+}
+
+pub(crate) struct World {
+    pub(crate) shards: Vec<Shard>,
+    /// Where each record went: shard and index, in the order of writing.
+    pub(crate) log: Vec<(usize, usize)>,
+    /// Places in the log of each key's records.
+    pub(crate) by_key: Vec<Vec<usize>>,
+    keys: Vec<u128>,
+    ranges: bool,
+    by_id: BTreeMap<ShardId, usize>,
+    /// By the text, so that nothing here depends on how sequence numbers compare.
+    by_sequence: BTreeMap<String, (usize, usize)>,
+    lacked: Option<usize>,
+}
+
+impl World {
+    pub(crate) fn new(plan: &Plan, dice: &mut Dice) -> Self {
+        let keys = (0..plan.keys).map(|_| dice.wide()).collect();
+        let mut world = Self {
+            shards: Vec::new(),
+            log: Vec::new(),
+            by_key: vec![Vec::new(); usize::try_from(plan.keys).expect("small")],
+            keys,
+            ranges: plan.ranges,
+            by_id: BTreeMap::new(),
+            by_sequence: BTreeMap::new(),
+            lacked: None,
+        };
+        let slice = u128::MAX / u128::from(plan.first_shards);
+        for index in 0..plan.first_shards {
+            let start = slice * u128::from(index);
+            let end = if index + 1 == plan.first_shards { u128::MAX } else { start + (slice - 1) };
+            world.add(dice, HashRange { start, end }, Vec::new(), 0);
+        }
+        world
+    }
+
+    pub(crate) fn find(&self, id: &ShardId) -> usize {
+        *self.by_id.get(id).expect("the core knows only shards that the world told it")
+    }
+
+    /// How many records of `shard` lie at or before `position`. `None` if the position is not in that shard.
+    pub(crate) fn reached(&self, shard: usize, position: &Position) -> Option<usize> {
+        let records = &self.shards[shard].records;
+        match position {
+            Position::TrimHorizon => Some(0),
+            Position::AtTimestamp(at) => {
+                Some(records.iter().position(|record| record.arrival >= *at).unwrap_or(records.len()))
+            }
+            Position::After { sequence, .. } => {
+                let (found, index) = self.by_sequence.get(sequence.as_str())?;
+                (*found == shard).then_some(index + 1)
+            }
+            Position::ShardEnd => Some(records.len()),
+        }
+    }
+
+    pub(crate) fn write(&mut self, now: u64, dice: &mut Dice) {
+        let key = dice.index(self.keys.len());
+        let hash = self.keys[key];
+        let open = |shard: &Shard| shard.closed_at.is_none() && (shard.range.start..=shard.range.end).contains(&hash);
+        let shard = self.shards.iter().position(open).expect("open shards own every key");
+        let sequence = sequence(self.log.len());
+        let index = self.shards[shard].records.len();
+        self.by_sequence.insert(sequence.as_str().to_owned(), (shard, index));
+        let millis = i64::try_from(now).expect("small");
+        let back = |dice: &mut Dice, most| millis - i64::try_from(dice.between(0, most)).expect("small");
+        self.shards[shard].records.push(Record {
+            key,
+            sequence,
+            written_at: now,
+            arrival: EpochMillis(back(dice, 200)),
+            event_time: EpochMillis(back(dice, 1_500)),
+            order: self.log.len(),
+        });
+        self.by_key[key].push(self.log.len());
+        self.log.push((shard, index));
+    }
+
+    pub(crate) fn reshard(&mut self, now: u64, dice: &mut Dice) {
+        let open: Vec<usize> = (0..self.shards.len()).filter(|shard| self.shards[*shard].closed_at.is_none()).collect();
+        let chosen = open[dice.index(open.len())];
+        let range = self.shards[chosen].range;
+        let neighbour = open.iter().copied().find(|other| {
+            let other = self.shards[*other].range;
+            other.start.checked_sub(1) == Some(range.end)
+        });
+        match neighbour {
+            Some(other) if dice.percent(45) => {
+                let whole = HashRange { start: range.start, end: self.shards[other].range.end };
+                self.add(dice, whole, vec![chosen, other], now);
+            }
+            _ if range.end - range.start > 1 => {
+                let middle = range.start + (range.end - range.start) / 2;
+                self.add(dice, HashRange { start: range.start, end: middle }, vec![chosen], now);
+                self.add(dice, HashRange { start: middle + 1, end: range.end }, vec![chosen], now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Some of the oldest shards are gone before the pipeline first runs.
+    pub(crate) fn expire_history(&mut self, dice: &mut Dice) {
+        let bound = dice.index(self.shards.len() + 1);
+        for shard in 0..bound {
+            let alone = self.shards[shard].parents.iter().all(|parent| self.shards[*parent].expired);
+            if self.shards[shard].closed_at.is_some() && alone {
+                self.shards[shard].expired = true;
+                self.shards[shard].lost = true;
+            }
+        }
+    }
+
+    /// A complete answer, with the faults that the service allows itself.
+    pub(crate) fn list(&mut self, now: u64, plan: &Plan, dice: &mut Dice) -> Vec<ShardDescription> {
+        let seen = now.saturating_sub(dice.between(0, plan.listing_stale_max));
+        let mut listed: Vec<usize> = (0..self.shards.len())
+            .filter(|shard| self.shards[*shard].created_at <= seen)
+            .filter(|shard| !self.shards[*shard].expired || dice.percent(plan.listing_repeats))
+            .collect();
+        let lack = (!listed.is_empty() && dice.percent(plan.listing_lacks)).then(|| listed[dice.index(listed.len())]);
+        let lack = lack.filter(|shard| self.lacked != Some(*shard));
+        self.lacked = lack;
+        listed.retain(|shard| Some(*shard) != lack);
+        if !listed.is_empty() && dice.percent(plan.listing_repeats) {
+            listed.push(listed[0]);
+        }
+        dice.shuffle(&mut listed);
+        listed.into_iter().map(|shard| self.describe(shard)).collect()
+    }
+
+    pub(crate) fn describe(&self, shard: usize) -> ShardDescription {
+        let shard = &self.shards[shard];
+        ShardDescription {
+            id: shard.id.clone(),
+            parents: shard.parents.iter().map(|parent| self.shards[*parent].id.clone()).collect(),
+            range: self.ranges.then_some(shard.range),
+            closed: shard.closed_at.is_some(),
+        }
+    }
+
+    fn add(&mut self, dice: &mut Dice, range: HashRange, parents: Vec<usize>, now: u64) {
+        let index = self.shards.len();
+        // Ids whose text says nothing about age.
+        let id = ShardId::new(&format!("shard-{:04x}-{index}", dice.between(0, 0xffff)));
+        for parent in &parents {
+            self.shards[*parent].closed_at = Some(now);
+            self.shards[*parent].children.push(index);
+        }
+        self.by_id.insert(id.clone(), index);
+        self.shards.push(Shard {
+            id,
+            range,
+            parents,
+            children: Vec::new(),
+            created_at: now,
+            closed_at: None,
+            expired: false,
+            lost: false,
+            records: Vec::new(),
+        });
+    }
+}
+
+/// Around 10^40, beyond 128 bits, and from forty digits to forty-one after the first few.
+fn sequence(order: usize) -> SequenceNumber {
+    const HALF: u128 = 10_u128.pow(20);
+    let low = HALF - 15 + u128::try_from(order).expect("small");
+    let text = format!("{}{:020}", HALF - 1 + low / HALF, low % HALF);
+    SequenceNumber::parse(&text).expect("decimal")
+}
