@@ -181,7 +181,7 @@ impl RecordColumns {
 
 /// Elements that a deserializer made of one batch of records, as columns. `event_time`, `key` and `route` are either empty
 /// (nothing said for any element) or as long as `payload`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ElementBatch {
     /// Milliseconds since the epoch; empty = the records' arrival times hold.
     pub event_time: Vec<i64>,

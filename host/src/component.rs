@@ -24,7 +24,7 @@ use std::fmt;
 
 pub use cache::{Digest, Origin};
 pub use deserializer::{
-    ConfigValue, Delivery, Deserialized, ElementBatch, ElementFormat, ElementSchema, KinesisDeserializer, OpenContext,
+    ConfigValue, Delivery, Deserialized, ElementFormat, ElementSchema, KinesisDeserializer, OpenContext,
     RecordError, ShardContext,
 };
 pub use engine::Engine;

@@ -14,6 +14,7 @@ pub mod sink;
 pub mod state;
 pub mod clock;
 pub mod progress;
+pub mod cli;
 pub mod telemetry;
 #[cfg(feature = "local")]
 pub mod local;

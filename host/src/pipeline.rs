@@ -68,8 +68,6 @@ pub struct ReaderSettings {
     pub backoff: Backoff,
     /// Failures of a call in a row after which the run stops.
     pub attempts_max: u32,
-    /// Longest wait for one answer.
-    pub call_timeout: Duration,
     /// The end fixed at the run's start, with `--until-caught-up`.
     pub stop_at: Option<EpochMillis>,
 }
@@ -240,7 +238,7 @@ impl Running {
             tracing::debug!(%failure, "failed as well while stopping");
             return;
         }
-        let lost_positions = matches!(failure, Failure::Store(_));
+        let lost_positions = matches!(failure, Failure::Store(_) | Failure::Vanished { part: positions::POSITIONS });
         self.failure = Some(failure);
         self.abandon();
         if lost_positions {
@@ -289,14 +287,12 @@ impl Running {
 
     fn list(&mut self) {
         let Some(DataPlane { sender, .. }) = &self.data_plane else { return };
-        let (stream, sender, timeout) = (Arc::clone(&self.stream), sender.clone(), self.reader.call_timeout);
+        let (stream, sender) = (Arc::clone(&self.stream), sender.clone());
         let attempt = self.failed_listings + 1;
         self.failed_listings = attempt;
         let attempts_max = self.reader.attempts_max;
         tokio::spawn(async move {
-            let answer = tokio::time::timeout(timeout, stream.list_shards()).await;
-            let answer = answer.unwrap_or_else(|_| Err(SourceError::timed_out("ListShards", "the stream", timeout)));
-            let input = listed(answer, attempt < attempts_max);
+            let input = listed(stream.list_shards().await, attempt < attempts_max);
             // A pipeline that is gone does not want to know.
             drop(sender.send(input).await);
         });
@@ -318,7 +314,6 @@ impl Running {
             floor,
             reading: Reading::new(from, self.reader.pace, self.reader.backoff, self.reader.stop_at, self.clock.now()),
             attempts_max: self.reader.attempts_max,
-            call_timeout: self.reader.call_timeout,
             limit: self.reader.pace.max_records,
             subtask: queue.clone(),
             pipeline: sender.clone(),

@@ -40,7 +40,7 @@ pub struct Page {
 }
 
 /// A stream of shards, read by pulling. Obligations: `list_shards` returns every page or an error, never a part; calls
-/// do not retry by themselves (the caller owns pace and patience); every error is classified; dropping a returned future
+/// do not retry by themselves (the caller owns pace and patience); every call ends, within a limit of its own; every error is classified; dropping a returned future
 /// abandons the call.
 pub trait StreamApi: Send + Sync + 'static {
     /// What the stream is.

@@ -3,5 +3,6 @@
 pub mod classify;
 pub mod kinesis;
 pub mod memory;
+pub mod polling;
 #[cfg(test)]
 mod canned;

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::columns::RecordColumns;
-use crate::component::deserializer::{Deserialized, RecordError, ShardContext};
+use crate::component::deserializer::{self, Deserialized, KinesisDeserializer, RecordError, ShardContext};
 use crate::component::error::{ComponentError, ErrorClass};
 use crate::flow::Held;
 use crate::pipeline::Totals;
@@ -55,14 +55,33 @@ pub trait Deserialize: Send {
         &mut self,
         shard: &ShardContext,
         records: &RecordColumns,
-        time: EpochMillis,
+        delivery: deserializer::Delivery,
     ) -> Result<Deserialized, ComponentError>;
 
     /// Drops the instance: the component called its own state suspect.
     fn renew(&mut self);
 
     /// The last call: nothing follows.
-    fn close(&mut self);
+    fn close(self: Box<Self>, time: EpochMillis);
+}
+
+impl Deserialize for KinesisDeserializer {
+    fn deserialize(
+        &mut self,
+        shard: &ShardContext,
+        records: &RecordColumns,
+        delivery: deserializer::Delivery,
+    ) -> Result<Deserialized, ComponentError> {
+        Self::deserialize(self, shard, records, delivery)
+    }
+
+    fn renew(&mut self) {
+        Self::renew(self);
+    }
+
+    fn close(self: Box<Self>, time: EpochMillis) {
+        Self::close(*self, time);
+    }
 }
 
 /// What a subtask's thread works with.
@@ -119,7 +138,7 @@ impl Subtask {
                     return;
                 }
             }
-            self.deserializer.close();
+            self.deserializer.close(self.clock.wall());
         })
     }
 
@@ -149,8 +168,8 @@ impl Subtask {
                 part = batch.records.slice(range.from, range.to);
                 &part
             };
-            let time = lane.subtask.clock.wall();
-            match lane.subtask.deserializer.deserialize(&context, records, time) {
+            let delivery = deserializer::Delivery { attempt: range.attempt, time: lane.subtask.clock.wall() };
+            match lane.subtask.deserializer.deserialize(&context, records, delivery) {
                 Ok(deserialized) => lane.settle(range, records, deserialized)?,
                 Err(error) => lane.broke(range, records, &error)?,
             }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::component::engine::Engine;
-use crate::component::deserializer::Loaded;
+use crate::component::Role;
 use crate::component::error::LoadError;
-use crate::component::{Grants, Role};
+use crate::component::load::{self, Grants, Loaded, Wasi};
 use crate::config::{Manifest, WasiGrant};
 
 /// A manifest whose component is compiled and fits.
@@ -24,8 +24,12 @@ pub struct Ready {
 pub fn load(manifest: Manifest, engine: &Engine) -> Result<Ready, LoadError> {
     let wanted = &manifest.deserializer;
     let cache = cache_directory(&manifest);
-    let grants = Grants { wasi: wanted.grants.wasi != WasiGrant::None };
-    let deserializer = Loaded::load(engine, Some(&cache), &wanted.component, &grants, Role::KinesisDeserializer)?;
+    let wasi = match wanted.grants.wasi {
+        WasiGrant::Inert => Wasi::Inert,
+        WasiGrant::None => Wasi::None,
+    };
+    let grants = Grants { wasi };
+    let deserializer = load::load(engine, Some(&cache), &wanted.component, &grants, Role::KinesisDeserializer)?;
     Ok(Ready { deserializer, manifest })
 }
 

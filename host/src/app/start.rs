@@ -17,9 +17,10 @@ use crate::app::RunSettings;
 use crate::app::load::Ready;
 use crate::aws::{AwsSettings, CredentialSource};
 use crate::clock::Clock;
-use crate::component::deserializer::{KinesisDeserializer, OpenContext};
+use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
+use crate::component::ComponentMetrics;
 use crate::component::limits::Limits;
-use crate::config::{Credentials, InitialPosition, Manifest, PoisonPolicy, Reader, SinkOutput, StateStore, TrapPolicy};
+use crate::config::{ConfigValue, Credentials, InitialPosition, Manifest, PoisonPolicy, Reader, SinkOutput, StateStore, TrapPolicy};
 use crate::flow::Budget;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::positions::{Keeper, Positions};
@@ -57,7 +58,7 @@ pub(super) async fn start(
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
     let manifest = &ready.manifest;
-    let deserializers = open_components(&ready)?;
+    let deserializers = open_components(&ready, clock)?;
     let stream: Arc<dyn StreamApi> = Arc::new(connect(manifest, settings).await);
     let description = describe(stream.as_ref(), manifest).await?;
     let (mut store, claimed) = claim(&ready, settings, clock)?;
@@ -101,9 +102,12 @@ pub(super) async fn start(
 }
 
 /// One instance per subtask, opened: a component that refuses its configuration is found before any stream is touched.
-fn open_components(ready: &Ready) -> Result<Vec<KinesisDeserializer>, Failure> {
+fn open_components(ready: &Ready, clock: Clock) -> Result<Vec<KinesisDeserializer>, Failure> {
     let manifest = &ready.manifest;
-    let limits = Limits::from_manifest(&manifest.deserializer.limits);
+    let limits = limits(&manifest.deserializer.limits);
+    let metrics = Arc::new(ComponentMetrics::default());
+    let config: Vec<_> =
+        manifest.deserializer.config.iter().map(|(key, value)| (key.clone(), config_value(value))).collect();
     let open = |subtask| {
         let context = OpenContext {
             tenant: manifest.tenant.to_string(),
@@ -111,9 +115,12 @@ fn open_components(ready: &Ready) -> Result<Vec<KinesisDeserializer>, Failure> {
             stage: "deserializer".to_owned(),
             subtask,
             parallelism: manifest.parallelism,
-            config: manifest.deserializer.config.clone(),
+            config: config.clone(),
+            shadow: false,
         };
-        KinesisDeserializer::open(&ready.deserializer, context, limits).map_err(|source| Failure::Open {
+        let opened =
+            KinesisDeserializer::open(&ready.deserializer, context, limits.clone(), Arc::clone(&metrics), clock.wall());
+        opened.map_err(|source| Failure::Open {
             component: manifest.deserializer.component.display().to_string(),
             source,
         })
@@ -121,7 +128,28 @@ fn open_components(ready: &Ready) -> Result<Vec<KinesisDeserializer>, Failure> {
     (0..manifest.parallelism).map(open).collect()
 }
 
+fn limits(limits: &crate::config::Limits) -> Limits {
+    Limits {
+        memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+        cpu_per_batch: limits.cpu_per_batch,
+        wall_per_batch: limits.wall_per_batch,
+        output_ratio: limits.output_ratio,
+        log_bytes_per_second: u32::try_from(limits.log_rate).unwrap_or(u32::MAX),
+        ..Limits::default()
+    }
+}
+
+fn config_value(value: &ConfigValue) -> deserializer::ConfigValue {
+    match value {
+        ConfigValue::Text(text) => deserializer::ConfigValue::Text(text.clone()),
+        ConfigValue::Integer(number) => deserializer::ConfigValue::Integer(*number),
+        ConfigValue::Float(number) => deserializer::ConfigValue::Float(*number),
+        ConfigValue::Boolean(truth) => deserializer::ConfigValue::Boolean(*truth),
+    }
+}
+
 async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {
+    let stream_arn = crate::aws::StreamArn::parse(manifest.source.stream.as_str()).expect("checked");
     let aws = match &settings.local {
         Some(local) => AwsSettings::local(&manifest.aws.region, &local.endpoint),
         None => AwsSettings {
@@ -131,7 +159,7 @@ async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {
             ..AwsSettings::new(&manifest.aws.region)
         },
     };
-    KinesisStream::connect(&aws, &manifest.source.stream).await
+    KinesisStream::connect(stream_arn, &aws).await
 }
 
 fn credentials(credentials: &Credentials) -> CredentialSource {
@@ -139,8 +167,8 @@ fn credentials(credentials: &Credentials) -> CredentialSource {
         Credentials::Auto => CredentialSource::Auto,
         Credentials::Basic { access_key_id, secret_access_key, session_token } => CredentialSource::Basic {
             access_key_id: access_key_id.clone(),
-            secret_access_key: secret_access_key.expose().to_owned(),
-            session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
+            secret_access_key: secret_access_key.reveal().to_owned(),
+            session_token: session_token.as_ref().map(|token| token.reveal().to_owned()),
         },
         Credentials::Env => CredentialSource::Env,
         Credentials::Profile { name } => CredentialSource::Profile { name: name.clone() },
@@ -172,13 +200,13 @@ fn claim(
         PipelineId { tenant: manifest.tenant.to_string(), pipeline: manifest.name.to_string() };
     let mut store: Box<dyn LeaseStore> = match (&settings.local, &manifest.checkpoint.store) {
         (Some(local), _) => match &local.state {
-            Some(path) => Box::new(SqliteStore::open(path, pipeline)?),
-            None => Box::new(MemoryStore::new(pipeline)),
+            Some(path) => Box::new(SqliteStore::open(path, &pipeline)?),
+            None => Box::new(MemoryStore::default().open(&pipeline)),
         },
-        (None, StateStore::Sqlite(path)) => Box::new(SqliteStore::open(path, pipeline)?),
+        (None, StateStore::Sqlite(path)) => Box::new(SqliteStore::open(path, &pipeline)?),
     };
     let owner = Owner { name: owner_name(), since: clock.wall() };
-    let digest = ComponentDigest { role: "deserializer".to_owned(), digest: ready.deserializer.digest().to_owned() };
+    let digest = ComponentDigest { role: "deserializer".to_owned(), digest: ready.deserializer.digest().to_string() };
     let claimed = store.claim(&owner, &[digest])?;
     Ok((store, claimed))
 }
@@ -265,7 +293,6 @@ fn reader_settings(manifest: &Manifest, settings: &RunSettings, clock: Clock) ->
         },
         backoff: Backoff { first: retry.min_delay, longest: retry.max_delay },
         attempts_max: retry.max_attempts,
-        call_timeout: manifest.aws.call_timeout,
         stop_at: settings.until_caught_up.then(|| clock.wall()),
     }
 }

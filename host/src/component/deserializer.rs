@@ -13,7 +13,7 @@ use tracing::warn;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use crate::columns::{Column, RecordColumns};
+use crate::columns::{Column, ElementBatch, RecordColumns};
 use crate::component::bindings::KinesisDeserializerGuest;
 use crate::component::bindings::sluicebox::pipeline::{columns, elements, kinesis_source, types};
 use crate::component::cache::Digest;
@@ -85,21 +85,6 @@ pub struct Delivery {
     pub attempt: u32,
     /// The only time that the component sees.
     pub time: EpochMillis,
-}
-
-/// Elements as columns (`element-batch` of the contract), validated.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ElementBatch {
-    /// Milliseconds since the epoch. Empty: each element inherits the arrival of its record.
-    pub event_time: Vec<i64>,
-    /// At most 2,048 bytes each. Empty: each element inherits the partition key of its record.
-    pub key: Column,
-    /// 0 for every sink without `when`; `n` for `routes[n-1]` too. Empty: 0 for all.
-    pub route: Vec<u32>,
-    /// Distinct names of 1 to 64 bytes, at most 256.
-    pub routes: Vec<String>,
-    /// What the elements hold; as many values as there are elements.
-    pub payload: Column,
 }
 
 /// A record that could not be deserialized.
@@ -229,6 +214,11 @@ impl KinesisDeserializer {
             self.instance = Some(instance);
         }
         answer
+    }
+
+    /// Drops the instance, as after a trap: it called its own state suspect. The next call makes a fresh one.
+    pub fn renew(&mut self) {
+        self.instance = None;
     }
 
     /// Ends the instance in order, if there is one. What it says is of no consequence: nothing may depend on it.

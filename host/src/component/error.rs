@@ -30,6 +30,12 @@ pub struct GuestError {
     pub message: String,
 }
 
+impl std::fmt::Display for GuestError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
 /// Why a call into a component failed. After each of them but [`ComponentError::Refused`] of class poison or retryable
 /// the instance is gone, and the next call makes a fresh one.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 //! Downstream code indexes columns by element and elements by record without checking again, so each rule here is what
 //! keeps a component's mistake from becoming the host's panic, a lost record or another record's position.
 
-use crate::columns::Column;
-use crate::component::deserializer::{ElementBatch, RecordError};
+use crate::columns::{Column, ElementBatch};
+use crate::component::deserializer::RecordError;
 
 /// Bytes of one key, at most.
 const KEY_BYTES_MAX: usize = 2_048;

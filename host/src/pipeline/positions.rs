@@ -9,7 +9,10 @@ use tokio::sync::mpsc;
 use crate::pipeline::Input;
 use crate::pipeline::failure::Failure;
 use crate::ports::Settle;
-use crate::state::{LeaseStore, StoreError, StreamIdentity};
+use crate::state::{LeaseStore, StreamIdentity};
+
+/// What this thread is called when it is gone.
+pub(super) const POSITIONS: &str = "positions";
 
 /// What the thread works with.
 pub struct Keeper {
@@ -73,7 +76,7 @@ impl Positions {
     pub async fn answer(&mut self) -> Input {
         match self.answers.recv().await {
             Some(input) => input,
-            None => Input::Failed(Failure::Store(StoreError::thread_gone())),
+            None => Input::Failed(Failure::Vanished { part: POSITIONS }),
         }
     }
 }

@@ -37,6 +37,17 @@ pub enum SourceErrorKind {
     Unreachable,
 }
 
+impl SourceErrorKind {
+    /// Whether waiting may mend it.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        match self {
+            Self::Throttled | Self::Transient | Self::Unreachable => true,
+            Self::ExpiredIterator | Self::NotFound | Self::Denied | Self::Invalid => false,
+        }
+    }
+}
+
 /// Who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -7,7 +7,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use host_core::coordinator::{Event, ReadReport};
 use host_core::moment::EpochMillis;
@@ -44,8 +43,6 @@ pub struct ShardReader {
     pub reading: Reading,
     /// Failures in a row after which the run stops.
     pub attempts_max: u32,
-    /// Longest wait for one answer.
-    pub call_timeout: Duration,
     /// Records asked for in one call.
     pub limit: u32,
     /// The subtask that the shard is assigned to.
@@ -129,29 +126,17 @@ impl ShardReader {
     }
 
     async fn open(&mut self, from: &Position, progress: &mut Progress) -> Result<(), SourceError> {
-        let call = self.stream.open(&self.shard, from);
-        progress.iterator = Some(self.in_time("GetShardIterator", call).await?);
+        progress.iterator = Some(self.stream.open(&self.shard, from).await?);
         self.reading.opened(self.clock.now());
         Ok(())
     }
 
     async fn page(&self, progress: &mut Progress) -> Result<Page, SourceError> {
         let iterator = progress.iterator.take().unwrap_or(ShardIterator(String::new()));
-        let result = self.in_time("GetRecords", self.stream.read(&self.shard, &iterator, self.limit)).await;
+        let result = self.stream.read(&self.shard, &iterator, self.limit).await;
         // Throttled or failed: the iterator is still the one to ask with.
         progress.iterator = Some(iterator);
         result
-    }
-
-    async fn in_time<T>(
-        &self,
-        operation: &'static str,
-        call: impl Future<Output = Result<T, SourceError>>,
-    ) -> Result<T, SourceError> {
-        match tokio::time::timeout(self.call_timeout, call).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(SourceError::timed_out(operation, self.shard.as_str(), self.call_timeout)),
-        }
     }
 
     /// Hands a page over and tells `reading` what was in it.
