@@ -125,11 +125,9 @@ impl Coordinator {
     fn audit_coverage(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let unfinished = self.shards.iter().filter(|(_, shard)| !matches!(shard.stage, Stage::Finished));
         let ranges: Option<Vec<HashRange>> = unfinished.map(|(id, _)| self.lineage.range(id)).collect();
-        let holes = match ranges {
-            Some(ranges) if !self.shards.is_empty() => discovery::uncovered(KEY_SPACE, ranges),
-            Some(_) | None => Vec::new(),
-        };
-        let holes: BTreeSet<_> = holes.into_iter().map(|hole| (hole.start, hole.end)).collect();
+        // No shard at all is one hole: a stream always has shards, so such a listing is not to be believed at once.
+        let holes = ranges.map(|ranges| discovery::uncovered(KEY_SPACE, ranges));
+        let holes: BTreeSet<_> = holes.into_iter().flatten().map(|hole| (hole.start, hole.end)).collect();
         for (start, end) in holes.intersection(&self.coverage.suspected) {
             effects.push(Effect::Notice(Notice::KeySpaceGap { hole: HashRange { start: *start, end: *end } }));
             self.coverage.told.insert((*start, *end));

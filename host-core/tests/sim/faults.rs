@@ -160,6 +160,9 @@ fn runs(dice: &mut Dice, begins_at: u64, quiet_at: u64) -> Vec<Run> {
         runs.push(Run { starts_at: at, until_caught_up, ending });
         at = until + dice.between(1, 2_000);
     }
-    runs.push(Run { starts_at: at, until_caught_up: dice.percent(40), ending: Ending::Complete });
+    // The last one sees all there is: a run that ends by itself starts when nothing more is written.
+    let until_caught_up = dice.percent(40);
+    let starts_at = if until_caught_up { at.max(quiet_at + 1) } else { at };
+    runs.push(Run { starts_at, until_caught_up, ending: Ending::Complete });
     runs
 }

@@ -294,7 +294,7 @@ impl History {
 
     fn handle(&mut self, process: &mut Process, event: Event) -> Result<Option<End>, String> {
         self.trace(|_| format!("{event:?}"));
-        let committed = matches!(event, Event::Committed { .. });
+        let look = matches!(event, Event::Committed { .. } | Event::Listed { .. });
         if let Event::Read(report) = &event {
             self.note_in_flight(process, report);
         }
@@ -315,14 +315,14 @@ impl History {
             }
             self.perform(process, effect)?;
         }
-        self.drain_when_complete(process, committed);
+        self.drain_when_complete(process, look);
         Ok(None)
     }
 
     /// A run that has no end of its own is drained once everything is there.
-    fn drain_when_complete(&mut self, process: &Process, committed: bool) {
+    fn drain_when_complete(&mut self, process: &Process, look: bool) {
         let endless = process.run.ending == Ending::Complete && !process.run.until_caught_up;
-        if endless && committed && !self.drained && self.now > self.plan.quiet_at && self.oracle.is_over(&self.world).is_ok() {
+        if look && endless && !self.drained && self.now > self.plan.quiet_at && self.oracle.is_over(&self.world).is_ok() {
             self.drained = true;
             self.schedule(500, Item::Drain);
         }
@@ -393,6 +393,7 @@ impl History {
         let Some(reader) = process.readers.get_mut(&shard).filter(|reader| reader.session == session) else { return };
         let id = self.world.shards[shard].id.clone();
         if reader.closing {
+            self.oracle.stopped(shard);
             return self.report(reader, Event::Closed { shard: id, session });
         }
         let index = self.world.reached(shard, &reader.cursor).expect("a cursor is a place in its shard");
@@ -406,8 +407,10 @@ impl History {
         let beyond = self.world.shards[shard].records[index..index + count].iter().any(|record| record.arrival > until);
         if self.world.shards[shard].closed_at.is_some() && index + count >= there {
             let children = self.children(shard);
+            self.oracle.stopped(shard);
             self.report(reader, Event::ReadToEnd { shard: id, session, children });
         } else if process.run.until_caught_up && (count == 0 || beyond) {
+            self.oracle.stopped(shard);
             self.report(reader, Event::CaughtUp { shard: id, session });
         } else {
             let pause = if count == 0 { 1_000 } else { 100 };

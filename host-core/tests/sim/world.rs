@@ -41,7 +41,7 @@ pub(crate) struct World {
     /// Places in the log of each key's records.
     pub(crate) by_key: Vec<Vec<usize>>,
     keys: Vec<u128>,
-    ranges: bool,
+    pub(crate) ranges: bool,
     by_id: BTreeMap<ShardId, usize>,
     /// By the text, so that nothing here depends on how sequence numbers compare.
     by_sequence: BTreeMap<String, (usize, usize)>,
