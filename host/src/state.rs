@@ -16,12 +16,16 @@
 
 use std::fmt;
 
-use host_core::checkpoint::{Advance, Commit, ShardRow};
+use host_core::checkpoint::{Commit, ShardRow};
 use host_core::moment::EpochMillis;
-use host_core::shard::{Position, ShardId};
+use host_core::shard::Position;
 use serde::{Deserialize, Serialize};
 
 pub mod error;
+pub mod lock;
+pub mod sqlite;
+pub mod memory;
+pub mod edit;
 
 pub use error::StoreError;
 
@@ -186,7 +190,10 @@ pub const NUMBER_MAX: u64 = i64::MAX as u64;
 
 /// The rules of a commit, which are the same in every store.
 mod rules {
-    use super::{Advance, NUMBER_MAX, Position, ShardId, ShardRow, StoreError};
+    use host_core::checkpoint::{Advance, ShardRow, SinkMark};
+    use host_core::shard::{Position, ShardId};
+
+    use super::{NUMBER_MAX, StoreError, StreamIdentity};
 
     /// Whether a new row may be written.
     pub(super) fn created(row: &ShardRow) -> Result<(), StoreError> {
@@ -197,7 +204,11 @@ mod rules {
     /// The row after `advance`, if `found` allows it.
     pub(super) fn advanced(found: &ShardRow, advance: &Advance) -> Result<ShardRow, StoreError> {
         if found.position != advance.from {
-            return Err(conflict(&advance.shard, &advance.from, &found.position));
+            return Err(StoreError::Conflict {
+                shard: advance.shard.clone(),
+                expected: advance.from.to_string(),
+                found: found.position.to_string(),
+            });
         }
         if !advance.to.is_past(&advance.from) {
             return Err(invalid(&advance.shard, format!("move it from {} to {}", advance.from, advance.to)));
@@ -224,34 +235,52 @@ mod rules {
         Err(invalid(&found.shard, format!("forget it at {}, before its end", found.position)))
     }
 
-    /// Whether a mark can be kept.
-    pub(super) fn mark(sink: &str, mark: u64) -> Result<(), StoreError> {
-        if mark <= NUMBER_MAX {
-            return Ok(());
+    /// The name under which a mark is kept.
+    pub(super) fn mark<'a>(mark: &SinkMark, sinks: &'a [String]) -> Result<&'a str, StoreError> {
+        let sink = usize::try_from(mark.sink).ok().and_then(|sink| sinks.get(sink));
+        let Some(sink) = sink else {
+            return Err(StoreError::Invalid { what: format!("keep a mark of sink {} of {}", mark.sink, sinks.len()) });
+        };
+        if mark.mark > NUMBER_MAX {
+            return Err(StoreError::Invalid { what: format!("sink {sink}: keep mark {}", mark.mark) });
         }
-        Err(StoreError::Invalid { what: format!("keep mark {mark} of sink {sink}, beyond {NUMBER_MAX}") })
+        Ok(sink)
     }
 
-    /// A row that is not where it was expected.
-    pub(super) fn conflict(shard: &ShardId, expected: &Position, found: &Position) -> StoreError {
-        StoreError::Conflict { shard: shard.clone(), expected: expected.to_string(), found: found.to_string() }
+    /// A row that should not be there.
+    pub(super) fn present(found: &ShardRow) -> StoreError {
+        StoreError::Conflict {
+            shard: found.shard.clone(),
+            expected: "no row".to_owned(),
+            found: found.position.to_string(),
+        }
+    }
+
+    /// A row that should be there.
+    pub(super) fn absent(shard: &ShardId, expected: &Position) -> StoreError {
+        StoreError::Conflict { shard: shard.clone(), expected: expected.to_string(), found: "no row".to_owned() }
+    }
+
+    /// A commit on a stream without a start.
+    pub(super) fn not_started(stream: &StreamIdentity) -> StoreError {
+        StoreError::Invalid { what: format!("write rows of stream {}, which has no start", stream.arn) }
     }
 
     fn position(shard: &ShardId, position: &Position) -> Result<(), StoreError> {
         match position {
             Position::After { sub_sequence, .. } if *sub_sequence > NUMBER_MAX => {
-                Err(invalid(shard, format!("keep sub-sequence {sub_sequence}, beyond {NUMBER_MAX}")))
+                Err(invalid(shard, format!("keep sub-sequence {sub_sequence}")))
             }
             Position::After { .. } | Position::TrimHorizon | Position::AtTimestamp(_) | Position::ShardEnd => Ok(()),
         }
     }
 
     fn finished(shard: &ShardId, position: &Position, has_finished_at: bool) -> Result<(), StoreError> {
-        match (position.is_end(), has_finished_at) {
-            (true, true) | (false, false) => Ok(()),
-            (true, false) => Err(invalid(shard, "end it without the time of its end".to_owned())),
-            (false, true) => Err(invalid(shard, format!("give it a time of its end at {position}"))),
+        if position.is_end() == has_finished_at {
+            return Ok(());
         }
+        let what = if has_finished_at { "give it a time of its end" } else { "end it without the time of its end" };
+        Err(invalid(shard, format!("{what} at {position}")))
     }
 
     fn invalid(shard: &ShardId, what: String) -> StoreError {

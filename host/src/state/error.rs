@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use host_core::moment::EpochMillis;
 use host_core::shard::ShardId;
 
 use super::{Owner, PipelineId, StartPoint};
@@ -35,13 +36,13 @@ pub enum StoreError {
     /// A newer claim exists; this process must stop writing to its sinks and end.
     #[error(
         "pipeline {pipeline} was taken over by {} (generation {newer}, ours is {ours}); nothing was written; this process must stop",
-        owner_and_age(Some(by), None)
+        owner_and_age(by.as_ref(), None)
     )]
     Fenced {
         /// The pipeline.
         pipeline: PipelineId,
         /// Who holds the newest claim.
-        by: Owner,
+        by: Option<Owner>,
         /// Its generation.
         newer: u64,
         /// The generation of the refused writer.
@@ -183,6 +184,11 @@ impl StoreError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Full { .. })
     }
+}
+
+/// How long `owner` has had it at `now`; unknown if the clocks of the two disagree.
+pub(super) fn age_of(owner: &Owner, now: EpochMillis) -> Option<Duration> {
+    u64::try_from(now.0.saturating_sub(owner.since.0)).ok().map(Duration::from_millis)
 }
 
 fn owner_and_age(owner: Option<&Owner>, age: Option<Duration>) -> String {

@@ -1,0 +1,320 @@
+//! What an edit would change, and the change itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use host_core::checkpoint::ShardRow;
+use host_core::moment::EpochMillis;
+use host_core::shard::{Position, ShardId};
+use rusqlite::{Transaction, params};
+use serde::Serialize;
+
+use super::{EditError, Snapshot, position, table};
+use crate::state::sqlite::rows::{self, StoredPipeline, StoredRow, StoredStream};
+use crate::state::sqlite::{intervene, row_failed};
+use crate::state::{Owner, PipelineId, rfc3339};
+
+/// Which shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All of them.
+    All,
+    /// These.
+    Only(Vec<ShardId>),
+}
+
+/// What the operator asks for. `stream` is an ARN, needed only if the pipeline has had several streams. Of a stream that
+/// was created again, `Set` and `Delete` of single shards mean the newest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Moves shards to a position, in whichever direction.
+    Set {
+        /// In which stream.
+        stream: Option<String>,
+        /// Which shards.
+        shards: Selection,
+        /// Where to.
+        to: Position,
+        /// Wall-clock time now: when a shard that is set to its end was finished.
+        now: EpochMillis,
+    },
+    /// Deletes rows; with all shards, also the stream's start, so that the next run begins anew.
+    Delete {
+        /// In which stream.
+        stream: Option<String>,
+        /// Which shards.
+        shards: Selection,
+    },
+}
+
+/// What would change, from what to what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The file.
+    pub database: PathBuf,
+    /// Whose state.
+    #[serde(flatten)]
+    pub pipeline: PipelineId,
+    /// The generation that the plan was made at.
+    pub generation: u64,
+    /// Whether a live process owns the pipeline, which refuses the plan.
+    pub owned: bool,
+    /// Every change, in the order in which it is made.
+    pub changes: Vec<Change>,
+    /// What the operator should know before agreeing.
+    pub warnings: Vec<String>,
+}
+
+/// One change.
+#[derive(Clone, Debug, Serialize)]
+pub struct Change {
+    /// What changes: a shard, the start of a stream, the mark of a sink.
+    pub what: String,
+    /// What it is.
+    pub from: String,
+    /// What it becomes.
+    pub to: String,
+    #[serde(skip)]
+    step: Step,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put { stream_id: i64, counter: u64, row: ShardRow },
+    Remove { stream_id: i64, shard: ShardId, counter: u64 },
+    RemoveStream { stream_id: i64 },
+    RemoveMark { sink: String, mark: u64 },
+}
+
+/// Makes the plan. Changes nothing.
+///
+/// # Errors
+/// A chosen shard has no row, or is in more than one stream.
+pub fn plan(snapshot: &Snapshot, request: &Request) -> Result<Plan, EditError> {
+    let mut plan = Plan {
+        database: snapshot.path.clone(),
+        pipeline: snapshot.pipeline.clone(),
+        generation: snapshot.stored.generation,
+        owned: snapshot.live,
+        changes: Vec::new(),
+        warnings: Vec::new(),
+    };
+    match request {
+        Request::Set { stream, shards, to, now } => {
+            for (stream, found) in chosen(snapshot, stream.as_deref(), shards)? {
+                plan.set(stream, found, to, *now);
+            }
+            plan.warn_of_lineage(snapshot);
+        }
+        Request::Delete { stream, shards: Selection::All } => plan.delete_all(snapshot, stream.as_deref()),
+        Request::Delete { stream, shards: shards @ Selection::Only(_) } => {
+            for (stream, found) in chosen(snapshot, stream.as_deref(), shards)? {
+                plan.delete(stream, found);
+            }
+        }
+    }
+    Ok(plan)
+}
+
+/// Makes the changes of `plan`, all of them or none, and returns the generation that they were made under. `owner` is who
+/// asks, for whoever is fenced by it.
+///
+/// # Errors
+/// [`crate::state::StoreError::OwnedByAnother`] while a live process owns the pipeline; [`EditError::Outdated`] if
+/// anything has changed since the plan was made.
+pub fn apply(plan: &Plan, owner: &Owner) -> Result<u64, EditError> {
+    intervene(&plan.database, &plan.pipeline, owner, |transaction, stored| {
+        let outdated = || EditError::Outdated { pipeline: plan.pipeline.clone() };
+        if stored.generation != plan.generation + 1 {
+            return Err(outdated());
+        }
+        for change in &plan.changes {
+            let failed = |error| EditError::from(row_failed(&plan.database, error));
+            if !make(transaction, stored, &change.step).map_err(failed)? {
+                return Err(outdated());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Makes one change, if things are as the plan found them.
+fn make(transaction: &Transaction<'_>, stored: &StoredPipeline, step: &Step) -> Result<bool, rows::RowError> {
+    match step {
+        Step::Put { stream_id, counter, row } => {
+            let row = StoredRow { row: row.clone(), counter: counter + 1, generation: stored.generation };
+            // Counter 0 would insert; a planned row exists, so its counter is at least 1.
+            rows::put(transaction, *stream_id, &row)
+        }
+        Step::Remove { stream_id, shard, counter } => Ok(rows::remove(transaction, *stream_id, shard, *counter)?),
+        Step::RemoveStream { stream_id } => {
+            let sql = "DELETE FROM streams WHERE stream_id = ? AND NOT EXISTS (SELECT 1 FROM shards WHERE stream_id = ?)";
+            Ok(transaction.execute(sql, params![stream_id, stream_id])? == 1)
+        }
+        Step::RemoveMark { sink, mark } => {
+            let sql = "DELETE FROM marks WHERE pipeline_id = ? AND sink = ? AND mark = ?";
+            Ok(transaction.execute(sql, params![stored.pipeline_id, sink, mark])? == 1)
+        }
+    }
+}
+
+impl Plan {
+    fn set(&mut self, stream: &StoredStream, found: &StoredRow, to: &Position, now: EpochMillis) {
+        let before = &found.row;
+        if before.position == *to {
+            return;
+        }
+        let row = ShardRow {
+            position: to.clone(),
+            // What was complete up to the old position says nothing of the new one.
+            watermark: None,
+            finished_at: to.is_end().then_some(now),
+            ..before.clone()
+        };
+        self.changes.push(Change {
+            what: format!("shard {}", before.shard),
+            from: position::print(&before.position),
+            to: position::print(to),
+            step: Step::Put { stream_id: stream.stream_id, counter: found.counter, row },
+        });
+        let shard = &before.shard;
+        if before.position.is_past(to) {
+            self.warnings.push(format!("shard {shard} moves backwards: the sinks get its records again"));
+        } else if to.is_past(&before.position) {
+            self.warnings.push(format!("shard {shard} moves forward: the sinks never get the records between"));
+        }
+    }
+
+    /// A shard is read only after the end of its parents: says where the plan leaves one ahead of them.
+    fn warn_of_lineage(&mut self, snapshot: &Snapshot) {
+        let planned: BTreeMap<(i64, ShardId), ShardRow> = self
+            .changes
+            .iter()
+            .filter_map(|change| match &change.step {
+                Step::Put { stream_id, row, .. } => Some(((*stream_id, row.shard.clone()), row.clone())),
+                Step::Remove { .. } | Step::RemoveStream { .. } | Step::RemoveMark { .. } => None,
+            })
+            .collect();
+        for stream in &snapshot.stored.streams {
+            let after = |row: &ShardRow| planned.get(&(stream.stream_id, row.shard.clone())).cloned();
+            let rows: BTreeMap<ShardId, (ShardRow, bool)> = stream
+                .rows
+                .iter()
+                .map(|found| match after(&found.row) {
+                    Some(row) => (row.shard.clone(), (row, true)),
+                    None => (found.row.shard.clone(), (found.row.clone(), false)),
+                })
+                .collect();
+            for (row, child_changes) in rows.values() {
+                for parent in &row.parents {
+                    let Some((parent, parent_changes)) = rows.get(parent) else { continue };
+                    if !parent.position.is_end() && (*child_changes || *parent_changes && has_progress(&row.position)) {
+                        self.warnings.push(format!(
+                            "shard {} is set to {} while its parent {} is at {}: it waits for the parent's end",
+                            row.shard,
+                            position::print(&row.position),
+                            parent.shard,
+                            position::print(&parent.position)
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, stream: &StoredStream, found: &StoredRow) {
+        let shard = &found.row.shard;
+        self.changes.push(Change {
+            what: format!("shard {shard}"),
+            from: position::print(&found.row.position),
+            to: "deleted".to_owned(),
+            step: Step::Remove { stream_id: stream.stream_id, shard: shard.clone(), counter: found.counter },
+        });
+        self.warnings.push(format!("shard {shard} counts as never seen: if the stream still lists it, it is read anew"));
+    }
+
+    /// Shards first: a stream's start goes only with all of its rows, so a row that appeared meanwhile keeps both.
+    fn delete_all(&mut self, snapshot: &Snapshot, arn: Option<&str>) {
+        for stream in snapshot.stored.streams.iter().filter(|stream| arn.is_none_or(|arn| arn == stream.identity.arn)) {
+            for found in &stream.rows {
+                let shard = &found.row.shard;
+                self.changes.push(Change {
+                    what: format!("shard {shard}"),
+                    from: position::print(&found.row.position),
+                    to: "deleted".to_owned(),
+                    step: Step::Remove { stream_id: stream.stream_id, shard: shard.clone(), counter: found.counter },
+                });
+            }
+            self.changes.push(Change {
+                what: format!("start of {}, created {}", stream.identity.arn, rfc3339(stream.identity.created)),
+                from: position::print(&stream.start.position()),
+                to: "deleted".to_owned(),
+                step: Step::RemoveStream { stream_id: stream.stream_id },
+            });
+        }
+        if arn.is_none() {
+            self.changes.extend(snapshot.stored.marks.iter().map(|(sink, mark)| Change {
+                what: format!("mark of sink {sink}"),
+                from: mark.to_string(),
+                to: "deleted".to_owned(),
+                step: Step::RemoveMark { sink: sink.clone(), mark: *mark },
+            }));
+        }
+        if !self.changes.is_empty() {
+            self.warnings.push("the next run begins anew, at the manifest's initial_position".to_owned());
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            return writeln!(f, "pipeline {}: nothing to change", self.pipeline);
+        }
+        writeln!(f, "pipeline {}, generation {} to {}", self.pipeline, self.generation, self.generation + 1)?;
+        writeln!(f)?;
+        let rows: Vec<_> =
+            self.changes.iter().map(|change| [change.what.clone(), change.from.clone(), change.to.clone()]).collect();
+        table::write(f, ["CHANGE", "FROM", "TO"], &rows)?;
+        if !self.warnings.is_empty() {
+            writeln!(f)?;
+        }
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+fn has_progress(position: &Position) -> bool {
+    match position {
+        Position::TrimHorizon | Position::AtTimestamp(_) => false,
+        Position::After { .. } | Position::ShardEnd => true,
+    }
+}
+
+/// The rows that a request means, each with its stream.
+fn chosen<'a>(
+    snapshot: &'a Snapshot,
+    arn: Option<&str>,
+    shards: &Selection,
+) -> Result<Vec<(&'a StoredStream, &'a StoredRow)>, EditError> {
+    let mut newest: BTreeMap<&str, &StoredStream> = BTreeMap::new();
+    // Streams are ordered by creation, so the last one of an ARN stays.
+    for stream in snapshot.stored.streams.iter().filter(|stream| arn.is_none_or(|arn| arn == stream.identity.arn)) {
+        newest.insert(&stream.identity.arn, stream);
+    }
+    let rows = || newest.values().flat_map(|stream| stream.rows.iter().map(|row| (*stream, row)));
+    let Selection::Only(shards) = shards else { return Ok(rows().collect()) };
+    let mut chosen = Vec::new();
+    for shard in shards {
+        let found: Vec<_> = rows().filter(|(_, row)| row.row.shard == *shard).collect();
+        match found.as_slice() {
+            [] => return Err(snapshot.unknown(shard)),
+            [only] => chosen.push(*only),
+            several => {
+                let streams: Vec<&str> = several.iter().map(|(stream, _)| stream.identity.arn.as_str()).collect();
+                return Err(EditError::AmbiguousShard { shard: shard.clone(), streams: streams.join(", ") });
+            }
+        }
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,385 @@
+//! Positions in one SQLite file, which any SQLite tool opens: `SELECT * FROM positions` answers "where are we?".
+//!
+//! Write-ahead log with `synchronous = FULL`: a commit that returned is on the disk. Many pipelines, of many processes,
+//! may share a file; their writes wait for one another for up to five seconds. A lock file per pipeline beside the
+//! database names the owner; the generation in the database proves it, inside the transaction of every write.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use host_core::checkpoint::{Commit, ShardRow};
+use host_core::shard::{Position, ShardId};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::error::age_of;
+use super::lock::{self, ProcessLock, Refused};
+use super::{
+    Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, StartPoint, StoreError,
+    StreamIdentity, StreamState, rules,
+};
+
+mod file;
+pub(super) mod rows;
+
+use rows::{RowError, StoredPipeline, StoredRow};
+
+/// The state of one pipeline in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    pipeline: PipelineId,
+    connection: Connection,
+    file: file::FileIdentity,
+    lock: Option<ProcessLock>,
+    claim: Option<Claim>,
+}
+
+/// What this handle knows of what it owns.
+#[derive(Debug)]
+struct Claim {
+    pipeline_id: i64,
+    generation: u64,
+    streams: BTreeMap<StreamIdentity, i64>,
+    /// The counter of every row, by stream and shard.
+    counters: Counters,
+}
+
+type Counters = BTreeMap<(i64, ShardId), u64>;
+
+/// Counters that hold once the transaction is through; `None` for a row that is gone.
+type Changed = BTreeMap<(i64, ShardId), Option<u64>>;
+
+impl SqliteStore {
+    /// Opens the database at `path`, or makes it, readable by its owner only, with the directories above it.
+    ///
+    /// # Errors
+    /// The file is something else, damaged, from a newer release or read-only: it is left as it is.
+    pub fn open(path: &Path, pipeline: &PipelineId) -> Result<Self, StoreError> {
+        let (connection, file) = file::open(path)?;
+        Ok(Self { path: path.to_owned(), pipeline: pipeline.clone(), connection, file, lock: None, claim: None })
+    }
+
+    /// Runs `change` in one transaction that only the newest claim may make.
+    fn write(
+        &mut self,
+        change: impl FnOnce(&Writing<'_>, &mut Changed) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Some(claim) = &mut self.claim else {
+            return Err(StoreError::NotClaimed { pipeline: self.pipeline.clone() });
+        };
+        file::still_there(&self.path, self.file)?;
+        let transaction = begin(&mut self.connection, &self.path)?;
+        let writing = Writing { transaction: &transaction, path: &self.path, claim };
+        writing.check_fence(&self.pipeline)?;
+        let mut changed = Changed::new();
+        change(&writing, &mut changed)?;
+        transaction.commit().map_err(|error| file::failed("write", &self.path, error))?;
+        for (key, counter) in changed {
+            match counter {
+                Some(counter) => claim.counters.insert(key, counter),
+                None => claim.counters.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn take_lock(&mut self, owner: &Owner) -> Result<(), StoreError> {
+        let path = lock::path_for(&self.path, &self.pipeline);
+        if self.lock.is_none() {
+            self.lock = Some(ProcessLock::acquire(&path, owner).map_err(|why| refused(&self.pipeline, path, owner, why))?);
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, owner: &Owner, components: &[ComponentDigest]) -> Result<(Claim, Claimed), StoreError> {
+        file::still_there(&self.path, self.file)?;
+        let path = &self.path;
+        let transaction = begin(&mut self.connection, path)?;
+        let claim = PreviousClaim {
+            owner: owner.clone(),
+            components: components.to_vec(),
+            ending: Ending::Unreleased,
+        };
+        let stored = raise_generation(&transaction, &self.pipeline, &claim).map_err(|error| row_failed(path, error))?;
+        transaction.commit().map_err(|error| file::failed("write", path, error))?;
+        Ok(claimed(stored))
+    }
+}
+
+impl LeaseStore for SqliteStore {
+    fn claim(&mut self, owner: &Owner, components: &[ComponentDigest]) -> Result<Claimed, StoreError> {
+        self.take_lock(owner)?;
+        self.claim = None;
+        match self.take_over(owner, components) {
+            Ok((claim, claimed)) => {
+                self.claim = Some(claim);
+                Ok(claimed)
+            }
+            Err(error) => {
+                self.lock = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn start_stream(
+        &mut self,
+        stream: &StreamIdentity,
+        start: StartPoint,
+        rows: &[ShardRow],
+    ) -> Result<(), StoreError> {
+        if let Some(claim) = &self.claim
+            && claim.streams.contains_key(stream)
+        {
+            let start = self.start_of(stream)?;
+            return Err(StoreError::AlreadyStarted { arn: stream.arn.clone(), start });
+        }
+        let mut stream_id = 0;
+        self.write(|writing, changed| {
+            stream_id = writing.add_stream(stream, start)?;
+            rows.iter().try_for_each(|row| writing.create(stream_id, row, changed))
+        })?;
+        if let Some(claim) = &mut self.claim {
+            claim.streams.insert(stream.clone(), stream_id);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, stream: &StreamIdentity, commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
+        self.write(|writing, changed| {
+            let stream_id = writing.claim.streams.get(stream).copied().ok_or_else(|| rules::not_started(stream))?;
+            commit.create.iter().try_for_each(|row| writing.create(stream_id, row, changed))?;
+            for advance in &commit.advance {
+                let found = writing.find(stream_id, &advance.shard, &advance.from)?;
+                let row = rules::advanced(&found.row, advance)?;
+                writing.check_counter(stream_id, &found, changed)?;
+                writing.put(stream_id, row, found.counter + 1, changed)?;
+            }
+            for shard in &commit.forget {
+                let found = writing.find(stream_id, shard, &Position::ShardEnd)?;
+                rules::forgotten(&found.row)?;
+                writing.check_counter(stream_id, &found, changed)?;
+                writing.remove(stream_id, &found, changed)?;
+            }
+            for mark in &commit.marks {
+                writing.mark(rules::mark(mark, sinks)?, mark.mark)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn release(&mut self) -> Result<(), StoreError> {
+        let released = self.write(|writing, _| writing.release());
+        self.claim = None;
+        let path = lock::path_for(&self.path, &self.pipeline);
+        let unlocked = self.lock.take().map_or(Ok(()), ProcessLock::release);
+        released.and(unlocked.map_err(|error| file::io_failed("release", &path, error)))
+    }
+}
+
+impl SqliteStore {
+    fn start_of(&self, stream: &StreamIdentity) -> Result<StartPoint, StoreError> {
+        let stored = rows::read(&self.connection, &self.pipeline).map_err(|error| row_failed(&self.path, error))?;
+        let found = stored.and_then(|stored| stored.streams.into_iter().find(|found| found.identity == *stream));
+        found.map(|found| found.start).ok_or_else(|| rules::not_started(stream))
+    }
+}
+
+/// One transaction of the owner.
+struct Writing<'a> {
+    transaction: &'a Transaction<'a>,
+    path: &'a Path,
+    claim: &'a Claim,
+}
+
+impl Writing<'_> {
+    fn check_fence(&self, pipeline: &PipelineId) -> Result<(), StoreError> {
+        let found = rows::pipeline(self.transaction, pipeline).map_err(|error| self.failed(error))?;
+        let newer = found.map_or(0, |(_, generation)| generation);
+        let ours = self.claim.generation;
+        if newer == ours {
+            return Ok(());
+        }
+        let stored = rows::read(self.transaction, pipeline).map_err(|error| row_failed(self.path, error))?;
+        let by = stored.and_then(|mut stored| stored.claims.remove(&newer)).map(|claim| claim.owner);
+        Err(StoreError::Fenced { pipeline: pipeline.clone(), by, newer, ours })
+    }
+
+    fn add_stream(&self, stream: &StreamIdentity, start: StartPoint) -> Result<i64, StoreError> {
+        let (kind, timestamp) = match start {
+            StartPoint::TrimHorizon => ("trim-horizon", None),
+            StartPoint::AtTimestamp(at) => ("at-timestamp", Some(at.0)),
+        };
+        self.transaction
+            .execute(
+                "INSERT INTO streams (pipeline_id, stream_arn, created_ms, start, start_timestamp_ms)
+                 VALUES (?, ?, ?, ?, ?)",
+                params![self.claim.pipeline_id, stream.arn, stream.created.0, kind, timestamp],
+            )
+            .map_err(|error| self.failed(error))?;
+        Ok(self.transaction.last_insert_rowid())
+    }
+
+    fn create(&self, stream_id: i64, row: &ShardRow, changed: &mut Changed) -> Result<(), StoreError> {
+        rules::created(row)?;
+        let found = rows::shard(self.transaction, stream_id, &row.shard).map_err(|error| row_failed(self.path, error))?;
+        match found {
+            Some(found) => Err(rules::present(&found.row)),
+            None => self.put(stream_id, row.clone(), 1, changed),
+        }
+    }
+
+    fn find(&self, stream_id: i64, shard: &ShardId, expected: &Position) -> Result<StoredRow, StoreError> {
+        let found = rows::shard(self.transaction, stream_id, shard).map_err(|error| row_failed(self.path, error))?;
+        found.ok_or_else(|| rules::absent(shard, expected))
+    }
+
+    /// Whether the row was written by this handle last, or is as it was claimed.
+    fn check_counter(&self, stream_id: i64, found: &StoredRow, changed: &Changed) -> Result<(), StoreError> {
+        let key = (stream_id, found.row.shard.clone());
+        let expected = match changed.get(&key) {
+            Some(counter) => *counter,
+            None => self.claim.counters.get(&key).copied(),
+        };
+        if expected == Some(found.counter) {
+            return Ok(());
+        }
+        Err(StoreError::Conflict {
+            shard: found.row.shard.clone(),
+            expected: expected.map_or("no row".to_owned(), |counter| format!("write {counter}")),
+            found: format!("write {}", found.counter),
+        })
+    }
+
+    fn put(&self, stream_id: i64, row: ShardRow, counter: u64, changed: &mut Changed) -> Result<(), StoreError> {
+        let key = (stream_id, row.shard.clone());
+        let stored = StoredRow { row, counter, generation: self.claim.generation };
+        let written = rows::put(self.transaction, stream_id, &stored).map_err(|error| row_failed(self.path, error))?;
+        debug_assert!(written, "the row was read in this very transaction");
+        changed.insert(key, Some(counter));
+        Ok(())
+    }
+
+    fn remove(&self, stream_id: i64, found: &StoredRow, changed: &mut Changed) -> Result<(), StoreError> {
+        let shard = &found.row.shard;
+        let removed = rows::remove(self.transaction, stream_id, shard, found.counter);
+        let removed = removed.map_err(|error| self.failed(error))?;
+        debug_assert!(removed, "the row was read in this very transaction");
+        changed.insert((stream_id, shard.clone()), None);
+        Ok(())
+    }
+
+    fn mark(&self, sink: &str, mark: u64) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO marks (pipeline_id, sink, mark) VALUES (?, ?, ?)
+             ON CONFLICT (pipeline_id, sink) DO UPDATE SET mark = excluded.mark",
+            params![self.claim.pipeline_id, sink, mark],
+        )
+    }
+
+    fn release(&self) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE claims SET released = 1 WHERE pipeline_id = ? AND generation = ?",
+            params![self.claim.pipeline_id, self.claim.generation],
+        )
+    }
+
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), StoreError> {
+        let done = self.transaction.prepare_cached(sql).and_then(|mut statement| statement.execute(parameters));
+        done.map(|_| ()).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> StoreError {
+        file::failed("write", self.path, error)
+    }
+}
+
+/// Looks at a pipeline without claiming it.
+pub(super) fn look(path: &Path, id: &PipelineId) -> Result<Option<StoredPipeline>, StoreError> {
+    let mut connection = file::open_to_read(path)?;
+    let transaction = connection.transaction().map_err(|error| file::failed("read", path, error))?;
+    rows::read(&transaction, id).map_err(|error| row_failed(path, error))
+}
+
+/// Changes a pipeline from outside a run: with its lock held, in one transaction, as a claim of its own that has ended.
+pub(super) fn intervene<E: From<StoreError>>(
+    path: &Path,
+    id: &PipelineId,
+    owner: &Owner,
+    change: impl FnOnce(&Transaction<'_>, &StoredPipeline) -> Result<(), E>,
+) -> Result<u64, E> {
+    look(path, id)?;
+    let mut store = SqliteStore::open(path, id)?;
+    store.take_lock(owner)?;
+    let transaction = begin(&mut store.connection, path)?;
+    let claim = PreviousClaim { owner: owner.clone(), components: Vec::new(), ending: Ending::Released };
+    let raised = raise_generation(&transaction, id, &claim).map_err(|error| row_failed(path, error))?;
+    change(&transaction, &raised)?;
+    transaction.commit().map_err(|error| file::failed("write", path, error))?;
+    Ok(raised.generation)
+}
+
+pub(super) fn row_failed(path: &Path, error: RowError) -> StoreError {
+    let path_of = path.to_owned();
+    match error {
+        RowError::Sqlite(error) => file::failed("read", path, error),
+        RowError::Damaged(detail) => StoreError::Corrupt { path: path_of, detail },
+        RowError::Newer(found) => StoreError::Newer { path: path_of, found, supported: file::FORMAT },
+    }
+}
+
+fn begin<'a>(connection: &'a mut Connection, path: &Path) -> Result<Transaction<'a>, StoreError> {
+    connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| file::failed("write", path, error))
+}
+
+/// Adds `claim` as the newest and reads what the pipeline holds, with the newest generation.
+fn raise_generation(
+    transaction: &Transaction<'_>,
+    id: &PipelineId,
+    claim: &PreviousClaim,
+) -> Result<StoredPipeline, RowError> {
+    transaction.execute(
+        "INSERT INTO pipelines (tenant, pipeline, generation) VALUES (?, ?, 0) ON CONFLICT DO NOTHING",
+        params![id.tenant, id.pipeline],
+    )?;
+    let Some(mut stored) = rows::read(transaction, id)? else {
+        return Err(RowError::Damaged(format!("pipeline {id} is gone at once")));
+    };
+    stored.generation += 1;
+    rows::add_claim(transaction, stored.pipeline_id, stored.generation, claim)?;
+    rows::prune_claims(transaction, stored.pipeline_id, stored.generation)?;
+    Ok(stored)
+}
+
+fn claimed(mut stored: StoredPipeline) -> (Claim, Claimed) {
+    let mut claim = Claim {
+        pipeline_id: stored.pipeline_id,
+        generation: stored.generation,
+        streams: BTreeMap::new(),
+        counters: Counters::new(),
+    };
+    let mut streams = Vec::new();
+    for stream in stored.streams {
+        claim.streams.insert(stream.identity.clone(), stream.stream_id);
+        let counters = stream.rows.iter().map(|stored| ((stream.stream_id, stored.row.shard.clone()), stored.counter));
+        claim.counters.extend(counters);
+        let rows = stream.rows.into_iter().map(|stored| stored.row).collect();
+        streams.push(StreamState { identity: stream.identity, start: stream.start, rows });
+    }
+    let previous = stored.claims.remove(&(stored.generation - 1));
+    let claimed = Claimed { generation: claim.generation, streams, marks: stored.marks, previous };
+    (claim, claimed)
+}
+
+fn refused(pipeline: &PipelineId, path: PathBuf, asking: &Owner, why: Refused) -> StoreError {
+    match why {
+        Refused::Held(owner) => StoreError::OwnedByAnother {
+            pipeline: pipeline.clone(),
+            age: owner.as_ref().and_then(|owner| age_of(owner, asking.since)),
+            owner,
+        },
+        Refused::Failed(source) => file::io_failed("lock", &path, source),
+    }
+}
