@@ -12,6 +12,7 @@ mod forms;
 mod keys;
 mod names;
 mod reference;
+mod section;
 pub mod schema;
 pub mod sizes;
 mod walk;
@@ -22,6 +23,8 @@ use std::time::Duration;
 use host_core::moment::EpochMillis;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub(crate) use forms::{is_json_pointer, point_in_time};
+pub(crate) use names::is_stream_name;
 pub use names::{InvalidArn, InvalidName, Name, Secret, StreamArn};
 pub use reference::reference;
 

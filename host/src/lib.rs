@@ -1,5 +1,6 @@
 //! Performs: reads streams, runs components, writes to sinks, keeps positions. The binary is `sluicebox`.
 
+pub mod cli;
 pub mod config;
 pub mod app;
 pub mod pipeline;
@@ -14,7 +15,6 @@ pub mod sink;
 pub mod state;
 pub mod clock;
 pub mod progress;
-pub mod cli;
 pub mod telemetry;
 #[cfg(feature = "local")]
 pub mod local;

@@ -111,6 +111,9 @@ impl std::error::Error for Diagnostics {}
 impl Diagnostic {
     fn locate(text: &str, mistake: Mistake, masked: &[Range<usize>]) -> Self {
         let Mistake { span, message, help } = mistake;
+        // Keys and values are quoted in both, and may hold anything.
+        let message: String = message.chars().map(printable).collect();
+        let help = help.map(|help| help.chars().map(|c| if c == '\n' { c } else { printable(c) }).collect());
         let Some(span) = span else { return Self { at: Some((1, 1)), message, help, excerpt: None } };
         let start = floor_boundary(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -133,7 +136,15 @@ impl Diagnostic {
         let margin = number.len() + 2;
         if let Some(excerpt) = &self.excerpt {
             writeln!(f, "  {number} | {}", excerpt.line)?;
-            writeln!(f, "{:margin$} | {:indent$}{:^>carets$}", "", "", "", indent = excerpt.indent, carets = excerpt.carets)?;
+            writeln!(
+                f,
+                "{:margin$} | {:indent$}{:^>carets$}",
+                "",
+                "",
+                "",
+                indent = excerpt.indent,
+                carets = excerpt.carets
+            )?;
         }
         self.write_help(f, margin + 1)
     }

@@ -56,16 +56,18 @@ pub(super) struct Document {
 impl Document {
     pub(super) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut masked = suspicious_lines(text);
-        match DeTable::parse(text) {
-            Ok(table) => {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        // One: what follows the first error is a guess.
+        match errors.into_iter().min_by_key(|error| error.span().map_or(0, |span| span.start)) {
+            None => {
                 // The tree knows better than the lines where a value ends.
                 masked.clear();
                 let mut reading = Reading { env, masked, mistakes: Vec::new() };
                 let entries = reading.table(table.get_ref(), false);
                 Self { entries, masked: reading.masked, mistakes: reading.mistakes, is_toml: true }
             }
-            Err(error) => {
-                let message = format!("this is not TOML: {}", error.message().trim_end().replace('\n', ", "));
+            Some(error) => {
+                let message = format!("this is not TOML: {}", reason(error.message()));
                 let help = syntax_help(error.message(), text, error.span());
                 let mistakes = vec![Mistake { span: Some(error.span().unwrap_or(0..0)), message, help }];
                 Self { entries: Vec::new(), masked, mistakes, is_toml: false }
@@ -110,7 +112,8 @@ impl Reading<'_> {
             DeValue::Array(items) => Value::List(items.iter().map(|item| self.node(item, secret)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table, secret)),
         };
-        if secret && !matches!(value, Value::List(_) | Value::Table(_)) {
+        let hidden = secret || matches!(node.get_ref(), DeValue::String(text) if holds_password(text));
+        if hidden && !matches!(value, Value::List(_) | Value::Table(_)) {
             self.masked.push(span.clone());
         }
         Node { span, value }
@@ -128,7 +131,8 @@ impl Reading<'_> {
             }
             text.push_str(&rest[..dollar]);
             let Some((name, behind)) = rest[dollar + 2..].split_once('}').filter(|(name, _)| is_variable(name)) else {
-                let help = "write `${NAME}` with a name of letters, digits and `_`, or `$${` for the two characters `${`";
+                let help =
+                    "write `${NAME}` with a name of letters, digits and `_`, or `$${` for the two characters `${`";
                 return self.faulty(span, "`${` does not begin a variable", Some(help.to_owned()));
             };
             if let Some(value) = (self.env)(name) {
@@ -164,22 +168,30 @@ fn is_secret_key(key: &str) -> bool {
     ["secret", "token", "passw", "access_key", "access-key", "accesskey"].iter().any(|word| key.contains(word))
 }
 
-/// Spans of a text that is not TOML which could hold a secret: from a line that names one to the next line that begins
-/// a key or a table.
+/// Whether a text may hold `user:password@host`, spoiled or not.
+pub(super) fn holds_password(text: &str) -> bool {
+    let named = |rest: &str| rest.split_once(':').is_some_and(|(_, word)| word.starts_with(char::is_alphabetic));
+    text.split_once(':').is_some_and(|(_, rest)| rest.contains('@'))
+        || text.split_once("://").is_some_and(|(_, rest)| named(rest))
+}
+
+/// Spans of a text that is not TOML which could hold a secret: all values under a header that names `basic`, and from a
+/// line that names a secret to the next line that begins a key or a table.
 fn suspicious_lines(text: &str) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
-    let (mut offset, mut hiding) = (0, false);
+    let (mut offset, mut hiding, mut in_basic) = (0, false, false);
     for line in text.split_inclusive('\n') {
         let content = line.trim_start();
         let key: String = content.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.\"' ".contains(*c)).collect();
         let begins = content.starts_with('[') || (content[key.len()..].starts_with('=') && !key.is_empty());
-        hiding = is_secret_key(line) || (hiding && !begins);
+        in_basic = if content.starts_with('[') { content.contains("basic") } else { in_basic };
+        hiding = in_basic || is_secret_key(line) || holds_password(line) || (hiding && !begins);
         if hiding {
             let value = if begins { line.find('=').map_or(0, |equals| equals + 1) } else { 0 };
             let value = value + line[value..].len() - line[value..].trim_start().len();
             let end = line.trim_end().len();
-            // A header has no value; and what is behind a closing quote may be the next statement's business.
-            if !content.starts_with('[') && value < end {
+            // A header holds no value, unless a line's end is missing behind it.
+            if (!content.starts_with('[') || line.contains('=')) && value < end {
                 spans.push(offset + value..offset + end);
             }
         }
@@ -188,14 +200,36 @@ fn suspicious_lines(text: &str) -> Vec<Range<usize>> {
     spans
 }
 
+/// The parser's reason in one line, without a guess that misleads.
+fn reason(message: &str) -> String {
+    let (first, _) = message.split_once(", expected").unwrap_or((message, ""));
+    let told = if first.contains("must be quoted") { first } else { message };
+    told.trim_end().replace('\n', ", ")
+}
+
 fn syntax_help(message: &str, text: &str, span: Option<Range<usize>>) -> Option<String> {
     let line = span.map(|span| {
         let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
         text[start..].lines().next().unwrap_or_default()
     })?;
-    let value = line.split_once('=').map(|(_, value)| value.trim()).unwrap_or_default();
+    if line.starts_with('{') {
+        return Some("a manifest is written in TOML, not in JSON".to_owned());
+    }
     if message.contains("duplicate key") {
-        return Some("a key stands at most once in a table, and a table at most once in a file; only `[[sink]]` repeats".to_owned());
+        return Some(
+            "a key stands once in a table, and a table once in a file; only headers in [[two brackets]] repeat"
+                .to_owned(),
+        );
+    }
+    let Some((_, value)) = line.split_once('=') else {
+        return line.contains(':').then(|| "between key and value stands `=`: key = \"value\"".to_owned());
+    };
+    let value = value.trim();
+    if message.contains("invalid basic string") {
+        return Some(
+            r#"a text ends with a quote on its line; inside, `\"` stands for a quote and `\\` for a backslash"#
+                .to_owned(),
+        );
     }
     if value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.') {
         return Some("text stands in quotes: key = \"value\"".to_owned());

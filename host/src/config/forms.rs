@@ -1,6 +1,7 @@
 //! The forms that values have: how each is read, and how it is told to people and to a JSON Schema.
 
 mod amounts;
+mod places;
 mod texts;
 
 use std::fmt;
@@ -9,10 +10,12 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 pub(super) use amounts::{Lasting, Sized};
-pub(super) use texts::{Arn, FilePath, Named, Pointer, Region, Routes, SecretText, Store, Stream, Text, Timestamp, Url};
+pub(super) use places::{Arn, FilePath, Region, Store, Url};
+pub(super) use texts::{Named, Pointer, Routes, SecretText, Stream, Text, Timestamp};
+pub(crate) use texts::{is_json_pointer, point_in_time};
 
-use super::document::Value;
-use super::walk::nearest;
+use super::document::{Value, holds_password};
+use super::section::nearest;
 
 /// What a form may want to know beyond the value.
 pub(super) struct Context<'a> {
@@ -157,7 +160,9 @@ pub(super) struct Quote<'a> {
 impl fmt::Display for Quote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.written.unwrap_or(self.text);
-        if text.chars().count() > 60 {
+        if holds_password(text) {
+            f.write_str("this text")
+        } else if text.chars().count() > 60 {
             write!(f, "{:?}…", text.chars().take(60).collect::<String>())
         } else {
             write!(f, "{text:?}")
@@ -183,7 +188,6 @@ impl Form for Whole {
         let Value::Integer(number) = value else { return Err(value.wrong_type()) };
         match u32::try_from(*number) {
             Ok(number) if (self.0..=self.1).contains(&number) => Ok(number),
-            _ if self.0 == self.1 => Err(Complaint::content(format!("{number} is not known"), format!("write {}", self.0))),
             _ if *number < i64::from(self.0) => {
                 Err(Complaint::content(format!("{number} is too small"), format!("at least {}", self.0)))
             }
@@ -192,7 +196,11 @@ impl Form for Whole {
     }
 
     fn takes(&self) -> String {
-        if self.0 == self.1 { format!("the number {}", self.0) } else { format!("a whole number from {} to {}", self.0, self.1) }
+        if self.0 == self.1 {
+            format!("the number {}", self.0)
+        } else {
+            format!("a whole number from {} to {}", self.0, self.1)
+        }
     }
 
     fn example(&self) -> String {
@@ -283,7 +291,8 @@ impl<T: Copy> Form for Choice<T> {
             Some(word) => format!("did you mean {word:?}? It takes {}", self.takes()),
             None => format!("it takes {}", self.takes()),
         };
-        let message = if words.len() == 1 { format!("{quote} is not known") } else { format!("{quote} is none of its values") };
+        let message =
+            if words.len() == 1 { format!("{quote} is not known") } else { format!("{quote} is none of its values") };
         Err(Complaint::content(message, help))
     }
 

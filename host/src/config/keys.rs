@@ -8,11 +8,14 @@ mod access;
 use std::path::Path;
 use std::time::Duration;
 
-use super::forms::{Arn, Choice, FilePath, Flag, Lasting, Named, OrUnlimited, Positive, Routes, Sized, Store, Timestamp, Whole};
+use super::forms::{
+    Arn, Choice, FilePath, Flag, Lasting, Named, OrUnlimited, Positive, Routes, Sized, Store, Timestamp, Whole,
+};
+use super::sizes::format_duration;
 use super::walk::Table;
 use super::{
-    Assigner, BuiltinAssigner, Checkpoint, Deserializer, GapPolicy, Grants, InitialPosition, Limits, Manifest, Name, OnError,
-    PoisonPolicy, Polling, Reader, Sink, SinkOutput, Source, TrapPolicy, WasiGrant,
+    Assigner, BuiltinAssigner, Checkpoint, Deserializer, GapPolicy, Grants, InitialPosition, Limits, Manifest, Name,
+    OnError, PoisonPolicy, Polling, Reader, Sink, SinkOutput, Source, TrapPolicy, WasiGrant,
 };
 
 pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifest> {
@@ -28,7 +31,7 @@ pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifes
         "parallelism",
         Whole(1, 1024),
         1,
-        "Sequential lanes that share the shards; each has component instances of its own.",
+        "Subtasks: sequential lanes that share the shards, each with component instances of its own.",
     );
     let shutdown_timeout = table.default(
         "shutdown_timeout",
@@ -37,10 +40,11 @@ pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifes
         "Time for draining and a last checkpoint once a stop was asked for.",
     );
     let source = table.section("source", "The stream, and how it is read.", source);
-    let assigner = table.section("assigner", "Who spreads shards over the lanes.", assigner);
+    let assigner = table.section("assigner", "Who spreads shards over subtasks.", assigner);
     let deserializer = table.section("deserializer", "The component that makes elements of records.", deserializer);
     let sinks = sinks(table);
-    let checkpoint = table.section("checkpoint", "How far the sinks have each shard, and where that is kept.", checkpoint);
+    let checkpoint =
+        table.section("checkpoint", "How far the sinks have each shard, and where that is kept.", checkpoint);
     let on_error = table.section("on_error", "What happens to records that cannot be delivered.", on_error);
     let stream = source.as_ref().map(|source| &source.stream);
     let aws = table.section("aws", "How AWS is reached.", |table| access::aws(table, stream));
@@ -100,7 +104,8 @@ fn source(table: &mut Table<'_, '_>) -> Option<Source> {
         "64MiB",
         "Bytes that may be read and not yet through the component, over all shards.",
     );
-    let reader = table.default("reader", Choice(&[("polling", ())]), "polling", "How records are fetched: `GetRecords`.");
+    let reader =
+        table.default("reader", Choice(&[("polling", ())]), "polling", "How records are fetched: `GetRecords`.");
     let polling = table.section("polling", "The pace of `GetRecords`.", polling);
     kind?;
     reader?;
@@ -118,7 +123,11 @@ fn source(table: &mut Table<'_, '_>) -> Option<Source> {
 fn initial_position(table: &mut Table<'_, '_>) -> Option<InitialPosition> {
     let start = table.default(
         "initial_position",
-        Choice(&[("latest", Start::Latest), ("trim-horizon", Start::TrimHorizon), ("at-timestamp", Start::AtTimestamp)]),
+        Choice(&[
+            ("latest", Start::Latest),
+            ("trim-horizon", Start::TrimHorizon),
+            ("at-timestamp", Start::AtTimestamp),
+        ]),
         "latest",
         "Where a pipeline without positions starts: with what is written from now on, with the oldest record, or at \
          `initial_timestamp`. Without effect once there are positions.",
@@ -201,7 +210,12 @@ fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
         table.default("wall_per_batch", Lasting("1ms", "10m"), "2s", "Time on the wall for one batch.");
     let output_ratio =
         table.default("output_ratio", Whole(1, 1024), 8, "Bytes that it may return per byte that it was handed.");
-    let log_rate = table.default("log_rate", Sized("0B", "64MiB"), "64KiB", "Bytes of log per second; the rest is dropped and counted.");
+    let log_rate = table.default(
+        "log_rate",
+        Sized("0B", "64MiB"),
+        "64KiB",
+        "Bytes of log per second; the rest is dropped and counted.",
+    );
     Some(Limits {
         memory: memory?,
         cpu_per_batch: cpu_per_batch?,
@@ -232,21 +246,29 @@ enum SinkType {
 
 fn sinks(table: &mut Table<'_, '_>) -> Option<Vec<Sink>> {
     let mut seen: Vec<Sink> = Vec::new();
-    let sinks = table.list("sink", "Where elements go. At least one; each gets every element that its `when` admits.", |table| {
-        let sink = sink(table)?;
-        if seen.iter().any(|other| other.name == sink.name) {
-            let at = table.at("name").or_else(|| table.at("type"));
-            let message = format!("two sinks are called {:?}", sink.name);
-            table.complain(at, message, "give one of them another `name`; without one, a sink is called by its type");
-        } else if let SinkOutput::File { path } = &sink.output
-            && let Some(other) = seen.iter().find(|other| other.output == sink.output)
-        {
-            let message = format!("the sink {:?} writes to {} already", other.name, path.display());
-            table.complain(table.at("path"), message, "give each sink a file of its own");
-        }
-        seen.push(sink.clone());
-        Some(sink)
-    })?;
+    let sinks = table.list(
+        "sink",
+        "Where elements go. At least one; each gets every element that its `when` admits.",
+        |table| {
+            let sink = sink(table)?;
+            if seen.iter().any(|other| other.name == sink.name) {
+                let at = table.at("name").or_else(|| table.at("type"));
+                let message = format!("two sinks are called {:?}", sink.name);
+                table.complain(
+                    at,
+                    message,
+                    "give one of them another `name`; without one, a sink is called by its type",
+                );
+            } else if let SinkOutput::File { path } = &sink.output
+                && let Some(other) = seen.iter().find(|other| other.output == sink.output)
+            {
+                let message = format!("the sink {:?} writes to {} already", other.name, path.display());
+                table.complain(table.at("path"), message, "give each sink a file of its own");
+            }
+            seen.push(sink.clone());
+            Some(sink)
+        },
+    )?;
     if sinks.is_empty() {
         let help = "add\n[[sink]]\ntype = \"stdout\"";
         table.complain(table.at("sink"), "there is no sink, so elements would go nowhere", help);
@@ -256,13 +278,15 @@ fn sinks(table: &mut Table<'_, '_>) -> Option<Vec<Sink>> {
 }
 
 fn sink(table: &mut Table<'_, '_>) -> Option<Sink> {
-    let name = table.optional("name", Named("strong"), "", "What it is called, unlike any other sink. Default: its `type`.");
+    let name =
+        table.optional("name", Named("strong"), "", "What it is called, unlike any other sink. Default: its `type`.");
     let kind = table.required(
         "type",
         Choice(&[("stdout", SinkType::Stdout), ("file", SinkType::File), ("discard", SinkType::Discard)]),
         "What it does with elements: write each as one line to standard output or to a file, or confirm it and keep nothing.",
     );
-    let when = table.optional("when", Routes, "", "The routes whose elements it takes. Default: it takes all elements.");
+    let when =
+        table.optional("when", Routes, "", "The routes whose elements it takes. Default: it takes all elements.");
     let path = table.optional(
         "path",
         FilePath("out.jsonl"),
@@ -334,7 +358,8 @@ fn ordered(table: &mut Table<'_, '_>, low: (&'static str, Duration), high: (&'st
         return Some(());
     }
     let at = table.at(low.0).or_else(|| table.at(high.0));
-    let message = format!("`{}` ({:?}) is longer than `{}` ({:?})", low.0, low.1, high.0, high.1);
+    let (shorter, longer) = (format_duration(high.1), format_duration(low.1));
+    let message = format!("`{}` ({longer}) is longer than `{}` ({shorter})", low.0, high.0);
     table.complain(at, message, format!("lower `{}` or raise `{}`", low.0, high.0));
     None
 }

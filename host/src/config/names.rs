@@ -244,7 +244,7 @@ pub(super) fn is_region(text: &str) -> bool {
 }
 
 /// Whether `text` may be a stream's name (`StreamName`).
-pub(super) fn is_stream_name(text: &str) -> bool {
+pub(crate) fn is_stream_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::walk::{Key, Kind, Need, Section, describe};
+use super::section::{Key, Kind, Need, Section};
+use super::walk::describe;
 
 const OPENING: &str = "# The manifest
 
@@ -46,7 +47,7 @@ Names and defaults are those of Apache Flink's connectors, except where theirs s
 | `initial_timestamp` without `at-timestamp` is a mistake | it is parsed and has no effect | a leftover either misleads or breaks the start |
 | `region` that contradicts the ARN is a mistake | one of the two silently wins | calls would go to the wrong place |
 | `[aws.basic]` takes effect only with `credentials = \"basic\"`, and is a mistake otherwise | two keys switch the provider | what signs the calls stands in one place |
-| `[aws.basic]` has `session_token` | temporary credentials cannot be given | |
+| `[aws.basic]` has `session_token` | temporary credentials cannot be given | roles and single sign-on hand out no others |
 | `on_gap = \"fail\"` | reading goes on at the oldest record | a gap is lost data, and somebody has to know |
 | a checkpoint interval of its own | the job's | one pipeline, one file |
 ";

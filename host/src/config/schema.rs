@@ -5,17 +5,16 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::walk::{Key, Kind, Need, Section, describe, sections_in};
+use super::section::{Key, Kind, Need, Section, sections_in};
+use super::walk::describe;
 
 /// The schema, in the 2020-12 dialect.
 #[must_use]
 pub fn schema() -> Json {
     let all = describe();
     let mut schema = table(&all, "", "One pipeline of Sluicebox.");
-    let head = [
-        ("$schema", json!("https://json-schema.org/draft/2020-12/schema")),
-        ("title", json!("Sluicebox manifest")),
-    ];
+    let head =
+        [("$schema", json!("https://json-schema.org/draft/2020-12/schema")), ("title", json!("Sluicebox manifest"))];
     if let Some(schema) = schema.as_object_mut() {
         schema.extend(head.map(|(key, value)| (key.to_owned(), value)));
     }

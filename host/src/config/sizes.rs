@@ -64,6 +64,7 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidAmount> {
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     match u64::try_from(duration.as_nanos()) {
+        Ok(0) => "0s".to_owned(),
         Ok(nanos) if nanos % 1_000_000 == 0 => in_largest_unit(nanos, &TIME[..4]),
         _ => format!("{duration:?}"),
     }

@@ -2,7 +2,7 @@
 //!
 //! [`super::keys`] asks a [`Table`] for each key: its name, its form, its default, its meaning. Asked about a text, the
 //! table answers with values and notes every mistake; a key that nobody asked for is unknown by that very fact. Asked
-//! about nothing, it only notes the questions: that is the [`Section`] list from which suggestions, the JSON Schema and
+//! about nothing, it only notes the questions: that is the list of [`Section`]s from which suggestions, the JSON Schema and
 //! the reference are made. So a key cannot be accepted and undocumented, or documented and refused.
 //!
 //! Every answer is an `Option`: `None` says that a mistake was noted, and the walk goes on to find the others.
@@ -13,79 +13,16 @@ use std::path::Path;
 use super::diagnostic::Mistake;
 use super::document::{Document, Entry, Node, Value};
 use super::forms::{Complaint, Context, Form, Literal};
+use super::section::{Key, Kind, Need, Section, elsewhere, names_in, nearest};
 use super::{ConfigValue, Diagnostics, Manifest, keys};
-
-/// Whether a key must be there.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Need {
-    Required,
-    /// It has a default.
-    Default(Literal),
-    /// It may be missing; when it has a meaning, if not always.
-    Optional(&'static str),
-}
-
-/// A key as the walk knows it.
-#[derive(Clone, Debug)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) doc: &'static str,
-    pub(super) need: Need,
-    /// What it takes, for people.
-    pub(super) takes: String,
-    /// What it takes, as a JSON Schema.
-    pub(super) schema: serde_json::Value,
-}
-
-/// How often a table may stand in the manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Table,
-    /// A table that changes the meaning by being there.
-    OptionalTable,
-    /// One table for each item.
-    List,
-    /// Keys are the user's.
-    Free,
-}
-
-/// A table as the walk knows it.
-#[derive(Clone, Debug)]
-pub(super) struct Section {
-    /// Keys from the top, joined by dots; the top's is empty.
-    pub(super) path: String,
-    pub(super) doc: &'static str,
-    pub(super) kind: Kind,
-    pub(super) keys: Vec<Key>,
-}
-
-impl Section {
-    /// The path as a header: `[source.polling]`, `[[sink]]`.
-    pub(super) fn header(&self) -> String {
-        match self.kind {
-            Kind::List => format!("[[{}]]", self.path),
-            Kind::Table | Kind::OptionalTable | Kind::Free => format!("[{}]", self.path),
-        }
-    }
-
-    fn parent_and_name(&self) -> Option<(&str, &str)> {
-        if self.path.is_empty() { None } else { Some(self.path.rsplit_once('.').unwrap_or(("", &self.path))) }
-    }
-}
-
-/// Sections directly inside the one at `path`, with their names.
-pub(super) fn sections_in<'a>(all: &'a [Section], path: &'a str) -> impl Iterator<Item = (&'a str, &'a Section)> {
-    all.iter().filter_map(move |section| {
-        section.parent_and_name().filter(|(parent, _)| *parent == path).map(|(_, name)| (name, section))
-    })
-}
 
 /// All tables and keys there are.
 pub(super) fn describe() -> Vec<Section> {
     let mut walk = Walk { known: None, described: Vec::new(), mistakes: Vec::new(), dir: Path::new("") };
     let top = Section { path: String::new(), doc: "The pipeline.", kind: Kind::Table, keys: Vec::new() };
     walk.described.push(top);
-    let _nothing_to_read = Table::open(&mut walk, String::new(), Vec::new(), None, |table| keys::manifest(table, Path::new("")));
+    let _nothing_to_read =
+        Table::open(&mut walk, String::new(), Vec::new(), None, |table| keys::manifest(table, Path::new("")));
     walk.described
 }
 
@@ -95,7 +32,12 @@ pub(super) fn read(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>
     let known = describe();
     let dir = path.parent().unwrap_or(Path::new(""));
     let mut walk = Walk { known: Some(&known), described: Vec::new(), mistakes: document.mistakes, dir };
-    let manifest = if document.is_toml {
+    let other_version = document.entries.iter().find(|entry| entry.key == "version").and_then(other_version);
+    let manifest = if let Some(mistake) = other_version {
+        // Another version has other keys: nothing else can be judged.
+        walk.mistakes = vec![mistake];
+        None
+    } else if document.is_toml {
         Table::open(&mut walk, String::new(), document.entries, Some(None), |table| keys::manifest(table, path))
     } else {
         None
@@ -104,6 +46,15 @@ pub(super) fn read(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>
         Some(manifest) if walk.mistakes.is_empty() => Ok(manifest),
         _ => Err(Diagnostics::new(path, text, walk.mistakes, &document.masked)),
     }
+}
+
+fn other_version(entry: &Entry) -> Option<Mistake> {
+    let Value::Integer(version) = entry.node.value else { return None };
+    (version != 1).then(|| Mistake {
+        span: Some(entry.node.span.clone()),
+        message: format!("version {version} of the manifest is not known"),
+        help: Some("this release reads version 1".to_owned()),
+    })
 }
 
 /// What one walk gathers.
@@ -155,7 +106,7 @@ impl<'t, 'w> Table<'t, 'w> {
     pub(super) fn required<F: Form>(&mut self, name: &'static str, form: F, doc: &'static str) -> Option<F::Value> {
         self.note(name, &form, doc, Need::Required);
         if let Some(node) = self.take(name) {
-            return self.parse(name, &form, &node);
+            return self.parse(name, &form, &form.example(), &node);
         }
         self.missing.push((name, form.example()));
         None
@@ -172,7 +123,7 @@ impl<'t, 'w> Table<'t, 'w> {
         let default = default.into();
         self.note(name, &form, doc, Need::Default(default));
         match self.take(name) {
-            Some(node) => self.parse(name, &form, &node),
+            Some(node) => self.parse(name, &form, &default.to_string(), &node),
             None => {
                 let value = form.parse(&default.value(), &Context { dir: self.walk.dir });
                 Some(value.expect("a default has the form of its key"))
@@ -190,7 +141,7 @@ impl<'t, 'w> Table<'t, 'w> {
     ) -> Option<Option<F::Value>> {
         self.note(name, &form, doc, Need::Optional(when));
         match self.take(name) {
-            Some(node) => self.parse(name, &form, &node).map(Some),
+            Some(node) => self.parse(name, &form, &form.example(), &node).map(Some),
             None => Some(None),
         }
     }
@@ -248,7 +199,8 @@ impl<'t, 'w> Table<'t, 'w> {
             return None;
         };
         // Each item is asked, whatever the others answered: all mistakes are wanted.
-        let answers: Vec<Option<T>> = items.into_iter().map(|item| self.descend(path.clone(), item, &mut ask)).collect();
+        let answers: Vec<Option<T>> =
+            items.into_iter().map(|item| self.descend(path.clone(), item, &mut ask)).collect();
         answers.into_iter().collect()
     }
 
@@ -272,9 +224,13 @@ impl<'t, 'w> Table<'t, 'w> {
             Value::Float(number) if number.is_finite() => return Some((key, ConfigValue::Float(number))),
             Value::Boolean(flag) => return Some((key, ConfigValue::Boolean(flag))),
             Value::Faulty => return None,
-            Value::Float(_) => ("not a finite number", "leave the key out, or agree on a text with the component".to_owned()),
+            Value::Float(_) => {
+                ("not a finite number", "leave the key out, or agree on a text with the component".to_owned())
+            }
             Value::List(_) => ("a list", "write one text, and let the component split it".to_owned()),
-            Value::Table(_) => ("a table", format!("the keys are flat; a dot inside a quoted key is fine: \"{key}.…\" = …")),
+            Value::Table(_) => {
+                ("a table", format!("the keys are flat; a dot inside a quoted key is fine: \"{key}.…\" = …"))
+            }
         };
         let message = format!("`{key}` is {what}, but a component is configured with texts, numbers, true and false");
         self.complain(Some(entry.key_span), message, help);
@@ -329,13 +285,13 @@ impl<'t, 'w> Table<'t, 'w> {
         }
     }
 
-    fn parse<F: Form>(&mut self, name: &'static str, form: &F, node: &Node) -> Option<F::Value> {
+    fn parse<F: Form>(&mut self, name: &'static str, form: &F, example: &str, node: &Node) -> Option<F::Value> {
         match form.parse(&node.value, &Context { dir: self.walk.dir }) {
             Ok(value) => Some(value),
             Err(Complaint::Told) => None,
             Err(Complaint::Type) => {
                 let message = format!("`{name}` takes {}, not {}", form.takes(), node.value.kind());
-                self.complain(Some(node.span.clone()), message, format!("write {name} = {}", form.example()));
+                self.complain(Some(node.span.clone()), message, format!("write {name} = {example}"));
                 None
             }
             Err(Complaint::Content { message, help }) => {
@@ -348,23 +304,39 @@ impl<'t, 'w> Table<'t, 'w> {
     /// The value of `name`. If there is none but an unknown key that must be meant for it, that one's, and the mistake is
     /// the key's alone: neither is `name` missing then, nor do mistakes inside the value go unnoticed.
     fn take(&mut self, name: &'static str) -> Option<Node> {
-        let exact = self.entries.iter().position(|entry| entry.key == name);
-        let index = exact.or_else(|| {
-            let known = self.walk.known?;
-            self.entries.iter().position(|entry| {
-                let names = names_in(known, &self.path);
-                !names.contains(&entry.key.as_str())
-                    && elsewhere(known, &self.path, &entry.key).is_empty()
-                    && nearest(&names, &entry.key) == Some(name)
-            })
+        let exact =
+            self.entries.iter().position(|entry| entry.key == name).map(|index| self.entries.remove(index).node);
+        let node = match exact {
+            // A table may be there by its inner tables alone, while its own header has the typo.
+            Some(Node { span, value: Value::Table(mut entries) }) => {
+                if let Some(Entry { node: Node { value: Value::Table(more), .. }, .. }) =
+                    self.take_misnamed(name, |value| matches!(value, Value::Table(_)))
+                {
+                    entries.extend(more);
+                }
+                Node { span, value: Value::Table(entries) }
+            }
+            Some(node) => node,
+            None => self.take_misnamed(name, |_| true)?.node,
+        };
+        self.spans.push((name, node.span.clone()));
+        Some(node)
+    }
+
+    /// An unknown key that must be meant for `name`.
+    fn take_misnamed(&mut self, name: &'static str, fits: impl Fn(&Value) -> bool) -> Option<Entry> {
+        let known = self.walk.known?;
+        let names = names_in(known, &self.path);
+        let index = self.entries.iter().position(|entry| {
+            fits(&entry.node.value)
+                && !names.contains(&entry.key.as_str())
+                && elsewhere(known, &self.path, &entry.key).is_empty()
+                && nearest(&names, &entry.key) == Some(name)
         })?;
         let entry = self.entries.remove(index);
-        if exact.is_none() {
-            let message = format!("unknown {} `{}`{}", entry.node.value.noun(), entry.key, self.place());
-            self.complain(Some(entry.key_span), message, format!("did you mean `{name}`?"));
-        }
-        self.spans.push((name, entry.node.span.clone()));
-        Some(entry.node)
+        let message = format!("unknown {} `{}`{}", entry.node.value.noun(), entry.key, self.place());
+        self.complain(Some(entry.key_span.clone()), message, format!("did you mean `{name}`?"));
+        Some(entry)
     }
 
     /// ` in [source]`, for a message.
@@ -403,42 +375,13 @@ impl<'t, 'w> Table<'t, 'w> {
             self.complain(None, message, format!("add\n{header}\n{}", lines.join("\n")));
             return;
         }
-        for (name, example) in missing {
-            let at = self.here();
-            self.complain(at, format!("`{name}` is missing{place}"), format!("add {name} = {example}"));
-        }
+        // Before what was found inside: a reader starts at the top.
+        let at = self.here();
+        let mistakes = missing.into_iter().map(|(name, example)| Mistake {
+            span: at.clone(),
+            message: format!("`{name}` is missing{place}"),
+            help: Some(format!("add {name} = {example}")),
+        });
+        self.walk.mistakes.splice(0..0, mistakes);
     }
-}
-
-/// Names of the keys and tables that may stand at `path`.
-fn names_in<'a>(known: &'a [Section], path: &'a str) -> Vec<&'a str> {
-    let section = known.iter().find(|section| section.path == path);
-    let keys = section.into_iter().flat_map(|section| section.keys.iter().map(|key| key.name));
-    keys.chain(sections_in(known, path).map(|(name, _)| name)).collect()
-}
-
-/// Where else `name` is known: "in [checkpoint]", "at the top".
-fn elsewhere(known: &[Section], path: &str, name: &str) -> Vec<String> {
-    let named = |section: &&Section| section.path != path && section.keys.iter().any(|key| key.name == name);
-    let keys = known.iter().filter(named).map(|section| match section.path.as_str() {
-        "" => "at the top, above the first table".to_owned(),
-        _ => format!("in {}", section.header()),
-    });
-    let tables = known.iter().filter_map(|section| {
-        section.parent_and_name().filter(|(parent, last)| *last == name && *parent != path)?;
-        Some(format!("under the header {}", section.header()))
-    });
-    keys.chain(tables).collect()
-}
-
-/// The name that `typed` must be meant for, if one is near enough.
-pub(super) fn nearest<'a>(names: &[&'a str], typed: &str) -> Option<&'a str> {
-    let plain = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let typed = plain(typed);
-    let distance = |name: &str| strsim::osa_distance(&plain(name), &typed);
-    let (distance, name) = names.iter().map(|name| (distance(name), *name)).min_by_key(|(distance, _)| *distance)?;
-    let near = distance <= 1 + typed.chars().count().min(plain(name).chars().count()) / 4;
-    (near && distance < plain(name).chars().count()).then_some(name)
 }

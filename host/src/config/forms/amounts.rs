@@ -19,10 +19,11 @@ impl Form for Lasting {
 
     fn parse(&self, value: &Value, _: &Context<'_>) -> Result<Duration, Complaint> {
         if let Value::Integer(number) = value {
-            return Err(missing_unit(*number, "s", TIME_UNITS));
+            return Err(missing_unit(*number, ["ms", "s"], TIME_UNITS));
         }
         let (text, quote) = text(value)?;
-        let duration = parse_duration(text).map_err(|error| amount(quote, "duration", &error, "\"10s\"", TIME_UNITS))?;
+        let duration =
+            parse_duration(text).map_err(|error| amount(quote, "duration", &error, "\"10s\"", TIME_UNITS))?;
         let bound = |text| parse_duration(text).expect("bounds are durations");
         if duration < bound(self.0) {
             return Err(Complaint::content(format!("{quote} is too short"), format!("at least {:?}", self.0)));
@@ -55,7 +56,7 @@ impl Form for Sized {
 
     fn parse(&self, value: &Value, _: &Context<'_>) -> Result<u64, Complaint> {
         if let Value::Integer(number) = value {
-            return Err(missing_unit(*number, "B", SIZE_UNITS));
+            return Err(missing_unit(*number, ["B", "MiB"], SIZE_UNITS));
         }
         let (text, quote) = text(value)?;
         let size = parse_size(text).map_err(|error| amount(quote, "size", &error, "\"64MiB\"", SIZE_UNITS))?;
@@ -83,14 +84,19 @@ impl Form for Sized {
     }
 }
 
-fn missing_unit(number: i64, unit: &str, units: &str) -> Complaint {
-    Complaint::content(format!("{number} has no unit"), format!("write \"{number}{unit}\"; units are {units}"))
+fn missing_unit(number: i64, [small, large]: [&str; 2], units: &str) -> Complaint {
+    Complaint::content(
+        format!("{number} has no unit"),
+        format!("write \"{number}{small}\" or \"{number}{large}\"; units are {units}"),
+    )
 }
 
 fn amount(quote: Quote<'_>, noun: &str, error: &InvalidAmount, example: &str, units: &str) -> Complaint {
     let help = match error {
         InvalidAmount::Number => format!("a {noun} is a number and a unit, such as {example}"),
-        InvalidAmount::NoUnit | InvalidAmount::Unit(_) | InvalidAmount::Precision(_) => format!("units are {units}, as in {example}"),
+        InvalidAmount::NoUnit | InvalidAmount::Unit(_) | InvalidAmount::Precision(_) => {
+            format!("units are {units}, as in {example}")
+        }
     };
     // The unit in question is part of the text, which a variable may have brought.
     let reason = match error {

@@ -1,14 +1,11 @@
 //! Forms of texts that have a rule of their own.
 
-use std::path::PathBuf;
-
 use host_core::moment::EpochMillis;
 use jiff::Timestamp as Instant;
 use serde_json::{Value as Json, json};
 
 use super::super::document::Value;
-use super::super::names::{InvalidArn, Name, Secret, StreamArn, is_region, is_stream_name};
-use super::super::StateStore;
+use super::super::names::{Name, Secret, is_stream_name};
 use super::{Complaint, Context, Form, text, text_schema};
 
 /// A text with something in it; the example shows what.
@@ -35,8 +32,8 @@ impl Form for Text {
     }
 }
 
-fn empty(example: &str) -> Complaint {
-    Complaint::content("it is empty", format!("write a text, such as {example}"))
+pub(super) fn empty(example: &str) -> Complaint {
+    Complaint::content("it is empty", format!("write something such as {example}"))
 }
 
 /// A text that is never shown.
@@ -51,7 +48,7 @@ impl Form for SecretText {
     }
 
     fn takes(&self) -> String {
-        "a text, never shown".to_owned()
+        "a secret text".to_owned()
     }
 
     fn example(&self) -> String {
@@ -121,189 +118,6 @@ impl Form for Stream {
     }
 }
 
-/// A path, relative to the manifest.
-pub(in super::super) struct FilePath(pub(in super::super) &'static str);
-
-impl Form for FilePath {
-    type Value = PathBuf;
-
-    fn parse(&self, value: &Value, context: &Context<'_>) -> Result<PathBuf, Complaint> {
-        let (text, quote) = text(value)?;
-        path(text, context).map_err(|message| match message {
-            PathFault::Empty => empty(&self.example()),
-            PathFault::Home => Complaint::content(format!("{quote}: `~` has no meaning here"), "write ${HOME} instead"),
-        })
-    }
-
-    fn takes(&self) -> String {
-        "a path".to_owned()
-    }
-
-    fn example(&self) -> String {
-        format!("{:?}", self.0)
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "string", "minLength": 1 })
-    }
-}
-
-enum PathFault {
-    Empty,
-    Home,
-}
-
-fn path(text: &str, context: &Context<'_>) -> Result<PathBuf, PathFault> {
-    match text {
-        _ if text.trim().is_empty() => Err(PathFault::Empty),
-        _ if text == "~" || text.starts_with("~/") => Err(PathFault::Home),
-        _ => Ok(context.dir.join(text)),
-    }
-}
-
-/// `sqlite:PATH`.
-pub(in super::super) struct Store;
-
-impl Form for Store {
-    type Value = StateStore;
-
-    fn parse(&self, value: &Value, context: &Context<'_>) -> Result<StateStore, Complaint> {
-        let (text, quote) = text(value)?;
-        let help = format!("write {}", self.example());
-        let Some(file) = text.strip_prefix("sqlite:") else {
-            return Err(Complaint::content(format!("{quote} is no store: it does not begin with \"sqlite:\""), help));
-        };
-        path(file, context).map(StateStore::Sqlite).map_err(|fault| match fault {
-            PathFault::Empty => Complaint::content(format!("{quote} names no file"), help),
-            PathFault::Home => Complaint::content(format!("{quote}: `~` has no meaning here"), "write ${HOME} instead"),
-        })
-    }
-
-    fn takes(&self) -> String {
-        "\"sqlite:\" and a path".to_owned()
-    }
-
-    fn example(&self) -> String {
-        "\"sqlite:.sluicebox/state.db\"".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        text_schema("^sqlite:.+$")
-    }
-}
-
-/// The ARN of a stream.
-pub(in super::super) struct Arn;
-
-impl Form for Arn {
-    type Value = StreamArn;
-
-    fn parse(&self, value: &Value, _: &Context<'_>) -> Result<StreamArn, Complaint> {
-        let (text, quote) = text(value)?;
-        StreamArn::parse(text).map_err(|error| {
-            let example = self.example();
-            let help = match &error {
-                InvalidArn::Service(service) if service == "dynamodb" => {
-                    "reading the stream of a table is not supported; name a Kinesis data stream".to_owned()
-                }
-                InvalidArn::Consumer => "leave out \"/consumer/\" and what follows".to_owned(),
-                InvalidArn::Shape
-                | InvalidArn::Service(_)
-                | InvalidArn::Partition(_)
-                | InvalidArn::Region(_)
-                | InvalidArn::Mismatch { .. }
-                | InvalidArn::Account(_)
-                | InvalidArn::Resource(_)
-                | InvalidArn::StreamName(_) => format!("it looks like {example}"),
-            };
-            if error == InvalidArn::Shape {
-                return Complaint::content(format!("{quote} is no ARN"), help);
-            }
-            Complaint::content(error, help)
-        })
-    }
-
-    fn takes(&self) -> String {
-        "the ARN of a Kinesis stream".to_owned()
-    }
-
-    fn example(&self) -> String {
-        "\"arn:aws:kinesis:us-east-1:123456789012:stream/orders\"".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        text_schema("^arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[A-Za-z0-9._-]{1,128}$")
-    }
-}
-
-/// A region.
-pub(in super::super) struct Region;
-
-impl Form for Region {
-    type Value = String;
-
-    fn parse(&self, value: &Value, _: &Context<'_>) -> Result<String, Complaint> {
-        let (text, quote) = text(value)?;
-        if is_region(text) {
-            return Ok(text.to_owned());
-        }
-        Err(Complaint::content(format!("{quote} is no region"), format!("write a region's code, such as {}", self.example())))
-    }
-
-    fn takes(&self) -> String {
-        "a region".to_owned()
-    }
-
-    fn example(&self) -> String {
-        "\"us-east-1\"".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        text_schema("^[a-z]+(-[a-z]+)+-[0-9]+$")
-    }
-}
-
-/// An `http` or `https` URL that names a host, perhaps a port and a path.
-pub(in super::super) struct Url;
-
-impl Form for Url {
-    type Value = String;
-
-    fn parse(&self, value: &Value, _: &Context<'_>) -> Result<String, Complaint> {
-        let (text, quote) = text(value)?;
-        let help = format!("write a URL such as {}", self.example());
-        let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
-            return Err(Complaint::content(format!("{quote} does not begin with http:// or https://"), help));
-        };
-        let authority = rest.split('/').next().unwrap_or_default();
-        if authority.contains('@') {
-            return Err(Complaint::content("a URL with a user or password in it", "credentials belong in [aws.basic]"));
-        }
-        // An IPv6 address stands in brackets, and its colons are not a port's.
-        let (host, port) = match authority.rfind(']') {
-            Some(bracket) => (&authority[..=bracket], authority[bracket + 1..].strip_prefix(':')),
-            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-        };
-        let strange = |c: char| c.is_whitespace() || c.is_control() || "?#\"<>".contains(c);
-        if host.is_empty() || rest.contains(strange) || port.is_some_and(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
-            return Err(Complaint::content(format!("{quote} is no URL of an endpoint"), help));
-        }
-        Ok(text.trim_end_matches('/').to_owned())
-    }
-
-    fn takes(&self) -> String {
-        "a URL".to_owned()
-    }
-
-    fn example(&self) -> String {
-        "\"http://127.0.0.1:4567\"".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        text_schema("^https?://[^/?#@ ]+(/[^?#@ ]*)?$")
-    }
-}
-
 /// A point in time: RFC 3339, or seconds since the epoch, with or without a fraction; as text, number or TOML's own.
 pub(in super::super) struct Timestamp;
 
@@ -348,6 +162,14 @@ impl Form for Timestamp {
     }
 }
 
+/// A point in time as text: RFC 3339 with an offset, or seconds since 1970.
+pub(crate) fn point_in_time(text: &str) -> Option<EpochMillis> {
+    match text.parse::<f64>() {
+        Ok(seconds) => epoch(seconds).ok(),
+        Err(_) => rfc3339(text),
+    }
+}
+
 fn rfc3339(text: &str) -> Option<EpochMillis> {
     let instant: Instant = text.parse().ok()?;
     Some(EpochMillis(instant.as_millisecond())).filter(|at| at.0 >= 0)
@@ -375,7 +197,10 @@ impl Form for Routes {
     fn parse(&self, value: &Value, _: &Context<'_>) -> Result<Vec<String>, Complaint> {
         let Value::List(items) = value else { return Err(value.wrong_type()) };
         if items.is_empty() {
-            return Err(Complaint::content("without a route this sink would get nothing", "leave the key out to take all elements"));
+            return Err(Complaint::content(
+                "without a route this sink would get nothing",
+                "leave the key out to take all elements",
+            ));
         }
         let mut routes: Vec<String> = Vec::new();
         for item in items {
@@ -404,7 +229,12 @@ impl Form for Routes {
     }
 }
 
-/// A JSON pointer (RFC 6901) to something inside a document.
+/// Whether `text` is a JSON pointer (RFC 6901) to something inside a document.
+pub(crate) fn is_json_pointer(text: &str) -> bool {
+    text.starts_with('/') && text.split('~').skip(1).all(|behind| behind.starts_with(['0', '1']))
+}
+
+/// A JSON pointer to something inside a document.
 pub(in super::super) struct Pointer;
 
 impl Form for Pointer {
@@ -418,9 +248,11 @@ impl Form for Pointer {
             let help = if pointer == "/" { format!("write {}", self.example()) } else { format!("write {pointer:?}") };
             return Err(Complaint::content(format!("{quote} is no JSON pointer: it does not begin with `/`"), help));
         }
-        let escaped = text.split('~').skip(1).all(|behind| behind.starts_with(['0', '1']));
-        if !escaped {
-            return Err(Complaint::content(format!("{quote} is no JSON pointer"), "write `~0` for `~` and `~1` for `/` in a key"));
+        if !is_json_pointer(text) {
+            return Err(Complaint::content(
+                format!("{quote} is no JSON pointer"),
+                "write `~0` for `~` and `~1` for `/` in a key",
+            ));
         }
         Ok(text.to_owned())
     }

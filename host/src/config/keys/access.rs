@@ -66,8 +66,12 @@ fn credentials(table: &mut Table<'_, '_>) -> Option<Credentials> {
     let basic = table.optional_section("basic", "Credentials, only with `credentials = \"basic\"`.", |table| {
         let access_key_id = table.required("access_key_id", Text("${AWS_ACCESS_KEY_ID}"), "The access key's ID.");
         let secret_access_key = table.required("secret_access_key", SecretText, "The access key itself.");
-        let session_token =
-            table.optional("session_token", SecretText, "with temporary credentials", "The token that belongs to them.");
+        let session_token = table.optional(
+            "session_token",
+            SecretText,
+            "with temporary credentials",
+            "The token that belongs to them.",
+        );
         Some(Basic {
             access_key_id: access_key_id?,
             secret_access_key: secret_access_key?,
@@ -107,8 +111,7 @@ fn credentials(table: &mut Table<'_, '_>) -> Option<Credentials> {
 }
 
 fn retry(table: &mut Table<'_, '_>) -> Option<Retry> {
-    let max_attempts =
-        table.default("max_attempts", Whole(1, 1000), 50, "Attempts at one call, the first included.");
+    let max_attempts = table.default("max_attempts", Whole(1, 1000), 50, "Attempts at one call, the first included.");
     let min_delay = table.default(
         "min_delay",
         Lasting("1ms", "1h"),
