@@ -1,1 +1,3 @@
 //! What a test may use.
+
+pub mod ferro;
