@@ -48,8 +48,13 @@ impl Ferro {
     /// # Panics
     /// Loopback has no free port.
     pub async fn start_with(options: StoreOptions) -> Self {
-        let options =
-            StoreOptions { create_stream_ms: 0, delete_stream_ms: 0, update_stream_ms: 0, shard_limit: 100_000, ..options };
+        let options = StoreOptions {
+            create_stream_ms: 0,
+            delete_stream_ms: 0,
+            update_stream_ms: 0,
+            shard_limit: 100_000,
+            ..options
+        };
         let (app, _store) = create_app(options);
         let app = app.layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");

@@ -97,7 +97,9 @@ const STREAM: &str = "quakes";
 
 impl Backend for Ferrokinesis {
     const DEVIATIONS: Deviations = Deviations {
-        replays_past_the_last_record: Some("ferrokinesis 0.7 starts at the oldest record when it finds none at the timestamp"),
+        replays_past_the_last_record: Some(
+            "ferrokinesis 0.7 starts at the oldest record when it finds none at the timestamp",
+        ),
         tells_no_children: Some("ferrokinesis 0.7 sends no ChildShards with GetRecords"),
     };
 
@@ -281,7 +283,8 @@ async fn a_closed_shard_ends_without_a_next_iterator_after_its_last_record<B: Ba
     let listed = shards(&backend).await;
     let closed: Vec<_> = listed.iter().filter(|shard| shard.closed).map(|shard| &shard.id).collect();
     assert_eq!(closed, [&parent.id]);
-    let mut real: Vec<_> = listed.iter().filter(|shard| shard.parents == [parent.id.clone()]).map(|c| c.id.clone()).collect();
+    let mut real: Vec<_> =
+        listed.iter().filter(|shard| shard.parents == [parent.id.clone()]).map(|c| c.id.clone()).collect();
     assert_eq!(real.len(), 2);
     if B::DEVIATIONS.tells_no_children.is_some() {
         real.clear();
