@@ -201,7 +201,9 @@ fn direct_http() -> SharedHttpClient {
 
 /// What an ARN of a stream must look like.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stream ARN is arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME, not {text:?}; copy it from the stream's page")]
+#[error(
+    "a stream ARN is arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME, not {text:?}; copy it from the stream's page"
+)]
 pub struct InvalidStreamArn {
     text: String,
 }
@@ -304,7 +306,13 @@ mod tests {
         for local in ["http://127.0.0.1:4567", "http://localhost", "http://[::1]:80/", "http://127.9.9.9/x"] {
             assert!(is_loopback(local), "{local}");
         }
-        for far in ["https://127.0.0.1", "http://127.0.0.1.example.com", "http://10.0.0.1:80", "kinesis", "http://localhost.example"] {
+        for far in [
+            "https://127.0.0.1",
+            "http://127.0.0.1.example.com",
+            "http://10.0.0.1:80",
+            "kinesis",
+            "http://localhost.example",
+        ] {
             assert!(!is_loopback(far), "{far}");
         }
     }

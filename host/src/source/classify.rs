@@ -8,6 +8,8 @@
 //! What is shown names the stream, the place and the kind of credentials, never a secret: texts of signature errors are
 //! withheld, because the service quotes the signed headers in them.
 
+mod table;
+
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -15,6 +17,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use host_core::shard::ShardId;
 
+use self::table::{CODES, Fate, MALFORMED, Row, by_fate, by_status};
 use crate::aws::{AwsSettings, StreamArn};
 
 /// What an error of the service asks for.
@@ -232,20 +235,6 @@ impl CallSite<'_> {
     }
 }
 
-/// What became of a call that no answer of the service explains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Refused,
-    UnknownHost,
-    NoTls,
-    Timeout,
-    Network,
-    TornAnswer,
-    Construction,
-    NoCredentials,
-    CredentialsUnavailable,
-}
-
 /// Finds the reason of an undelivered request in its chain of sources. Where no public type tells it, the text does: the
 /// tests bring each of these about, so that a new wording of the SDK does not pass unseen.
 fn undelivered(error: &(dyn Error + 'static)) -> Fate {
@@ -302,272 +291,6 @@ fn one_line(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 300;
     let first = text.trim().lines().next().unwrap_or_default();
     first.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// What a group of errors means.
-struct Row {
-    codes: &'static [&'static str],
-    kind: SourceErrorKind,
-    fault: Fault,
-    /// What follows "stream …"; the place goes before the colon, if there is one.
-    problem: &'static str,
-    /// What to do next; `{stream}`, `{region}`, `{endpoint}` and `{credentials}` are filled in.
-    advice: &'static str,
-    /// The service repeats signed headers, a session token among them, in the text.
-    quotes_secrets: bool,
-}
-
-impl Row {
-    const fn new(
-        codes: &'static [&'static str],
-        (kind, fault): (SourceErrorKind, Fault),
-        problem: &'static str,
-        advice: &'static str,
-    ) -> Self {
-        Self { codes, kind, fault, problem, advice, quotes_secrets: false }
-    }
-
-    const fn withheld(mut self) -> Self {
-        self.quotes_secrets = true;
-        self
-    }
-}
-
-const WAIT: &str = "it is tried again";
-
-/// By code. `KMS…` come first in the API's list and mean what their counterparts without the prefix mean.
-const CODES: &[Row] = &[
-    Row::new(
-        &["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"],
-        (SourceErrorKind::Throttled, Fault::Load),
-        "is asked for more than it gives",
-        "the read is repeated more slowly; if it persists, look for other readers of the stream or add shards",
-    ),
-    Row::new(
-        &[
-            "ThrottlingException",
-            "Throttling",
-            "ThrottledException",
-            "RequestThrottled",
-            "RequestThrottledException",
-            "RequestLimitExceeded",
-            "TooManyRequestsException",
-            "BandwidthLimitExceeded",
-            "SlowDown",
-        ],
-        (SourceErrorKind::Throttled, Fault::Load),
-        "is asked too often",
-        "the call is repeated more slowly; if it persists, look for other callers in the account",
-    ),
-    Row::new(
-        &[
-            "InternalFailureException",
-            "InternalFailure",
-            "InternalServerError",
-            "InternalServiceError",
-            "InternalServerException",
-            "ServiceUnavailable",
-            "ServiceUnavailableException",
-            "RequestTimeout",
-            "RequestTimeoutException",
-        ],
-        (SourceErrorKind::Transient, Fault::Service),
-        "is not served right now",
-        WAIT,
-    ),
-    Row::new(
-        &["ResourceInUseException"],
-        (SourceErrorKind::Transient, Fault::Service),
-        "is being created, changed or deleted",
-        WAIT,
-    ),
-    Row::new(
-        &["ExpiredNextTokenException"],
-        (SourceErrorKind::Transient, Fault::Nobody),
-        "was not listed within the life of a page token",
-        "the listing starts again",
-    ),
-    Row::new(
-        &["ExpiredIteratorException"],
-        (SourceErrorKind::ExpiredIterator, Fault::Nobody),
-        "was not read on within the life of its iterator",
-        "a new iterator is opened after the last record read",
-    ),
-    Row::new(
-        &["ResourceNotFoundException"],
-        (SourceErrorKind::NotFound, Fault::Settings),
-        "does not exist",
-        "check stream_arn and aws.region",
-    ),
-    Row::new(
-        &["AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read",
-        "grant kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on {stream} to the identity of {credentials}",
-    ),
-    Row::new(
-        &["OptInRequired", "KMSOptInRequired"],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read",
-        "the account of {credentials} is not subscribed to the service in {region}",
-    ),
-    Row::new(
-        &["KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException"],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "cannot be decrypted",
-        "check the stream's KMS key: that it exists, is enabled, and allows kms:Decrypt to the identity of {credentials}",
-    ),
-    Row::new(
-        &["ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read: the session token has expired",
-        "renew the session of {credentials}",
-    )
-    .withheld(),
-    Row::new(
-        &["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read: the request's time is too far from the service's",
-        "set this machine's clock",
-    )
-    .withheld(),
-    Row::new(
-        &[
-            "UnrecognizedClientException",
-            "InvalidClientTokenId",
-            "InvalidAccessKeyId",
-            "MissingAuthenticationToken",
-            "MissingAuthenticationTokenException",
-            "InvalidSignatureException",
-            "SignatureDoesNotMatch",
-            "IncompleteSignature",
-            "IncompleteSignatureException",
-            "AuthFailure",
-        ],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read: the service does not accept the credentials",
-        "check the keys of {credentials}, that they belong to this partition, and this machine's clock",
-    )
-    .withheld(),
-    Row::new(
-        &["UnknownOperationException", "InvalidAction"],
-        (SourceErrorKind::Unreachable, Fault::Settings),
-        "cannot be asked for: no Kinesis answers",
-        "check aws.endpoint: {endpoint} is another service or an incomplete emulator",
-    ),
-    Row::new(
-        &[
-            "InvalidArgumentException",
-            "ValidationException",
-            "SerializationException",
-            "InvalidParameterValue",
-            "InvalidParameterCombination",
-            "MissingParameter",
-            "MalformedQueryString",
-            "DryRunOperationException",
-        ],
-        (SourceErrorKind::Invalid, Fault::Settings),
-        "cannot be read as asked",
-        "check stream_arn, initial_timestamp and the stored position: a stream recreated under its name refuses old positions",
-    ),
-];
-
-/// An answer that contradicts the API.
-const MALFORMED: Row = Row::new(
-    &[],
-    (SourceErrorKind::Invalid, Fault::Service),
-    "was answered for in a way that the API rules out",
-    "nothing of the answer was used; check that {endpoint} is Kinesis",
-);
-
-/// By HTTP status, for answers without a code that the table knows.
-fn by_status(status: u16) -> &'static Row {
-    const TOO_MANY: Row =
-        Row::new(&[], (SourceErrorKind::Throttled, Fault::Load), "is asked too often", "the call is repeated more slowly");
-    const SERVICE: Row =
-        Row::new(&[], (SourceErrorKind::Transient, Fault::Service), "is not served right now", WAIT);
-    const DENIED: Row = Row::new(
-        &[],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read",
-        "check {credentials} and what its identity may do on {stream}",
-    );
-    const NO_KINESIS: Row = Row::new(
-        &[],
-        (SourceErrorKind::Unreachable, Fault::Settings),
-        "cannot be asked for: no Kinesis answers",
-        "check aws.endpoint: {endpoint} answers like something else",
-    );
-    const REFUSED: Row = Row::new(
-        &[],
-        (SourceErrorKind::Invalid, Fault::Host),
-        "cannot be read as asked",
-        "this error is new to the host: look its code up in the Kinesis API reference",
-    );
-    match status {
-        429 => &TOO_MANY,
-        401 | 403 => &DENIED,
-        404 | 405 | 300..=399 => &NO_KINESIS,
-        408 | 500..=599 => &SERVICE,
-        _ => &REFUSED,
-    }
-}
-
-/// By what became of the call.
-fn by_fate(fate: Fate) -> &'static Row {
-    const REFUSED: Row = Row::new(
-        &[],
-        (SourceErrorKind::Unreachable, Fault::Settings),
-        "cannot be reached: nothing listens",
-        "check aws.endpoint, or that what serves {endpoint} is running",
-    );
-    const UNKNOWN_HOST: Row = Row::new(
-        &[],
-        (SourceErrorKind::Unreachable, Fault::Settings),
-        "cannot be reached: the host's name is unknown",
-        "check aws.region and aws.endpoint ({endpoint}), and this machine's DNS",
-    );
-    const NO_TLS: Row = Row::new(
-        &[],
-        (SourceErrorKind::Unreachable, Fault::Settings),
-        "cannot be reached: no secure connection",
-        "check that {endpoint} speaks TLS (http:// for an emulator), and this machine's root certificates and clock",
-    );
-    const TIMEOUT: Row =
-        Row::new(&[], (SourceErrorKind::Transient, Fault::Network), "did not answer in time", WAIT);
-    const NETWORK: Row =
-        Row::new(&[], (SourceErrorKind::Transient, Fault::Network), "could not be asked: the connection failed", WAIT);
-    const TORN: Row =
-        Row::new(&[], (SourceErrorKind::Transient, Fault::Service), "answered something unreadable", WAIT);
-    const CONSTRUCTION: Row = Row::new(
-        &[],
-        (SourceErrorKind::Invalid, Fault::Settings),
-        "cannot be asked for: no request can be made of the settings",
-        "check stream_arn, aws.region ({region}) and aws.endpoint ({endpoint})",
-    );
-    const NO_CREDENTIALS: Row = Row::new(
-        &[],
-        (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read: there are no credentials",
-        "{credentials} found none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another [aws] credentials, or run with --local",
-    );
-    const CREDENTIALS_UNAVAILABLE: Row = Row::new(
-        &[],
-        (SourceErrorKind::Transient, Fault::Network),
-        "cannot be asked for: the source of credentials failed",
-        "it is tried again; if it persists, check {credentials}",
-    );
-    match fate {
-        Fate::Refused => &REFUSED,
-        Fate::UnknownHost => &UNKNOWN_HOST,
-        Fate::NoTls => &NO_TLS,
-        Fate::Timeout => &TIMEOUT,
-        Fate::Network => &NETWORK,
-        Fate::TornAnswer => &TORN,
-        Fate::Construction => &CONSTRUCTION,
-        Fate::NoCredentials => &NO_CREDENTIALS,
-        Fate::CredentialsUnavailable => &CREDENTIALS_UNAVAILABLE,
-    }
 }
 
 #[cfg(test)]
@@ -695,7 +418,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_connection_and_an_unknown_host_are_unreachable() {
-        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("free").local_addr().expect("bound").port();
+        let port =
+            tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("free").local_addr().expect("bound").port();
         let refused = error_at(AwsSettings::local("us-east-1", format!("http://user:hush@127.0.0.1:{port}"))).await;
         assert_eq!((refused.kind, refused.fault), (SourceErrorKind::Unreachable, Fault::Settings), "{refused}");
         assert!(refused.advice().contains(&format!("http://127.0.0.1:{port}")), "{refused}");

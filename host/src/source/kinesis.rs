@@ -105,13 +105,9 @@ impl KinesisStream {
         let site = self.site("ListShards", None);
         let output = match token {
             // A following page carries the token and nothing else, or the service refuses it.
-            Some(token) => self
-                .client
-                .list_shards()
-                .next_token(token)
-                .send()
-                .await
-                .map_err(|error| site.sdk_error(&error))?,
+            Some(token) => {
+                self.client.list_shards().next_token(token).send().await.map_err(|error| site.sdk_error(&error))?
+            }
             None => {
                 let first = |address: Address| {
                     let request = self.client.list_shards().max_results(LIST_PAGE_SHARDS);
@@ -144,7 +140,8 @@ impl StreamApi for KinesisStream {
                 request.set_stream_arn(address.arn).set_stream_name(address.name).send()
             };
             let output = self.call(site, send).await?;
-            let summary = output.stream_description_summary.ok_or_else(|| site.malformed("no StreamDescriptionSummary"))?;
+            let summary =
+                output.stream_description_summary.ok_or_else(|| site.malformed("no StreamDescriptionSummary"))?;
             Ok(StreamDescription {
                 created: EpochMillis(millis(&summary.stream_creation_timestamp)),
                 retention_hours: u32::try_from(summary.retention_period_hours).unwrap_or_default(),
@@ -164,7 +161,9 @@ impl StreamApi for KinesisStream {
                 match next {
                     None => return Ok(shards),
                     Some(next) if token.as_ref() == Some(&next) => {
-                        return Err(self.site("ListShards", None).malformed("NextToken repeats: the listing never ends"));
+                        return Err(self
+                            .site("ListShards", None)
+                            .malformed("NextToken repeats: the listing never ends"));
                     }
                     Some(next) => token = Some(next),
                 }
@@ -317,10 +316,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_following_page_of_the_listing_carries_only_the_token() {
-        let page = |id: &str, token: &str| {
-            Answer::Json(200, format!("{{\"Shards\":[{{\"ShardId\":\"{id}\"}}]{token}}}"))
-        };
-        let server = Canned::serve(vec![page("a", ",\"NextToken\":\"one\""), page("b", ",\"NextToken\":\"two\""), page("c", "")]).await;
+        let page =
+            |id: &str, token: &str| Answer::Json(200, format!("{{\"Shards\":[{{\"ShardId\":\"{id}\"}}]{token}}}"));
+        let server = Canned::serve(vec![
+            page("a", ",\"NextToken\":\"one\""),
+            page("b", ",\"NextToken\":\"two\""),
+            page("c", ""),
+        ])
+        .await;
         let shards = server.stream().await.list_shards().await.expect("three pages");
         let ids: Vec<_> = shards.iter().map(|shard| shard.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
@@ -347,13 +350,15 @@ mod tests {
         for _ in 0..2 {
             stream.list_shards().await.expect("by name");
         }
-        let names: Vec<bool> = server.requests().iter().map(|body| body.contains("\"StreamName\":\"earthquakes\"")).collect();
+        let names: Vec<bool> =
+            server.requests().iter().map(|body| body.contains("\"StreamName\":\"earthquakes\"")).collect();
         assert_eq!(names, [false, true, true]);
     }
 
     #[tokio::test]
     async fn the_name_is_tried_for_no_other_refusal_and_never_against_aws() {
-        let server = Canned::serve(vec![exception(400, "InvalidArgumentException", "Timestamp is in the future")]).await;
+        let server =
+            Canned::serve(vec![exception(400, "InvalidArgumentException", "Timestamp is in the future")]).await;
         server.stream().await.list_shards().await.expect_err("refused");
         assert_eq!(server.requests().len(), 1);
 
@@ -424,7 +429,8 @@ mod tests {
 
     #[tokio::test]
     async fn requests_say_what_the_position_says_and_the_limit_is_kept_in_its_bounds() {
-        let server = Canned::serve(vec![Answer::Json(200, "{\"ShardIterator\":\"AAAA\",\"Records\":[]}".to_owned())]).await;
+        let server =
+            Canned::serve(vec![Answer::Json(200, "{\"ShardIterator\":\"AAAA\",\"Records\":[]}".to_owned())]).await;
         let stream = server.stream().await;
         let shard = ShardId::new(SHARD);
         let after = Position::after(host_core::shard::SequenceNumber::parse("17").expect("decimal"));

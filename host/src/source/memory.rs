@@ -4,7 +4,9 @@
 //! It keeps the truth: everything that was ever written, in order, whatever was trimmed, split or hung afterwards, so
 //! that a test can compare what came out with what went in.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
@@ -13,6 +15,7 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
 use tokio::sync::Notify;
 
+use self::state::{Failure, Shard, State, spread};
 use crate::columns::{BATCH_DATA_BYTES_MAX, RecordView, cut};
 use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
 use crate::source::classify::{CallSite, Place, SourceError};
@@ -21,8 +24,6 @@ use crate::source::classify::{CallSite, Place, SourceError};
 const READ_RECORDS_MAX: usize = 10_000;
 /// What one page holds at most, in bytes of data, as the service has it.
 const PAGE_DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// When the first record arrives, unless told otherwise: 2018-02-01T00:00:00Z.
-const FIRST_ARRIVAL: i64 = 1_517_443_200_000;
 
 /// The four calls of the port, for scripts and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,73 +113,10 @@ pub struct MemoryStream {
     place: Arc<Place>,
 }
 
-#[derive(Debug)]
-struct State {
-    created: EpochMillis,
-    retention_hours: u32,
-    exists: bool,
-    shards: Vec<Shard>,
-    written: Vec<Written>,
-    now: i64,
-    /// Iterators carry the generation they were made in; older ones have expired.
-    generation: u64,
-    failures: Vec<Failure>,
-    hung: BTreeSet<ShardId>,
-    unlisted: BTreeSet<ShardId>,
-    order: ListingOrder,
-    children: Children,
-    lag: Lag,
-    last_page: LastPage,
-    calls: BTreeMap<Call, u64>,
-}
-
-#[derive(Debug)]
-struct Shard {
-    description: ShardDescription,
-    /// Indices into [`State::written`].
-    records: Vec<usize>,
-    /// How many of `records` are gone.
-    trimmed: usize,
-}
-
-#[derive(Debug)]
-struct Failure {
-    call: Call,
-    shard: Option<ShardId>,
-    code: String,
-    left: u32,
-}
-
 impl MemoryStream {
     /// A stream of `shards` open shards that divide the key space evenly; at least one.
     #[must_use]
     pub fn new(name: &str, shards: u32) -> Self {
-        let shards = u128::from(shards.max(1));
-        let width = u128::MAX / shards;
-        let descriptions = (0..shards).map(|index| {
-            let end = if index + 1 == shards { u128::MAX } else { (index + 1) * width - 1 };
-            HashRange { start: index * width, end }
-        });
-        let mut state = State {
-            created: EpochMillis(FIRST_ARRIVAL - 1),
-            retention_hours: 24,
-            exists: true,
-            shards: Vec::new(),
-            written: Vec::new(),
-            now: FIRST_ARRIVAL,
-            generation: 0,
-            failures: Vec::new(),
-            hung: BTreeSet::new(),
-            unlisted: BTreeSet::new(),
-            order: ListingOrder::Creation,
-            children: Children::Told,
-            lag: Lag::Told,
-            last_page: LastPage::WithRecords,
-            calls: BTreeMap::new(),
-        };
-        for range in descriptions {
-            state.add_shard(Vec::new(), range);
-        }
         let place = Place {
             stream: name.to_owned(),
             region: "us-east-1".to_owned(),
@@ -186,7 +124,11 @@ impl MemoryStream {
             endpoint: Some("memory:".to_owned()),
             credentials: "no credentials".to_owned(),
         };
-        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()), place: Arc::new(place) }
+        Self {
+            state: Arc::new(Mutex::new(State::new(shards))),
+            changed: Arc::new(Notify::new()),
+            place: Arc::new(place),
+        }
     }
 
     /// A panic of another test thread leaves the state as it was: every change below is whole when the lock is let go.
@@ -239,7 +181,8 @@ impl MemoryStream {
         let hash = spread(partition_key);
         let mut state = self.state();
         let owns = |shard: &Shard| {
-            !shard.description.closed && shard.description.range.is_some_and(|range| range.start <= hash && hash <= range.end)
+            !shard.description.closed
+                && shard.description.range.is_some_and(|range| range.start <= hash && hash <= range.end)
         };
         let index = state.shards.iter().position(owns).expect("the test has closed the shard of this key");
         state.write(index, partition_key, data)
@@ -399,7 +342,11 @@ impl MemoryStream {
         if let Some(code) = state.scripted_failure(call, shard) {
             return Err(site.answered(Some(&code), 400, "scripted"));
         }
-        if state.exists { Ok(()) } else { Err(site.answered(Some("ResourceNotFoundException"), 400, "the stream is gone")) }
+        if state.exists {
+            Ok(())
+        } else {
+            Err(site.answered(Some("ResourceNotFoundException"), 400, "the stream is gone"))
+        }
     }
 
     fn not_found(&self, call: Call, shard: &ShardId) -> SourceError {
@@ -419,7 +366,9 @@ impl MemoryStream {
         let next = match from {
             Position::TrimHorizon => 0,
             Position::AtTimestamp(at) => records.partition_point(|&record| state.written[record].arrival < *at),
-            Position::After { sequence, .. } => records.partition_point(|&record| state.written[record].sequence <= *sequence),
+            Position::After { sequence, .. } => {
+                records.partition_point(|&record| state.written[record].sequence <= *sequence)
+            }
             Position::ShardEnd => return Err(self.invalid(Call::Open, shard, "a shard that has ended is not opened")),
         };
         Ok(state.encode(shard, next))
@@ -443,7 +392,8 @@ impl MemoryStream {
             bytes += state.written[record].data.len();
             bytes <= PAGE_DATA_BYTES_MAX
         };
-        let taken: Vec<&Written> = records[from..].iter().take(limit).take_while(fits).map(|&r| &state.written[r]).collect();
+        let taken: Vec<&Written> =
+            records[from..].iter().take(limit).take_while(fits).map(|&r| &state.written[r]).collect();
         let to = from + taken.len();
         let ended = description.closed
             && to == records.len()
@@ -468,73 +418,6 @@ impl MemoryStream {
     }
 }
 
-impl State {
-    fn index(&self, shard: &ShardId) -> Option<usize> {
-        self.shards.iter().position(|other| other.description.id == *shard)
-    }
-
-    fn add_shard(&mut self, parents: Vec<ShardId>, range: HashRange) -> ShardId {
-        let number = self.shards.iter().filter_map(|shard| shard.description.id.as_str().get(8..)?.parse::<u64>().ok()).max();
-        let id = ShardId::new(&format!("shardId-{:012}", number.map_or(0, |number| number + 1)));
-        let description = ShardDescription { id: id.clone(), parents, range: Some(range), closed: false };
-        self.shards.push(Shard { description, records: Vec::new(), trimmed: 0 });
-        id
-    }
-
-    fn close(&mut self, shard: &ShardId) -> HashRange {
-        let index = self.index(shard).expect("the test closes a shard that exists");
-        let description = &mut self.shards[index].description;
-        assert!(!description.closed, "{shard} is closed already");
-        description.closed = true;
-        description.range.expect("every shard here has a range")
-    }
-
-    fn write(&mut self, index: usize, partition_key: &str, data: &[u8]) -> Written {
-        // As wide as the service's: 56 digits.
-        let text = format!("4959033827149025660855969253836157109592{:016}", self.written.len());
-        let written = Written {
-            shard: self.shards[index].description.id.clone(),
-            sequence: SequenceNumber::parse(&text).expect("digits"),
-            arrival: EpochMillis(self.now),
-            partition_key: partition_key.to_owned(),
-            data: data.to_vec(),
-        };
-        self.now += 1;
-        self.shards[index].records.push(self.written.len());
-        self.written.push(written.clone());
-        written
-    }
-
-    fn scripted_failure(&mut self, call: Call, shard: Option<&ShardId>) -> Option<String> {
-        let is_meant = |failure: &Failure| failure.call == call && (failure.shard.is_none() || failure.shard.as_ref() == shard);
-        let failure = self.failures.iter_mut().find(|failure| failure.left > 0 && is_meant(failure))?;
-        failure.left -= 1;
-        Some(failure.code.clone())
-    }
-
-    fn children_of(&self, shard: &ShardId) -> Vec<ShardDescription> {
-        let descriptions = self.shards.iter().map(|shard| &shard.description);
-        descriptions.filter(|child| child.parents.contains(shard)).cloned().collect()
-    }
-
-    fn listing(&self) -> Vec<ShardDescription> {
-        let listed = self.shards.iter().map(|shard| &shard.description);
-        let mut listed: Vec<_> = listed.filter(|shard| !self.unlisted.contains(&shard.id)).cloned().collect();
-        match self.order {
-            ListingOrder::Creation => {}
-            ListingOrder::Reverse => listed.reverse(),
-            ListingOrder::Shuffled(seed) => {
-                listed.sort_by_key(|shard| spread(&format!("{seed}/{}", shard.id)));
-            }
-        }
-        listed
-    }
-
-    fn encode(&self, shard: &ShardId, next: usize) -> ShardIterator {
-        ShardIterator(format!("{}|{next}|{shard}", self.generation))
-    }
-}
-
 fn decode(shard: &ShardId, iterator: &ShardIterator) -> Option<(u64, usize)> {
     let mut parts = iterator.0.splitn(3, '|');
     let (generation, next) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -549,16 +432,6 @@ fn view<'a>(record: &&'a Written) -> RecordView<'a> {
         kms: false,
         data: &record.data,
     }
-}
-
-/// A hash over the whole key space (FNV-1a, 128 bits, mixed once more so that short keys spread): the service uses MD5,
-/// and nothing outside depends on which.
-fn spread(key: &str) -> u128 {
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013B;
-    let start = 0x6C62_272E_07BB_0142_62B8_2175_6295_C58D_u128;
-    let hash = key.bytes().fold(start, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
-    let hash = (hash ^ (hash >> 64)).wrapping_mul(PRIME | (PRIME << 40));
-    hash ^ (hash >> 64)
 }
 
 impl StreamApi for MemoryStream {
@@ -604,5 +477,146 @@ impl StreamApi for MemoryStream {
             self.page(shard, iterator, limit)
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::classify::SourceErrorKind;
+
+    fn only(stream: &MemoryStream) -> ShardId {
+        stream.shards()[0].id.clone()
+    }
+
+    async fn read_all(stream: &MemoryStream, shard: &ShardId) -> Page {
+        let iterator = stream.open(shard, &Position::TrimHorizon).await.expect("an iterator");
+        stream.read(shard, &iterator, 10_000).await.expect("a page")
+    }
+
+    fn count(page: &Page) -> usize {
+        page.batches.iter().map(crate::columns::RecordColumns::len).sum()
+    }
+
+    #[tokio::test]
+    async fn keys_go_to_the_shard_that_owns_them_and_the_truth_keeps_their_order() {
+        let stream = MemoryStream::new("quakes", 4);
+        for round in 0..25_u8 {
+            for key in 0..40 {
+                stream.put(&key.to_string(), &[round]);
+            }
+        }
+        let shards: std::collections::BTreeSet<_> = stream.written().into_iter().map(|record| record.shard).collect();
+        assert_eq!(shards.len(), 4);
+        let keys = stream.written_by_key();
+        assert_eq!(keys.len(), 40);
+        assert!(keys.values().all(|data| data.iter().map(|data| data[0]).eq(0..25)));
+        let mut read = 0;
+        for shard in stream.shards() {
+            read += count(&read_all(&stream, &shard.id).await);
+        }
+        assert_eq!(read, 1000);
+    }
+
+    #[tokio::test]
+    async fn a_scripted_failure_happens_as_often_as_told_and_only_where_told() {
+        let stream = MemoryStream::new("quakes", 2);
+        let [a, b] = [0, 1].map(|index| stream.shards()[index].id.clone());
+        stream.fail_next(Call::Read, Some(&a), "ProvisionedThroughputExceededException", 2);
+        let iterator = stream.open(&a, &Position::TrimHorizon).await.expect("an iterator");
+        for _ in 0..2 {
+            let error = stream.read(&a, &iterator, 1).await.expect_err("scripted");
+            assert_eq!(error.kind, SourceErrorKind::Throttled);
+            read_all(&stream, &b).await;
+        }
+        stream.read(&a, &iterator, 1).await.expect("the script is over");
+        assert_eq!(stream.calls(Call::Read), 5);
+    }
+
+    #[tokio::test]
+    async fn a_hung_shard_waits_for_its_release_and_its_siblings_do_not() {
+        let stream = MemoryStream::new("quakes", 2);
+        let [a, b] = [0, 1].map(|index| stream.shards()[index].id.clone());
+        stream.hang(&a);
+        let waiting = tokio::spawn({
+            let (stream, a) = (stream.clone(), a.clone());
+            async move { read_all(&stream, &a).await }
+        });
+        stream.until_calls(Call::Read, 1).await;
+        read_all(&stream, &b).await;
+        assert!(!waiting.is_finished());
+        stream.put_to(&a, "k", b"late");
+        stream.release(&a);
+        assert_eq!(count(&waiting.await.expect("released")), 1);
+    }
+
+    #[tokio::test]
+    async fn listings_are_partial_and_reordered_as_told_and_lie_about_nothing_else() {
+        let stream = MemoryStream::new("quakes", 1);
+        let [low, high] = stream.split(&only(&stream));
+        let merged = stream.merge(&low, &high);
+        stream.list_in(ListingOrder::Reverse);
+        let ids: Vec<_> = stream.list_shards().await.expect("listed").into_iter().map(|shard| shard.id).collect();
+        assert_eq!(ids, [merged, high.clone(), low.clone(), only(&stream)]);
+        stream.leave_unlisted([high.clone()]);
+        let listed = stream.list_shards().await.expect("listed");
+        assert!(listed.len() == 3 && listed.iter().all(|shard| shard.id != high));
+        assert!(read_all(&stream, &high).await.next.is_none());
+        stream.leave_unlisted([]);
+        for seed in 0..9 {
+            stream.list_in(ListingOrder::Shuffled(seed));
+            let mut shuffled = stream.list_shards().await.expect("listed");
+            shuffled.sort_by(|a, b| a.id.cmp(&b.id));
+            assert_eq!(shuffled, stream.shards());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_shard_is_told_as_scripted() {
+        let stream = MemoryStream::new("quakes", 1);
+        let shard = only(&stream);
+        stream.put("k", b"1");
+        let children = stream.split(&shard);
+        let page = read_all(&stream, &shard).await;
+        assert_eq!((count(&page), &page.next, page.millis_behind_latest), (1, &None, Some(0)));
+        assert_eq!(page.children.into_iter().map(|child| child.id).collect::<Vec<_>>(), children);
+
+        stream.end_with(LastPage::Empty);
+        stream.tell_children(Children::Omitted);
+        stream.tell_lag(Lag::Omitted);
+        let page = read_all(&stream, &shard).await;
+        let next = page.next.clone().expect("one more page");
+        assert_eq!((count(&page), page.millis_behind_latest), (1, None));
+        let last = stream.read(&shard, &next, 10).await.expect("the last page");
+        assert_eq!((count(&last), &last.next, last.children.len()), (0, &None, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_trimmed_is_gone_from_the_stream_and_not_from_the_truth() {
+        let stream = MemoryStream::new("quakes", 1);
+        let shard = only(&stream);
+        for data in [b"1", b"2", b"3"] {
+            stream.put("k", data);
+        }
+        stream.trim(&shard, 2);
+        let page = read_all(&stream, &shard).await;
+        assert_eq!(page.batches[0].data.iter().collect::<Vec<_>>(), [b"3"]);
+        assert_eq!(stream.written().len(), 3);
+        stream.expire_shard(&shard);
+        let error = stream.open(&shard, &Position::TrimHorizon).await.expect_err("gone");
+        assert_eq!(error.kind, SourceErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_recreated_stream_has_the_old_names_and_another_creation_time() {
+        let stream = MemoryStream::new("quakes", 1);
+        let before = stream.describe().await.expect("described");
+        stream.put("k", b"old");
+        stream.split(&only(&stream));
+        stream.recreate();
+        let after = stream.describe().await.expect("described");
+        assert!(after.created > before.created && after.arn == before.arn);
+        assert_eq!(stream.shards().len(), 1);
+        assert_eq!(count(&read_all(&stream, &only(&stream)).await), 0);
     }
 }
