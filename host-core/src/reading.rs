@@ -104,6 +104,8 @@ pub struct Reading {
     next_call: Moment,
     /// When the bytes of all pages so far are paid for.
     bytes_paid: Moment,
+    /// First and longest pause after failed calls.
+    backoff: (Duration, Duration),
     failures: u32,
     /// An iterator expired and no page came since.
     expired: bool,
@@ -131,9 +133,17 @@ impl Reading {
             called_at: now,
             next_call: now,
             bytes_paid: now,
+            backoff: (BACKOFF_BASE, BACKOFF_CAP),
             failures: 0,
             expired: false,
         }
+    }
+
+    /// Other pauses after failed calls: `first` doubles with every further failure, up to `longest`.
+    #[must_use]
+    pub const fn with_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.backoff = (first, longest);
+        self
     }
 
     /// What to do now. Asking again without an answer in between repeats the action.
@@ -238,7 +248,8 @@ impl Reading {
     }
 
     fn back_off(&mut self, now: Moment, jitter: f64) {
-        let bound = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_CAP);
+        let (first, longest) = self.backoff;
+        let bound = first.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures = self.failures.saturating_add(1);
         let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 1.0 };
         self.not_before = now + bound.mul_f64(jitter);

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use host_core::coordinator::{Coordinator, Effect, Event, Notice};
 use host_core::moment::{EpochMillis, Moment};
-use host_core::reading::{Backoff, Pace, Reading};
+use host_core::reading::{Pace, Reading};
 use host_core::shard::{Position, ShardDescription, ShardId};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -64,8 +64,8 @@ pub enum Input {
 pub struct ReaderSettings {
     /// Pace of each shard.
     pub pace: Pace,
-    /// Pauses after failed calls.
-    pub backoff: Backoff,
+    /// First and longest pause after failed calls.
+    pub backoff: (Duration, Duration),
     /// Failures of a call in a row after which the run stops.
     pub attempts_max: u32,
     /// The end fixed at the run's start, with `--until-caught-up`.
@@ -312,7 +312,8 @@ impl Running {
             shard: shard.clone(),
             session,
             floor,
-            reading: Reading::new(from, self.reader.pace, self.reader.backoff, self.reader.stop_at, self.clock.now()),
+            reading: Reading::new(from, self.reader.pace, self.reader.stop_at, self.clock.now())
+                .with_backoff(self.reader.backoff.0, self.reader.backoff.1),
             attempts_max: self.reader.attempts_max,
             limit: self.reader.pace.max_records,
             subtask: queue.clone(),

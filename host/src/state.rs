@@ -17,6 +17,7 @@
 use std::fmt;
 
 use host_core::checkpoint::{Commit, ShardRow};
+pub use host_core::coordinator::StartPoint;
 use host_core::moment::EpochMillis;
 use host_core::shard::Position;
 use serde::{Deserialize, Serialize};
@@ -70,27 +71,6 @@ pub struct ComponentDigest {
     pub role: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-}
-
-/// Where a stream that was never read begins. `latest` is no start point: it is resolved to one of these, or to the rows
-/// given with it, before anything is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartPoint {
-    /// The oldest record that the stream still keeps.
-    TrimHorizon,
-    /// The first record that arrived at this time or after it.
-    AtTimestamp(EpochMillis),
-}
-
-impl StartPoint {
-    /// The position of a shard of which nothing was read.
-    #[must_use]
-    pub const fn position(self) -> Position {
-        match self {
-            Self::TrimHorizon => Position::TrimHorizon,
-            Self::AtTimestamp(at) => Position::AtTimestamp(at),
-        }
-    }
 }
 
 /// What the store holds of one stream.

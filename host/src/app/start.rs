@@ -8,7 +8,7 @@ use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Coordinator, Settings, StartPoint};
 use host_core::delivery;
 use host_core::moment::EpochMillis;
-use host_core::reading::{Backoff, Pace};
+use host_core::reading::Pace;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -291,7 +291,7 @@ fn reader_settings(manifest: &Manifest, settings: &RunSettings, clock: Clock) ->
             empty_interval: polling.empty_interval,
             max_records: polling.max_records,
         },
-        backoff: Backoff { first: retry.min_delay, longest: retry.max_delay },
+        backoff: (retry.min_delay, retry.max_delay),
         attempts_max: retry.max_attempts,
         stop_at: settings.until_caught_up.then(|| clock.wall()),
     }
