@@ -69,7 +69,9 @@ pub struct Slot<D>(RefCell<Option<D>>);
 
 #[doc(hidden)]
 impl<D: Deserializer> Slot<D> {
-    pub const EMPTY: Self = Self(RefCell::new(None));
+    pub const fn empty() -> Self {
+        Self(RefCell::new(None))
+    }
 
     pub fn open(&self, context: OpenContext) -> Result<(), GuestError> {
         *self.0.borrow_mut() = Some(D::open(&Config::from(context))?);
@@ -109,7 +111,7 @@ macro_rules! kinesis_deserializer {
             use $crate::bindings::sluicebox::pipeline::types::{GuestError, OpenContext};
 
             ::std::thread_local! {
-                static INSTANCE: $crate::kinesis::Slot<$deserializer> = const { $crate::kinesis::Slot::EMPTY };
+                static INSTANCE: $crate::kinesis::Slot<$deserializer> = const { $crate::kinesis::Slot::empty() };
             }
 
             struct Component;

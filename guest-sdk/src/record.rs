@@ -55,7 +55,7 @@ impl<'a> Record<'a> {
         Some(digits(value(column, self.index))).filter(|key| !key.is_empty())
     }
 
-    /// `ApproximateArrivalTimestamp` in milliseconds since the epoch. Not monotonic.
+    /// `ApproximateArrivalTimestamp` in milliseconds since the epoch, -1 where the service told none. Not monotonic.
     #[must_use]
     pub fn arrival_ms(&self) -> i64 {
         self.batch.approximate_arrival[self.index]

@@ -11,9 +11,10 @@ use crate::bindings::sluicebox::pipeline::kinesis_source::{RecordBatch, ShardCon
 use crate::bindings::sluicebox::pipeline::types::{ConfigEntry, ConfigValue, OpenContext};
 use crate::host::native::with_world;
 use crate::kinesis::Deserializer;
-use crate::log::Level;
 use crate::record::value;
 use crate::{Config, Error, kinesis};
+
+pub use crate::host::native::Line;
 
 /// A record to deserialize.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,9 +149,9 @@ pub fn set_secret(name: &str, secret: &[u8]) {
     with_world(|world| world.secrets.insert(name.into(), secret.into()));
 }
 
-/// Takes the lines that were logged so far: level, message and fields.
+/// Takes the lines that were logged so far.
 #[must_use]
-pub fn take_log() -> Vec<(Level, String, Vec<(String, String)>)> {
+pub fn take_log() -> Vec<Line> {
     with_world(|world| std::mem::take(&mut world.lines))
 }
 

@@ -44,8 +44,8 @@ fn a_component_sees_what_the_test_sets_and_the_test_what_the_component_tells() {
     let mut curious = Instance::<Curious>::open([]).expect("opens");
     let lines = testing::take_log();
     assert_eq!(lines.len(), 1);
-    assert_eq!((lines[0].0, lines[0].1.as_str()), (log::Level::Info, "opened"));
-    assert_eq!(lines[0].2[1], ("subtask".to_owned(), "0".to_owned()));
+    assert_eq!((lines[0].level, lines[0].message.as_str()), (log::Level::Info, "opened"));
+    assert_eq!(lines[0].fields[1], ("subtask".to_owned(), "0".to_owned()));
 
     let refused = curious.deserialize(&[TestRecord::new("a")]);
     assert_eq!(refused.errors[0].1.code(), "not-granted");

@@ -5,8 +5,8 @@
 //! | `trap` | executes an unreachable instruction |
 //! | `spin` | loops for ever |
 //! | `grow` | allocates for ever |
-//! | `flood` | emits payloads for ever |
-//! | `log-flood` | logs 100,000 lines of 1 KiB, then passes the record through |
+//! | `flood` | emits 128 payloads of 64 KiB, then passes the record through |
+//! | `log-flood` | logs 10,000 lines of 1 KiB, then passes the record through |
 //! | `refuse`, `retry`, `fatal` | fails as poison, retryable, fatal |
 //! | `fail-batch` | fails the whole batch as poison |
 //! | `lie-ends` | ends of payloads that decrease |
@@ -56,12 +56,10 @@ impl Deserializer for Faulty {
             b"trap" => trap(),
             b"spin" => spin(),
             b"grow" => grow(),
-            b"flood" => loop {
-                out.push(&[b'x'; 4096]);
-            },
+            b"flood" => (0..128).for_each(|_| out.push(&[b'x'; 64 << 10])),
             b"log-flood" => {
                 let line = "x".repeat(1024);
-                for number in 0..100_000 {
+                for number in 0..10_000 {
                     log::warn!(&line, number = number);
                 }
             }
@@ -135,10 +133,11 @@ fn spin() -> ! {
     }
 }
 
+/// Asks for memory without touching it, so that the limit on memory is met before the one on time.
 fn grow() -> ! {
     let mut hoard = Vec::new();
     loop {
-        hoard.push(black_box(vec![1_u8; 1 << 20]));
+        hoard.push(black_box(Vec::<u8>::with_capacity(1 << 20)));
     }
 }
 

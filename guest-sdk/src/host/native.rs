@@ -5,11 +5,22 @@ use std::fmt::Display;
 use crate::Error;
 use crate::log::Level;
 
+/// A line that a component logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How much it matters.
+    pub level: Level,
+    /// The message.
+    pub message: String,
+    /// Names and values, in the order they were given.
+    pub fields: Vec<(String, String)>,
+}
+
 /// The stand-in for the host. One for each thread, so tests do not see each other.
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) now: i64,
-    pub(crate) lines: Vec<(Level, String, Vec<(String, String)>)>,
+    pub(crate) lines: Vec<Line>,
     pub(crate) values: BTreeMap<String, String>,
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
     pub(crate) metrics: BTreeMap<String, f64>,
@@ -33,7 +44,8 @@ pub(crate) fn max_level() -> Level {
 
 pub(crate) fn emit(level: Level, message: &str, fields: &[(&str, &dyn Display)]) {
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
-    with_world(|world| world.lines.push((level, message.to_owned(), fields)));
+    let line = Line { level, message: message.to_owned(), fields };
+    with_world(|world| world.lines.push(line));
 }
 
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, Error> {
