@@ -19,7 +19,6 @@ use std::fmt;
 use host_core::checkpoint::{Commit, ShardRow};
 pub use host_core::coordinator::StartPoint;
 use host_core::moment::EpochMillis;
-use host_core::shard::Position;
 use serde::{Deserialize, Serialize};
 
 pub mod error;

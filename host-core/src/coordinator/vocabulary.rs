@@ -16,6 +16,17 @@ pub enum StartPoint {
     AtTimestamp(EpochMillis),
 }
 
+impl StartPoint {
+    /// The position of a shard of which nothing was read.
+    #[must_use]
+    pub const fn position(self) -> Position {
+        match self {
+            Self::TrimHorizon => Position::TrimHorizon,
+            Self::AtTimestamp(at) => Position::AtTimestamp(at),
+        }
+    }
+}
+
 /// What does not change during a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
