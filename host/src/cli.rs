@@ -187,7 +187,7 @@ pub struct Local {
     #[arg(long = "seed", value_name = "NAME=FILE:POINTER", value_parser = parse_seed, action = ArgAction::Append)]
     pub seeds: Vec<SeedArg>,
     /// Manifests whose `[local]` streams to create
-    #[arg(value_name = "MANIFEST", required_unless_present = "streams")]
+    #[arg(value_name = "MANIFEST")]
     pub manifests: Vec<PathBuf>,
 }
 
@@ -385,9 +385,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_exits_with_2() {
-        for words in
-            ["sluicebox", "sluicebox run", "sluicebox walk", "sluicebox local", "sluicebox state delete m.toml"]
-        {
+        for words in [
+            "sluicebox",
+            "sluicebox run",
+            "sluicebox walk",
+            "sluicebox local --port x",
+            "sluicebox state delete m.toml",
+        ] {
             assert_eq!(typed(words).expect_err(words).exit_code(), 2, "{words}");
         }
         assert_eq!(

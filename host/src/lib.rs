@@ -1,6 +1,7 @@
 //! Performs: reads streams, runs components, writes to sinks, keeps positions. The binary is `sluicebox`.
 
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod app;
 pub mod pipeline;

@@ -14,6 +14,8 @@ use crate::pipeline::Totals;
 
 /// Time between two lines of progress when stderr is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Why a write to a string is not checked.
+const STRING: &str = "writing to a string does not fail";
 /// Shards shown on a terminal; those furthest behind come first.
 const SHARDS_SHOWN: usize = 8;
 
@@ -145,11 +147,10 @@ fn screenful(name: &str, core: &Coordinator, totals: &Totals, rate: u64, drainin
         let lag = totals.lags.of(shard.shard).map_or_else(String::new, lag_text);
         let state = state_text(shard.state);
         let in_flight = grouped(shard.in_flight);
-        // Writing to a string cannot fail.
-        drop(write!(text, "\n  {}  {state:<10} {lag:>12}  {in_flight} in flight", shard.shard));
+    XX "\n  {}  {state:<10} {lag:>12}  {in_flight} in flight", shard.shard));
     }
     if hidden > 0 {
-        drop(write!(text, "\n  and {hidden} more shards"));
+        write!(text, "\n  and {hidden} more shards").expect(STRING);
     }
     text
 }
@@ -206,11 +207,11 @@ pub fn summary(name: &str, ending: &str, core: &Coordinator, totals: &Totals, to
     );
     let noteworthy = [(totals.restarts.get(), "component restarts"), (totals.retries.get(), "repeated calls")];
     for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
-        drop(writeln!(text, "  {} {what}", grouped(count)));
+        writeln!(text, "  {} {what}", grouped(count)).expect(STRING);
     }
     for shard in core.shards() {
         let position = shard.position.map_or_else(|| "no position yet".to_owned(), ToString::to_string);
-        drop(writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, state_text(shard.state)));
+        writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, state_text(shard.state)).expect(STRING);
     }
     text
 }

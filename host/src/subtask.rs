@@ -331,7 +331,7 @@ impl Lane<'_> {
             let hurry = self.subtask.hurry.clone();
             let waited = async move { hurry.run_until_cancelled(tokio::time::sleep(pause)).await };
             // Cut short or not: what follows looks whether the run was abandoned.
-            drop(self.subtask.runtime.block_on(waited));
+            let _whole: Option<()> = self.subtask.runtime.block_on(waited);
         }
     }
 }

@@ -128,6 +128,31 @@ fn a_mangled_manifest_neither_panics_nor_unveils_a_secret() {
     }
 }
 
+/// Every key of the complete manifest with a value of every type: whatever it is, it is not taken for another key.
+#[test]
+fn a_value_of_any_type_gets_an_answer_about_that_value() {
+    let text = text_of(&here("it/manifests/ok/complete.toml"));
+    let values =
+        ["1", "-1", "1.5", "nan", "true", "\"x\"", "\"\"", "\"${NOPE}\"", "2018-01-01", "[]", "[1]", "{}", "[{}]"];
+    for (index, line) in text.lines().enumerate() {
+        let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.starts_with(' ')) else { continue };
+        for value in values {
+            let replaced: Vec<String> = text
+                .lines()
+                .enumerate()
+                .filter(|(at, line)| key != "streams" || *at <= index || !(line.starts_with("  {") || *line == "]"))
+                .map(|(at, line)| if at == index { format!("{key} = {value}") } else { line.to_owned() })
+                .collect();
+            let Err(mistakes) = parse("probe.toml", &replaced.join("\n")) else { continue };
+            let shown = mistakes.to_string();
+            assert!(!shown.contains("unknown") && !shown.contains("not TOML"), "{key} = {value}:\n{shown}");
+            let about = mistakes.list().iter().filter_map(|mistake| mistake.at).any(|(at, _)| at == index + 1);
+            let by_another = ["credentials", "type", "initial_position", "min_delay", "max_delay"].contains(&key);
+            assert!(about || by_another, "{key} = {value}: nothing points to line {}:\n{shown}", index + 1);
+        }
+    }
+}
+
 #[test]
 fn every_line_and_column_lies_in_the_text() {
     for (name, text) in manifests("err") {
@@ -145,6 +170,9 @@ fn a_file_that_cannot_be_read_is_told_with_its_path() {
     let path = here("it/manifests/there_is_none.toml");
     let mistakes = Manifest::read(&path, environment).map(|_| ()).expect_err("no file").to_string();
     assert!(mistakes.contains("there_is_none.toml: cannot read the manifest"), "{mistakes}");
+    let latin = here("it/manifests/not_utf8.toml");
+    let mistakes = Manifest::read(&latin, environment).map(|_| ()).expect_err("no UTF-8").to_string();
+    assert!(mistakes.contains("line 2 is not UTF-8"), "{mistakes}");
     let good = here("it/manifests/ok/shortest.toml");
     assert_eq!(Manifest::read(&good, environment).map(|manifest| manifest.path), Ok(good));
 }
@@ -184,34 +212,36 @@ fn the_schema_lists_exactly_the_keys_that_are_accepted() {
 
 /// Structure only: the keys of a manifest against the properties of the schema.
 fn conforms(value: &toml::Value, schema: &Json, place: &str) {
-    match value {
-        toml::Value::Table(table) => {
-            for (key, value) in table {
-                let inner = schema["properties"].get(key);
-                let free = schema["additionalProperties"].is_object();
-                assert!(inner.is_some() || free, "{place}: the schema has no {key}");
-                if let Some(inner) = inner {
-                    conforms(value, inner, &format!("{place}.{key}"));
-                }
-            }
-            let required = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
-            for key in required {
-                assert!(table.contains_key(key), "{place}: the schema demands {key}");
+    if let Some(table) = value.as_table() {
+        let properties = &schema["properties"];
+        let free = schema["additionalProperties"].is_object();
+        for (key, value) in table {
+            assert!(free || properties.get(key).is_some(), "{place}: the schema has no {key}");
+            if let Some(inner) = properties.get(key) {
+                conforms(value, inner, &format!("{place}.{key}"));
             }
         }
-        toml::Value::Array(items) if schema["items"]["properties"].is_object() => {
-            for item in items {
-                conforms(item, &schema["items"], place);
-            }
+        for key in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+            assert!(table.contains_key(key), "{place}: the schema demands {key}");
         }
-        _ => {
-            let is_text = value.is_str() && schema["enum"].is_null();
-            let wants = schema["type"].as_str().unwrap_or("anything");
-            assert!(wants != "integer" || value.is_integer(), "{place} is no integer");
-            assert!(wants != "boolean" || value.is_bool(), "{place} is no boolean");
-            assert!(wants != "string" || is_text, "{place} is no text");
-        }
+        return;
     }
+    if let (Some(items), true) = (value.as_array(), schema["items"]["properties"].is_object()) {
+        for item in items {
+            conforms(item, &schema["items"], place);
+        }
+        return;
+    }
+    let fits = match schema["type"].as_str() {
+        Some("integer") => value.is_integer(),
+        Some("boolean") => value.is_bool(),
+        Some("string") => value.is_str(),
+        Some("array") => value.is_array(),
+        Some("object") => false,
+        // One of several forms.
+        Some(_) | None => schema["anyOf"].is_array(),
+    };
+    assert!(fits, "{place}: the schema wants another type");
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub(super) fn names_in<'a>(known: &'a [Section], path: &'a str) -> Vec<&'a str> 
 pub(super) fn elsewhere(known: &[Section], path: &str, name: &str) -> Vec<String> {
     let named = |section: &&Section| section.path != path && section.keys.iter().any(|key| key.name == name);
     let keys = known.iter().filter(named).map(|section| match section.path.as_str() {
-        "" => "at the top, above the first table".to_owned(),
+        "" => "at the top of the file".to_owned(),
         _ => format!("in {}", section.header()),
     });
     let tables = known.iter().filter_map(|section| {
