@@ -167,8 +167,8 @@ impl Journal {
 
     fn try_records_after(&self, id: i64, limit: usize) -> rusqlite::Result<Vec<Placed>> {
         let mut records = self.connection.prepare_cached(
-            "SELECT r.id, s.name, r.shard, r.sequence, r.partition_key, r.arrived, r.data
-             FROM records r JOIN streams s ON s.id = r.stream WHERE r.id > ?1 ORDER BY r.id LIMIT ?2",
+            "SELECT id, (SELECT name FROM streams WHERE streams.id = stream), shard, sequence, partition_key, arrived, data
+             FROM records WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
         let rows = records.query_map(params![id, limit], |row| {
             let record = JournalRecord {
