@@ -1,8 +1,8 @@
 //! What the embedded streams hold, on disk: `streams.db`, readable with any SQLite tool.
 //!
-//! Records are rows in the order of their commits, payloads as bytes. A stream's own description is one JSON document:
-//! it changes seldom, and the store's types know how to read it back. The next sequence index of each shard is kept apart
-//! from its records, because retention takes records and numbers must never come again.
+//! Records are rows in the order of their commits, payloads as bytes. A stream's own description is one JSON
+//! document: it changes seldom, and the store's types know how to read it back. The next sequence index of each shard
+//! is kept apart from its records, because retention takes records and numbers must never come again.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
