@@ -1,34 +1,35 @@
 //! The embedded service: an AWS endpoint inside the process, so that a first run needs no account and no container.
 //!
-//! `ferrokinesis` answers the API. What it keeps, it keeps in memory; its own state directory rewrites everything it has
-//! at every write. So the store runs in memory here, and a journal of ours (`streams.db`, SQLite) takes what each request
-//! changed. The rules:
+//! `ferrokinesis` answers the API. What it keeps, it keeps in memory; its own state directory rewrites everything it
+//! has at every write. So the store runs in memory here, and a journal of ours (`streams.db`, SQLite) takes what each
+//! request changed. The rules:
 //!
-//! - **One mutation at a time.** The store hands out sequence numbers before it stores records, so with two writers at
-//!   once a reader can pass a number whose record appears a moment later, and never see it. Requests that change anything
-//!   take turns; their bodies are received before their turn, so a slow client holds up nobody.
-//! - **Nothing leaves before it is durable.** A mutation is answered when its change is committed and synced. An answer to
-//!   a read, and every event of a `SubscribeToShard`, waits for the turn that is going on: a reader can never hold a
-//!   position, or know a shard, that a kill would unmake.
-//! - **The journal learns by looking.** After a turn the store is compared with what is journaled already: per shard the
-//!   next sequence index and the records behind the last known one, per stream one document. So a mutation costs its own
-//!   size, an operation nobody thought of is kept as well, and the request's encoding does not matter.
-//! - **A turn is finished or never begun.** It runs as a task of its own: a client that hangs up in the middle leaves no
-//!   change behind that the journal has not seen. If the journal cannot be written, the changes stay pending, and reads
-//!   and writes are refused until they are in.
-//! - **A stream is created, seeded and marked as seeded in one transaction.** A kill in the middle of a seed leaves nothing
-//!   of it, and the next start does it as a whole; what is marked is never seeded again. That needs no bookkeeping per
-//!   line, and no reader sees a part, because the endpoint answers only after its seeds are in.
+//! - **One mutation at a time.** The store hands out sequence numbers before it stores records, so with two writers
+//!   at once a reader can pass a number whose record appears a moment later, and never see it. Requests that change
+//!   anything take turns; their bodies are received before their turn, so a slow client holds up nobody.
+//! - **Nothing leaves before it is durable.** A mutation is answered when its change is committed and synced. An
+//!   answer to a read, and every event of a `SubscribeToShard`, waits for the turn that is going on: a reader can
+//!   never hold a position, or know a shard, that a kill would unmake.
+//! - **The journal learns by looking.** After a turn the store is compared with what is journaled already: per shard
+//!   the next sequence index and the records behind the last known one, per stream one document. So a mutation costs
+//!   its own size, an operation nobody thought of is kept as well, and the request's encoding does not matter.
+//! - **A turn is finished or never begun.** It runs as a task of its own: a client that hangs up in the middle leaves
+//!   no change behind that the journal has not seen. If the journal cannot be written, the changes stay pending, and
+//!   reads and writes are refused until they are in.
+//! - **A stream is created, seeded and marked as seeded in one transaction.** A kill in the middle of a seed leaves
+//!   nothing of it, and the next start does it as a whole; what is marked is never seeded again. That needs no
+//!   bookkeeping per line, and no reader sees a part, because the endpoint answers only after its seeds are in.
 //!
-//! Retention is swept at the start and every ten minutes, from the store and from the journal; freed pages are used again,
-//! so the file stops growing, though it does not shrink. What is inside retention is in memory as a whole.
+//! Retention is swept at the start and every ten minutes, from the store and from the journal; freed pages are used
+//! again, so the file stops growing, though it does not shrink. What is inside retention is in memory as a whole.
 //!
-//! What the store gets wrong about `AT_TIMESTAMP` and `StreamARN` is mended on the way in (`mended.rs`). What else it does
-//! otherwise than AWS, and a reader must live with: `GetRecords` never returns `ChildShards`, and its
+//! What the store gets wrong about `AT_TIMESTAMP` and `StreamARN` is mended on the way in (`mended.rs`). What else it
+//! does otherwise than AWS, and a reader must live with: `GetRecords` never returns `ChildShards`, and its
 //! `MillisBehindLatest` is 0 while behind; arrival times are whole seconds; `ListShards` cannot be continued by its
-//! `NextToken` and ignores `ShardFilter`; children of `UpdateShardCount` name no parent (those of `SplitShard` and `MergeShards` do); a consumer may
-//! be subscribed to a shard twice, and one that is more than 10,000 records behind on a closed shard is told its
-//! `ChildShards` before its last records. Streams are created, changed and deleted at once: no `CREATING` is ever seen.
+//! `NextToken` and ignores `ShardFilter`; children of `UpdateShardCount` name no parent (those of `SplitShard` and
+//! `MergeShards` do); a consumer may be subscribed to a shard twice, and one that is more than 10,000 records behind
+//! on a closed shard is told its `ChildShards` before its last records. Streams are created, changed and deleted at
+//! once: no `CREATING` is ever seen.
 
 mod endpoint;
 mod setup;

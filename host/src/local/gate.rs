@@ -141,7 +141,8 @@ impl Gate {
         }
     }
 
-    /// Takes a turn: the change, and its way into the journal, before the answer. Never cancelled: runs on its own task.
+    /// Takes a turn: the change, and its way into the journal, before the answer. Never cancelled: runs on its own
+    /// task.
     async fn change(&self, request: Request, next: Next, scope: Scope) -> Response {
         let mut turn = self.turn.write().await;
         if let Backing::Closed = turn.backing {

@@ -1,8 +1,8 @@
 //! What the embedded streams hold, on disk: `streams.db`, readable with any SQLite tool.
 //!
-//! Records are rows in the order of their commits, payloads as bytes. A stream's own description is one JSON document:
-//! it changes seldom, and the store's types know how to read it back. The next sequence index of each shard is kept apart
-//! from its records, because retention takes records and numbers must never come again.
+//! Records are rows in the order of their commits, payloads as bytes. A stream's own description is one JSON
+//! document: it changes seldom, and the store's types know how to read it back. The next sequence index of each shard
+//! is kept apart from its records, because retention takes records and numbers must never come again.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -167,8 +167,8 @@ impl Journal {
 
     fn try_records_after(&self, id: i64, limit: usize) -> rusqlite::Result<Vec<Placed>> {
         let mut records = self.connection.prepare_cached(
-            "SELECT r.id, s.name, r.shard, r.sequence, r.partition_key, r.arrived, r.data
-             FROM records r JOIN streams s ON s.id = r.stream WHERE r.id > ?1 ORDER BY r.id LIMIT ?2",
+            "SELECT id, (SELECT name FROM streams WHERE streams.id = stream), shard, sequence, partition_key, arrived, data
+             FROM records WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
         let rows = records.query_map(params![id, limit], |row| {
             let record = JournalRecord {

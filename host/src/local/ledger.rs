@@ -115,8 +115,8 @@ impl Ledger {
         }
     }
 
-    /// Takes what is past retention from the store, and says what the journal has to forget: per shard everything before
-    /// the first record that the store still has, which includes what the store dropped while it was read.
+    /// Takes what is past retention from the store, and says what the journal has to forget: per shard everything
+    /// before the first record that the store still has, which includes what the store dropped while it was read.
     pub(super) async fn sweep(&self, store: &Store) -> Vec<Change> {
         ferrokinesis::retention::sweep_once(store).await;
         let mut changes = Vec::new();
@@ -283,9 +283,9 @@ async fn restore_stream(store: &Store, entry: &JournalStream) -> Result<Known, S
     Ok(Known { document: entry.document.clone(), shards })
 }
 
-/// Brings a shard's next sequence index to `next_index`. The store has no call to set it, so numbers are drawn and thrown
-/// away, from a version of the stream in which this shard alone is open and takes every hash key (about a microsecond
-/// each). Closed shards count on too: their `LATEST` is behind their last record.
+/// Brings a shard's next sequence index to `next_index`. The store has no call to set it, so numbers are drawn and
+/// thrown away, from a version of the stream in which this shard alone is open and takes every hash key (about a
+/// microsecond each). Closed shards count on too: their `LATEST` is behind their last record.
 async fn count_on(store: &Store, stream: &Stream, shard: usize, next_index: u64) -> Result<(), String> {
     let mut alone = stream.clone();
     for (other, entry) in alone.shards.iter_mut().enumerate() {

@@ -1,11 +1,11 @@
-//! Two things that the store gets wrong about requests, put right on their way in, because readers would lose or repeat
-//! records by them.
+//! Two things that the store gets wrong about requests, put right on their way in, because readers would lose or
+//! repeat records by them.
 //!
 //! `AT_TIMESTAMP`: the store keeps arrivals in whole seconds but compares with fractions, so that it passes over what
-//! arrived later in the same second; and when nothing is as young as the timestamp it starts at the shard's first record
-//! instead of after its last. A reader that turns "from now on" into a timestamp would meet both. So the timestamp is
-//! rounded down, which at worst repeats a second, and where no record is as young, the position becomes the next sequence
-//! number that the shard will give. (CBOR requests pass as they are.)
+//! arrived later in the same second; and when nothing is as young as the timestamp it starts at the shard's first
+//! record instead of after its last. A reader that turns "from now on" into a timestamp would meet both. So the
+//! timestamp is rounded down, which at worst repeats a second, and where no record is as young, the position becomes
+//! the next sequence number that the shard will give. (CBOR requests pass as they are.)
 //!
 //! `StreamARN`: `GetShardIterator` and `ListShards` know streams by name only; the name is taken from the ARN.
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use aws_smithy_types::base64;
 use rusqlite::Connection;
@@ -271,6 +271,22 @@ async fn a_deleted_stream_takes_its_records_along() {
 /// The same test is the server: run again with this variable, it serves a directory until it is killed.
 const SERVES: &str = "SLUICEBOX_TEST_SERVES";
 
+/// Killed with signal 9 at the latest when the test ends, however it ends.
+struct Server(Child);
+
+impl Server {
+    fn kill(&mut self) {
+        self.0.kill().expect("the server is ours");
+        self.0.wait().expect("the server is ours");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 #[tokio::test]
 async fn every_acknowledged_record_survives_kill_9() {
     if let Some(directory) = std::env::var_os(SERVES) {
@@ -280,13 +296,14 @@ async fn every_acknowledged_record_survives_kill_9() {
         return;
     }
     let directory = temporary();
-    let mut server = Command::new(std::env::current_exe().expect("this test has a path"))
+    let server = Command::new(std::env::current_exe().expect("this test has a path"))
         .args(["--exact", "local::tests::every_acknowledged_record_survives_kill_9", "--nocapture"])
         .env(SERVES, directory.path())
         .stdout(Stdio::piped())
         .spawn()
         .expect("this test runs again");
-    let mut said = std::io::BufReader::new(server.stdout.take().expect("its output is piped"));
+    let mut server = Server(server);
+    let mut said = std::io::BufReader::new(server.0.stdout.take().expect("its output is piped"));
     let url = loop {
         let mut line = String::new();
         let read = std::io::BufRead::read_line(&mut said, &mut line).expect("its output is text");
@@ -296,13 +313,12 @@ async fn every_acknowledged_record_survives_kill_9() {
         }
     };
     let refused = Endpoint::start(in_directory(directory.path(), vec![])).await.expect_err("the server owns it");
-    assert!(matches!(refused, LocalError::Owned { owner: Some(owner), .. } if owner == server.id()), "{refused}");
+    assert!(matches!(refused, LocalError::Owned { owner: Some(owner), .. } if owner == server.0.id()), "{refused}");
     let mut client = Client::to(&url).await;
     for number in numbers(0..200) {
         client.put("quakes", &number, &number).await;
     }
-    server.kill().expect("the server runs");
-    server.wait().expect("the server is ours");
+    server.kill();
 
     let endpoint = start(in_directory(directory.path(), vec![quakes(4, None)])).await;
     assert_eq!(Client::of(&endpoint).await.read_stream("quakes").await, numbers(0..200));
@@ -441,6 +457,7 @@ async fn a_subscription_never_tells_what_the_journal_does_not_have() {
     let mut told = Vec::new();
     while !String::from_utf8_lossy(&told).contains(&base64::encode("acknowledged")) {
         assert_ne!(subscriber.0.read_buf(&mut told).await.expect("events arrive"), 0, "it ended early");
+        assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
     }
 
     let full = Connection::open(directory.path().join("streams.db")).expect("the journal is a database");
@@ -449,8 +466,9 @@ async fn a_subscription_never_tells_what_the_journal_does_not_have() {
     let put = json!({ "StreamName": "quakes", "PartitionKey": "a", "Data": base64::encode("refused") });
     assert_eq!(client.send("PutRecord", &put).await.0, 500);
     // The subscription breaks, which a reader mends by another one from where it is.
-    while subscriber.0.read_buf(&mut told).await.is_ok_and(|read| read > 0) {}
-    assert!(!String::from_utf8_lossy(&told).contains(&base64::encode("refused")));
+    while subscriber.0.read_buf(&mut told).await.is_ok_and(|read| read > 0) {
+        assert!(!String::from_utf8_lossy(&told).contains(&base64::encode("refused")), "it tells what may vanish");
+    }
 }
 
 #[tokio::test]
