@@ -9,9 +9,8 @@ mod start;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use host_core::coordinator::Coordinator;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::load::Ready;
@@ -40,6 +39,8 @@ pub struct LocalSettings {
 
 /// How a pipeline's run ended.
 pub struct Report {
+    /// The pipeline: tenant and name.
+    pub name: String,
     /// What it did, for people.
     pub summary: String,
     /// Why it ended early, if it did.
@@ -62,12 +63,9 @@ pub async fn run(ready: Ready, settings: RunSettings, screen: Screen, stop: Canc
                 (None, true) => "caught up",
                 (None, false) => "stopped",
             };
-            Report { summary: report(&name, ending, &ended.core, &totals, started.elapsed()), failure: ended.failure }
+            let summary = summary(&name, ending, &ended.core, &totals, started.elapsed());
+            Report { summary, failure: ended.failure, name }
         }
-        Err(failure) => Report { summary: String::new(), failure: Some(failure) },
+        Err(failure) => Report { summary: String::new(), failure: Some(failure), name },
     }
-}
-
-fn report(name: &str, ending: &str, core: &Coordinator, totals: &Totals, took: Duration) -> String {
-    summary(name, ending, core, totals, took)
 }

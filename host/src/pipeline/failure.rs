@@ -116,6 +116,24 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// 2 if the component is wrong and nothing was started, 1 otherwise.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Open { .. } => 2,
+            Self::Source(_)
+            | Self::Sink(_)
+            | Self::Store(_)
+            | Self::Poison { .. }
+            | Self::Trap { .. }
+            | Self::Route { .. }
+            | Self::Recreated { .. }
+            | Self::Vanished { .. }
+            | Self::Thread { .. }
+            | Self::DrainTimedOut { .. } => 1,
+        }
+    }
+
     /// Whose turn it is.
     #[must_use]
     pub fn whose(&self) -> Whose {

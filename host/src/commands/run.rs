@@ -1,0 +1,191 @@
+//! `sluicebox run`: pipelines, each on its own, until they are done, stopped or failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::load::{Ready, load};
+use crate::app::{self, Report, RunSettings};
+use crate::cli::Run;
+use crate::commands::signals::stop_on_signal;
+use crate::commands::{DONE, FAILED, WRONG, complain, read_manifests, tell, with_causes};
+use crate::component::Engine;
+use crate::config::Manifest;
+use crate::progress::Screen;
+
+/// Runs pipelines.
+#[must_use]
+pub fn run(arguments: &Run, screen: &Screen) -> u8 {
+    let Some(ready) = prepare(arguments, screen) else { return WRONG };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(screen, &format!("no runtime: {error}"));
+            return FAILED;
+        }
+    };
+    runtime.block_on(all(arguments, ready, screen))
+}
+
+/// Everything that can be found wrong before anything starts.
+fn prepare(arguments: &Run, screen: &Screen) -> Option<Vec<Ready>> {
+    let manifests = read_manifests(screen, &arguments.manifests)?;
+    let mut seen = BTreeSet::new();
+    for manifest in &manifests {
+        if !seen.insert((manifest.tenant.to_string(), manifest.name.to_string())) {
+            let path = manifest.path.display();
+            complain(screen, &format!("{path}: pipeline {}/{} is there twice; a pipeline is one tenant and name", manifest.tenant, manifest.name));
+            return None;
+        }
+    }
+    let engine = Engine::new().map_err(|error| complain(screen, &with_causes(&error))).ok()?;
+    let load = |manifest: Manifest| {
+        let path = manifest.path.clone();
+        let loaded = load(manifest, &engine);
+        loaded.map_err(|error| complain(screen, &format!("{}: {}", path.display(), with_causes(&error)))).ok()
+    };
+    // Every manifest is looked at, so that every mistake is told.
+    let loaded: Vec<Option<Ready>> = manifests.into_iter().map(load).collect();
+    loaded.into_iter().collect()
+}
+
+async fn all(arguments: &Run, ready: Vec<Ready>, screen: &Screen) -> u8 {
+    let stop = match stop_on_signal() {
+        Ok(stop) => stop,
+        Err(error) => {
+            complain(screen, &format!("no signal handlers: {error}"));
+            return FAILED;
+        }
+    };
+    let manifests: Vec<&Manifest> = ready.iter().map(|ready| &ready.manifest).collect();
+    let embedded = match Embedded::start(arguments.local, &manifests, screen).await {
+        Ok(embedded) => embedded,
+        Err(error) => {
+            complain(screen, &error);
+            return FAILED;
+        }
+    };
+    let code = pipelines(arguments, ready, &embedded, screen, &stop).await;
+    embedded.shutdown().await;
+    code
+}
+
+async fn pipelines(
+    arguments: &Run,
+    ready: Vec<Ready>,
+    embedded: &Embedded,
+    screen: &Screen,
+    stop: &CancellationToken,
+) -> u8 {
+    let mut running = JoinSet::new();
+    for ready in ready {
+        let settings = RunSettings {
+            until_caught_up: arguments.until_caught_up,
+            local: embedded.settings(&ready.manifest),
+        };
+        running.spawn(app::run(ready, settings, screen.clone(), stop.clone()));
+    }
+    let mut code = DONE;
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok(Report { name, summary, failure }) => {
+                if let Some(failure) = failure {
+                    complain(screen, &format!("{name}: {}", with_causes(&failure)));
+                    code = failure.exit_code();
+                }
+                tell(screen, &summary);
+            }
+            Err(error) => {
+                complain(screen, &format!("a pipeline ended unexpectedly: {error}; this is a bug in sluicebox"));
+                code = FAILED;
+            }
+        }
+    }
+    code
+}
+
+/// Where the embedded endpoint keeps what belongs to a manifest: beside it.
+#[must_use]
+pub fn local_directory(manifest: &Manifest) -> PathBuf {
+    manifest.path.parent().map(Path::to_path_buf).unwrap_or_default().join(".sluicebox").join("local")
+}
+
+#[cfg(feature = "local")]
+use embedded::Embedded;
+
+#[cfg(feature = "local")]
+mod embedded {
+    //! The endpoints that `--local` starts: one for each directory that manifests lie in, since streams and positions lie
+    //! together.
+
+    use super::{BTreeMap, Manifest, PathBuf, Screen, local_directory, tell, with_causes};
+    use crate::app::LocalSettings;
+    use crate::commands::local::streams_of;
+    use crate::local::{Endpoint, Options, state_path};
+
+    #[derive(Default)]
+    pub(super) struct Embedded(BTreeMap<(PathBuf, bool), Endpoint>);
+
+    impl Embedded {
+        pub(super) async fn start(wanted: bool, manifests: &[&Manifest], screen: &Screen) -> Result<Self, String> {
+            let mut endpoints = BTreeMap::new();
+            if !wanted {
+                return Ok(Self(endpoints));
+            }
+            for manifest in manifests {
+                let key = (local_directory(manifest), manifest.local.durable);
+                if endpoints.contains_key(&key) {
+                    continue;
+                }
+                let together = manifests.iter().filter(|other| (local_directory(other), other.local.durable) == key);
+                let streams = streams_of(together.copied()).map_err(|error| error.to_string())?;
+                let stream = &manifest.source.stream;
+                let options = Options {
+                    directory: manifest.local.durable.then(|| key.0.clone()),
+                    region: stream.region().to_owned(),
+                    account: stream.account().to_owned(),
+                    streams,
+                    ..Options::default()
+                };
+                let endpoint = Endpoint::start(options).await.map_err(|error| with_causes(&error))?;
+                for notice in endpoint.summary().await.notices {
+                    tell(screen, &format!("note: {notice}"));
+                }
+                tracing::debug!(url = endpoint.url(), directory = %key.0.display(), "the embedded endpoint serves");
+                endpoints.insert(key, endpoint);
+            }
+            Ok(Self(endpoints))
+        }
+
+        pub(super) fn settings(&self, manifest: &Manifest) -> Option<LocalSettings> {
+            let directory = local_directory(manifest);
+            let endpoint = self.0.get(&(directory.clone(), manifest.local.durable))?;
+            let state = manifest.local.durable.then(|| state_path(&directory));
+            Some(LocalSettings { endpoint: endpoint.url(), state })
+        }
+
+        pub(super) async fn shutdown(self) {
+            for endpoint in self.0.into_values() {
+                endpoint.shutdown().await;
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "local"))]
+struct Embedded;
+
+#[cfg(not(feature = "local"))]
+impl Embedded {
+    async fn start(wanted: bool, _manifests: &[&Manifest], _screen: &Screen) -> Result<Self, String> {
+        if wanted { Err(super::WITHOUT_LOCAL.to_owned()) } else { Ok(Self) }
+    }
+
+    fn settings(&self, _manifest: &Manifest) -> Option<app::LocalSettings> {
+        None
+    }
+
+    async fn shutdown(self) {}
+}
