@@ -4,4 +4,4 @@ pub mod classify;
 pub mod kinesis;
 pub mod memory;
 #[cfg(test)]
-mod canned;
+pub(crate) mod canned;

@@ -151,10 +151,11 @@ impl CallSite<'_> {
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
-            SdkError::ServiceError(inner) => {
-                let code = inner.err().code().map(|code| code.rsplit('#').next().unwrap_or(code));
-                self.answered(code, inner.raw().status().as_u16(), inner.err().message().unwrap_or_default())
-            }
+            SdkError::ServiceError(inner) => self.answered(
+                inner.err().code(),
+                inner.raw().status().as_u16(),
+                inner.err().message().unwrap_or_default(),
+            ),
             SdkError::TimeoutError(_) => self.fated(Fate::Timeout, "no answer within the call's time limit"),
             SdkError::DispatchFailure(failure) if failure.is_user() => self.fated(Fate::Construction, &chain(error)),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.fated(Fate::Timeout, &chain(error)),
@@ -164,10 +165,11 @@ impl CallSite<'_> {
                 self.answered(None, inner.raw().status().as_u16(), "")
             }
             SdkError::ResponseError(_) => self.fated(Fate::TornAnswer, &chain(error)),
-            SdkError::ConstructionFailure(_) => match undelivered(error) {
-                Fate::Network => self.fated(Fate::Construction, &chain(error)),
-                fate => self.fated(fate, &chain(error)),
-            },
+            SdkError::ConstructionFailure(_) => {
+                let fate = undelivered(error);
+                // Nothing was sent, so no network can be to blame.
+                self.fated(if fate == Fate::Network { Fate::Construction } else { fate }, &chain(error))
+            }
             // The SDK's enum may grow.
             _ => self.fated(Fate::Network, &chain(error)),
         }
@@ -231,20 +233,22 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(credentials) = cause.downcast_ref::<CredentialsError>() {
-            return match credentials {
-                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
-                    Fate::NoCredentials
-                }
-                _ => Fate::CredentialsUnavailable,
-            };
+            let is_missing = matches!(
+                credentials,
+                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
+            );
+            return if is_missing { Fate::NoCredentials } else { Fate::CredentialsUnavailable };
         }
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            match io.kind() {
+            let is_refused = matches!(
+                io.kind(),
                 ErrorKind::ConnectionRefused
-                | ErrorKind::HostUnreachable
-                | ErrorKind::NetworkUnreachable
-                | ErrorKind::AddrNotAvailable => return Fate::Refused,
-                _ => {}
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::AddrNotAvailable
+            );
+            if is_refused {
+                return Fate::Refused;
             }
         }
         let text = cause.to_string();
