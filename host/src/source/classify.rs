@@ -237,6 +237,8 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
                 credentials,
                 CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
             );
+            // A machine whose metadata service is switched off has no credentials, now or later.
+            let is_missing = is_missing || chain(credentials).contains("IMDS is disabled");
             return if is_missing { Fate::NoCredentials } else { Fate::CredentialsUnavailable };
         }
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
@@ -455,6 +457,20 @@ mod tests {
         assert_eq!(error.kind, SourceErrorKind::Denied, "{error}");
         assert!(error.advice().contains("profile \"no-such-profile\""), "{error}");
         assert!(server.requests().is_empty());
+    }
+
+    #[test]
+    fn a_source_of_credentials_that_fails_may_recover_and_one_that_is_switched_off_will_not() {
+        let off = "request forbidden: IMDS is disabled or the caller has insufficient permissions.";
+        for (error, fate) in [
+            (CredentialsError::provider_error("STS answered 503"), Fate::CredentialsUnavailable),
+            (CredentialsError::provider_timed_out(Duration::from_secs(5)), Fate::CredentialsUnavailable),
+            (CredentialsError::provider_error(off), Fate::NoCredentials),
+            (CredentialsError::not_loaded("no variable"), Fate::NoCredentials),
+            (CredentialsError::invalid_configuration("a loop of profiles"), Fate::NoCredentials),
+        ] {
+            assert_eq!(undelivered(&error), fate, "{error:?}");
+        }
     }
 
     #[tokio::test]
