@@ -266,6 +266,8 @@ impl fmt::Display for StreamArn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::StreamApi as _;
+    use crate::source::canned::{Answer, Canned};
 
     #[test]
     fn a_stream_arn_tells_region_account_and_name() {
@@ -315,6 +317,27 @@ mod tests {
         ] {
             assert!(!is_loopback(far), "{far}");
         }
+    }
+
+    /// The environment is the process's own, so the claim is tested in one made for it: this same test, run again.
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+        const INNER: &str = "SLUICEBOX_TEST_INNER";
+        if std::env::var_os(INNER).is_none() {
+            let nothing_listens = "http://127.0.0.1:1";
+            let inner = std::process::Command::new(std::env::current_exe().expect("a test binary"))
+                .args(["--exact", "aws::tests::a_proxy_of_the_environment_is_not_asked_for_this_machine"])
+                .envs([("HTTP_PROXY", nothing_listens), ("http_proxy", nothing_listens), (INNER, "1")])
+                .env_remove("NO_PROXY")
+                .env_remove("no_proxy")
+                .output()
+                .expect("started");
+            assert!(inner.status.success(), "{}", String::from_utf8_lossy(&inner.stdout));
+            return;
+        }
+        let listing = Answer::Json(200, "{\"Shards\":[]}".to_owned());
+        let server = Canned::serve(vec![listing]).await;
+        server.stream().await.list_shards().await.expect("an answer from loopback");
     }
 
     #[tokio::test]

@@ -147,7 +147,7 @@ fn screenful(name: &str, core: &Coordinator, totals: &Totals, rate: u64, drainin
         let lag = totals.lags.of(shard.shard).map_or_else(String::new, lag_text);
         let state = state_text(shard.state);
         let in_flight = grouped(shard.in_flight);
-    XX "\n  {}  {state:<10} {lag:>12}  {in_flight} in flight", shard.shard));
+        write!(text, "\n  {}  {state:<10} {lag:>12}  {in_flight} in flight", shard.shard).expect(STRING);
     }
     if hidden > 0 {
         write!(text, "\n  and {hidden} more shards").expect(STRING);

@@ -5,4 +5,4 @@ pub mod kinesis;
 pub mod memory;
 pub mod polling;
 #[cfg(test)]
-mod canned;
+pub(crate) mod canned;

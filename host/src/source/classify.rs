@@ -162,10 +162,11 @@ impl CallSite<'_> {
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
-            SdkError::ServiceError(inner) => {
-                let code = inner.err().code().map(|code| code.rsplit('#').next().unwrap_or(code));
-                self.answered(code, inner.raw().status().as_u16(), inner.err().message().unwrap_or_default())
-            }
+            SdkError::ServiceError(inner) => self.answered(
+                inner.err().code(),
+                inner.raw().status().as_u16(),
+                inner.err().message().unwrap_or_default(),
+            ),
             SdkError::TimeoutError(_) => self.fated(Fate::Timeout, "no answer within the call's time limit"),
             SdkError::DispatchFailure(failure) if failure.is_user() => self.fated(Fate::Construction, &chain(error)),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.fated(Fate::Timeout, &chain(error)),
@@ -175,10 +176,11 @@ impl CallSite<'_> {
                 self.answered(None, inner.raw().status().as_u16(), "")
             }
             SdkError::ResponseError(_) => self.fated(Fate::TornAnswer, &chain(error)),
-            SdkError::ConstructionFailure(_) => match undelivered(error) {
-                Fate::Network => self.fated(Fate::Construction, &chain(error)),
-                fate => self.fated(fate, &chain(error)),
-            },
+            SdkError::ConstructionFailure(_) => {
+                let fate = undelivered(error);
+                // Nothing was sent, so no network can be to blame.
+                self.fated(if fate == Fate::Network { Fate::Construction } else { fate }, &chain(error))
+            }
             // The SDK's enum may grow.
             _ => self.fated(Fate::Network, &chain(error)),
         }
@@ -242,20 +244,24 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(credentials) = cause.downcast_ref::<CredentialsError>() {
-            return match credentials {
-                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
-                    Fate::NoCredentials
-                }
-                _ => Fate::CredentialsUnavailable,
-            };
+            let is_missing = matches!(
+                credentials,
+                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
+            );
+            // A machine whose metadata service is switched off has no credentials, now or later.
+            let is_missing = is_missing || chain(credentials).contains("IMDS is disabled");
+            return if is_missing { Fate::NoCredentials } else { Fate::CredentialsUnavailable };
         }
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            match io.kind() {
+            let is_refused = matches!(
+                io.kind(),
                 ErrorKind::ConnectionRefused
-                | ErrorKind::HostUnreachable
-                | ErrorKind::NetworkUnreachable
-                | ErrorKind::AddrNotAvailable => return Fate::Refused,
-                _ => {}
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::AddrNotAvailable
+            );
+            if is_refused {
+                return Fate::Refused;
             }
         }
         let text = cause.to_string();
@@ -462,6 +468,20 @@ mod tests {
         assert_eq!(error.kind, SourceErrorKind::Denied, "{error}");
         assert!(error.advice().contains("profile \"no-such-profile\""), "{error}");
         assert!(server.requests().is_empty());
+    }
+
+    #[test]
+    fn a_source_of_credentials_that_fails_may_recover_and_one_that_is_switched_off_will_not() {
+        let off = "request forbidden: IMDS is disabled or the caller has insufficient permissions.";
+        for (error, fate) in [
+            (CredentialsError::provider_error("STS answered 503"), Fate::CredentialsUnavailable),
+            (CredentialsError::provider_timed_out(Duration::from_secs(5)), Fate::CredentialsUnavailable),
+            (CredentialsError::provider_error(off), Fate::NoCredentials),
+            (CredentialsError::not_loaded("no variable"), Fate::NoCredentials),
+            (CredentialsError::invalid_configuration("a loop of profiles"), Fate::NoCredentials),
+        ] {
+            assert_eq!(undelivered(&error), fate, "{error:?}");
+        }
     }
 
     #[tokio::test]

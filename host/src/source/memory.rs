@@ -104,6 +104,18 @@ pub struct Written {
     pub data: Vec<u8>,
 }
 
+impl Written {
+    fn view(&self) -> RecordView<'_> {
+        RecordView {
+            sequence_number: self.sequence.as_str(),
+            arrival: self.arrival.0,
+            partition_key: &self.partition_key,
+            kms: false,
+            data: &self.data,
+        }
+    }
+}
+
 /// A handle to the stream; clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct MemoryStream {
@@ -406,7 +418,7 @@ impl MemoryStream {
             Children::Omitted => false,
         };
         Ok(Page {
-            batches: cut(&taken, BATCH_DATA_BYTES_MAX, |record| view(record)),
+            batches: cut(&taken, BATCH_DATA_BYTES_MAX, |record| record.view()),
             next: (!ended).then(|| state.encode(shard, to)),
             millis_behind_latest: match state.lag {
                 Lag::Told => Some(i64::try_from(records.len() - to).unwrap_or(i64::MAX)),
@@ -422,16 +434,6 @@ fn decode(shard: &ShardId, iterator: &ShardIterator) -> Option<(u64, usize)> {
     let mut parts = iterator.0.splitn(3, '|');
     let (generation, next) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     (parts.next()? == shard.as_str()).then_some((generation, next))
-}
-
-fn view<'a>(record: &&'a Written) -> RecordView<'a> {
-    RecordView {
-        sequence_number: record.sequence.as_str(),
-        arrival: record.arrival.0,
-        partition_key: &record.partition_key,
-        kms: false,
-        data: &record.data,
-    }
 }
 
 impl StreamApi for MemoryStream {
