@@ -205,14 +205,18 @@ mod tests {
             ..Commit::default()
         };
         let refusal = commit.apply(&mut rows).expect_err("b is elsewhere");
-        assert_eq!(refusal.to_string(), "shard b is at-timestamp 2, not at-timestamp 1: another run owns this pipeline's state");
+        assert_eq!(
+            refusal.to_string(),
+            "shard b is at-timestamp 2, not at-timestamp 1: another run owns this pipeline's state"
+        );
         assert_eq!(rows, before);
     }
 
     #[test]
     fn a_commit_cannot_move_a_row_back_or_make_it_twice() {
         let mut rows: BTreeMap<_, _> = [row("a", Position::ShardEnd)].map(|row| (row.shard.clone(), row)).into();
-        let back = Commit { advance: vec![advance("a", Position::ShardEnd, Position::TrimHorizon)], ..Commit::default() };
+        let back =
+            Commit { advance: vec![advance("a", Position::ShardEnd, Position::TrimHorizon)], ..Commit::default() };
         assert!(matches!(back.apply(&mut rows), Err(Refusal::NotForward { .. })));
         let again = Commit { create: vec![row("a", Position::TrimHorizon)], ..Commit::default() };
         assert!(matches!(again.apply(&mut rows), Err(Refusal::Exists { .. })));

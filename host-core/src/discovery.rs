@@ -13,6 +13,9 @@ use crate::shard::HashRange;
 /// First pause after a listing that failed; doubles up to the discovery interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause before asking again for shards that ought to be there and are not listed yet: a listing may be a little old.
+pub const STALENESS_PAUSE: Duration = Duration::from_secs(1);
+
 /// All keys.
 pub const KEY_SPACE: HashRange = HashRange { start: 0, end: u128::MAX };
 
@@ -24,6 +27,7 @@ pub struct Discovery {
     /// After a failure nobody's question comes before this.
     not_before: Moment,
     asked: u64,
+    asked_at: Moment,
     answered: u64,
     outstanding: bool,
     failures: u32,
@@ -33,7 +37,16 @@ impl Discovery {
     /// The first listing is due at once.
     #[must_use]
     pub const fn new(interval: Duration, now: Moment) -> Self {
-        Self { interval, due: now, not_before: now, asked: 0, answered: 0, outstanding: false, failures: 0 }
+        Self {
+            interval,
+            due: now,
+            not_before: now,
+            asked: 0,
+            asked_at: now,
+            answered: 0,
+            outstanding: false,
+            failures: 0,
+        }
     }
 
     /// Asks for a listing at `at` or sooner; returns its ticket.
@@ -48,6 +61,7 @@ impl Discovery {
         if ask {
             self.outstanding = true;
             self.asked += 1;
+            self.asked_at = now;
             self.due = now + self.interval;
         }
         ask
@@ -75,6 +89,12 @@ impl Discovery {
         self.outstanding = false;
         self.not_before = now + pause;
         self.due = self.not_before;
+    }
+
+    /// When the last listing was asked for.
+    #[must_use]
+    pub const fn asked_at(&self) -> Moment {
+        self.asked_at
     }
 
     /// Whether a listing with this ticket, or a later one, is in.

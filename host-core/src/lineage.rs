@@ -12,7 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::ShardRow;
-use crate::discovery;
+use crate::discovery::{self, STALENESS_PAUSE};
+use crate::moment::Moment;
 use crate::shard::{HashRange, Position, ShardDescription, ShardId};
 
 /// Complete listings in a row that must lack a parent before it is presumed expired.
@@ -32,12 +33,33 @@ pub enum Gate {
 /// A missing parent, after one more listing without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absence {
-    /// Who waits.
+    /// Whose parent.
     pub shard: ShardId,
     /// Who is missing.
     pub parent: ShardId,
+    /// What this listing made of it.
+    pub verdict: Verdict,
+    /// When to ask for the next listing, while the case is open.
+    pub ask_at: Option<Moment>,
+}
+
+/// What a listing makes of a missing parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Missed for the first time.
+    New,
+    /// Nothing new.
+    Known,
+    /// Presumed expired from now on.
+    Expired,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
     /// Complete listings in a row without it.
-    pub listings: u32,
+    listings: u32,
+    /// A listing that lacks the child too counts if it was asked for at this moment or later.
+    not_before: Moment,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,8 +76,8 @@ pub struct Lineage {
     nodes: BTreeMap<ShardId, Node>,
     /// Children by parent, whether or not the parent is known.
     children: BTreeMap<ShardId, BTreeSet<ShardId>>,
-    /// Listings in a row without a parent that somebody waits for.
-    absences: BTreeMap<ShardId, u32>,
+    /// Listings in a row without a parent of somebody.
+    absences: BTreeMap<ShardId, Count>,
 }
 
 impl Lineage {
@@ -91,7 +113,13 @@ impl Lineage {
     /// Whether `parent` was absent often enough to count as expired.
     #[must_use]
     pub fn is_presumed_expired(&self, parent: &ShardId) -> bool {
-        self.absences.get(parent).is_some_and(|listings| *listings >= ABSENCES_BEFORE_PRESUMED_EXPIRED)
+        self.absences.get(parent).is_some_and(|count| count.listings >= ABSENCES_BEFORE_PRESUMED_EXPIRED)
+    }
+
+    /// Whether some parent is missing and not presumed expired yet.
+    #[must_use]
+    pub fn is_investigating(&self) -> bool {
+        self.absences.values().any(|count| count.listings < ABSENCES_BEFORE_PRESUMED_EXPIRED)
     }
 
     /// Whether `shard` may be read, by what is durable in `rows`.
@@ -107,33 +135,64 @@ impl Lineage {
         }
         // A shard that has records delivered passed this gate in an earlier run; its parents may be forgotten since.
         let begun = rows.get(shard).is_some_and(|row| has_begun(&row.position));
-        if begun || node.parents.iter().all(|parent| self.nodes.contains_key(parent) || self.is_presumed_expired(parent)) {
+        if begun
+            || node.parents.iter().all(|parent| self.nodes.contains_key(parent) || self.is_presumed_expired(parent))
+        {
             Gate::Open
         } else {
             Gate::WaitsForParent
         }
     }
 
-    /// Counts one more complete listing against every parent that one of the `waiting` shards has and nobody knows.
-    pub fn count_absences<'a>(
+    /// Weighs one more complete listing, asked for at `asked_at`, against every parent that nobody knows of shards that
+    /// have not begun. A parent under investigation stays so when its child begins. A listing that lacks the child too
+    /// may be older than both, so it counts only after a pause.
+    pub fn weigh_absences(
         &mut self,
-        waiting: impl Iterator<Item = &'a ShardId>,
         rows: &BTreeMap<ShardId, ShardRow>,
+        now: Moment,
+        asked_at: Moment,
     ) -> Vec<Absence> {
+        let missing = self.missing_parents(rows);
+        self.absences.retain(|parent, _| missing.contains_key(parent));
+        let mut weighed = Vec::new();
+        for (parent, shard) in missing {
+            let first = !self.absences.contains_key(&parent);
+            let child_listed = self.is_listed(&shard);
+            let count =
+                self.absences.entry(parent.clone()).or_insert(Count { listings: 0, not_before: now + STALENESS_PAUSE });
+            if child_listed || asked_at >= count.not_before {
+                count.listings = count.listings.saturating_add(1);
+                count.not_before = now + STALENESS_PAUSE;
+            }
+            let verdict = if first {
+                Verdict::New
+            } else if count.listings == ABSENCES_BEFORE_PRESUMED_EXPIRED {
+                Verdict::Expired
+            } else {
+                Verdict::Known
+            };
+            let open = count.listings < ABSENCES_BEFORE_PRESUMED_EXPIRED;
+            let ask_at = open.then_some(if child_listed { now } else { count.not_before });
+            weighed.push(Absence { shard, parent, verdict, ask_at });
+        }
+        weighed
+    }
+
+    /// Every missing parent with one of its children, one that is listed if there is any.
+    fn missing_parents(&self, rows: &BTreeMap<ShardId, ShardRow>) -> BTreeMap<ShardId, ShardId> {
         let mut missing = BTreeMap::new();
-        for shard in waiting.filter(|shard| !rows.get(*shard).is_some_and(|row| has_begun(&row.position))) {
+        for shard in self.nodes.keys() {
+            let begun = rows.get(shard).is_some_and(|row| has_begun(&row.position));
             for parent in self.unknown_parents(shard) {
-                missing.entry(parent.clone()).or_insert_with(|| shard.clone());
+                if (!begun || self.absences.contains_key(parent))
+                    && (self.is_listed(shard) || !missing.contains_key(parent))
+                {
+                    missing.insert(parent.clone(), shard.clone());
+                }
             }
         }
-        self.absences.retain(|parent, _| missing.contains_key(parent));
-        let mut counted = Vec::new();
-        for (parent, shard) in missing {
-            let listings = self.absences.entry(parent.clone()).or_default();
-            *listings = listings.saturating_add(1);
-            counted.push(Absence { shard, parent, listings: *listings });
-        }
-        counted
+        missing
     }
 
     /// Parents of `shard` that are neither known nor remembered.

@@ -71,7 +71,9 @@ impl Coordinator {
         self.shards.values().all(|shard| match &shard.stage {
             Stage::Waiting | Stage::Finished => true,
             Stage::Reading(_) | Stage::Closing(_) => false,
-            Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session) => session.ledger.is_settled(),
+            Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session) => {
+                session.ledger.is_settled()
+            }
         })
     }
 
@@ -80,6 +82,7 @@ impl Coordinator {
         self.discovery.has_answered(1)
             && self.discovery.has_answered(self.commits.end_ticket())
             && self.coverage.is_settled()
+            && !self.lineage.is_investigating()
             && self.shards.values().all(|shard| match &shard.stage {
                 Stage::Finished | Stage::Waiting => true,
                 Stage::CaughtUp(session) => session.ledger.is_settled(),

@@ -1,23 +1,23 @@
 //! What listings, and the ends of shards, tell about the family.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::{Shard, Stage};
 use super::{Coordinator, Effect, Notice, StartPoint};
-use crate::discovery::{self, KEY_SPACE};
-use crate::lineage::ABSENCES_BEFORE_PRESUMED_EXPIRED;
+use crate::discovery::{self, KEY_SPACE, STALENESS_PAUSE};
+use crate::lineage::Verdict;
 use crate::moment::Moment;
 use crate::shard::{HashRange, Position, ShardDescription, ShardId};
 
 /// Listings without all children after which an end becomes durable as it is.
 const FRUITLESS_LISTINGS: u32 = 3;
-/// Pause before asking again for children that no listing shows yet.
-const CHILDREN_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Keys that nobody will read. A hole is suspected when first seen, and told when the next listing has it too.
+/// Keys that nobody will read. A hole is suspected when first seen, and told when a listing asked for a while later has
+/// it too.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
-    suspected: BTreeSet<(u128, u128)>,
+    /// With the moment before which a listing is no second sight.
+    suspected: BTreeMap<(u128, u128), Moment>,
     told: BTreeSet<(u128, u128)>,
 }
 
@@ -81,21 +81,18 @@ impl Coordinator {
         }
     }
 
+    /// Also where no child waits for its parents: a parent that a listing lacks may have records of its own.
     fn investigate_parents(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if !self.settings.preserve_shard_order {
-            return;
-        }
-        let waiting = self.shards.iter().filter(|(_, shard)| matches!(shard.stage, Stage::Waiting));
-        let absences = self.lineage.count_absences(waiting.map(|(id, _)| id), &self.rows);
-        for absence in absences {
-            if absence.listings < ABSENCES_BEFORE_PRESUMED_EXPIRED {
-                self.discovery.want(now);
+        for absence in self.lineage.weigh_absences(&self.rows, now, self.discovery.asked_at()) {
+            if let Some(at) = absence.ask_at {
+                self.discovery.want(at);
             }
-            if absence.listings == 1 {
-                effects.push(Effect::Notice(Notice::ParentMissing { shard: absence.shard, parent: absence.parent }));
-            } else if absence.listings == ABSENCES_BEFORE_PRESUMED_EXPIRED {
-                effects.push(Effect::Notice(Notice::ParentPresumedExpired { parent: absence.parent }));
-            }
+            let notice = match absence.verdict {
+                Verdict::New => Notice::ParentMissing { shard: absence.shard, parent: absence.parent },
+                Verdict::Expired => Notice::ParentPresumedExpired { parent: absence.parent },
+                Verdict::Known => continue,
+            };
+            effects.push(Effect::Notice(notice));
         }
     }
 
@@ -104,16 +101,17 @@ impl Coordinator {
     fn settle_ends(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         for (id, shard) in &mut self.shards {
             let Stage::Ending(_, end) = &mut shard.stage else { continue };
+            end.settled |= self.lineage.children_cover(id);
             if end.settled || !self.discovery.has_answered(end.ticket) {
                 continue;
             }
-            end.settled = self.lineage.children_cover(id);
-            if end.settled {
-                continue;
+            // Listings that others asked for come as they like; only the passing of time is evidence.
+            if self.discovery.asked_at() >= end.not_before {
+                end.fruitless += 1;
+                end.not_before = now + STALENESS_PAUSE;
             }
-            end.fruitless += 1;
             if end.fruitless < FRUITLESS_LISTINGS {
-                end.ticket = self.discovery.want(now + CHILDREN_PAUSE);
+                self.discovery.want(end.not_before);
             } else {
                 end.settled = true;
                 effects.push(Effect::Notice(Notice::EndWithoutChildren { shard: id.clone() }));
@@ -128,14 +126,23 @@ impl Coordinator {
         // No shard at all is one hole: a stream always has shards, so such a listing is not to be believed at once.
         let holes = ranges.map(|ranges| discovery::uncovered(KEY_SPACE, ranges));
         let holes: BTreeSet<_> = holes.into_iter().flatten().map(|hole| (hole.start, hole.end)).collect();
-        for (start, end) in holes.intersection(&self.coverage.suspected) {
-            effects.push(Effect::Notice(Notice::KeySpaceGap { hole: HashRange { start: *start, end: *end } }));
-            self.coverage.told.insert((*start, *end));
-        }
         self.coverage.told.retain(|hole| holes.contains(hole));
-        self.coverage.suspected = holes.difference(&self.coverage.told).copied().collect();
-        if !self.coverage.is_settled() {
-            self.discovery.want(now);
+        let asked_at = self.discovery.asked_at();
+        let mut suspected = BTreeMap::new();
+        for hole in holes {
+            let not_before = self.coverage.suspected.get(&hole).copied().unwrap_or(now + STALENESS_PAUSE);
+            if self.coverage.told.contains(&hole) {
+                continue;
+            }
+            if asked_at >= not_before {
+                let (start, end) = hole;
+                effects.push(Effect::Notice(Notice::KeySpaceGap { hole: HashRange { start, end } }));
+                self.coverage.told.insert(hole);
+            } else {
+                self.discovery.want(not_before);
+                suspected.insert(hole, not_before);
+            }
         }
+        self.coverage.suspected = suspected;
     }
 }

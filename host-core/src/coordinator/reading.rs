@@ -74,7 +74,8 @@ impl Coordinator {
         let ticket = self.discovery.want(now);
         self.commits.note_end(ticket);
         if let Some(shard) = self.shards.get_mut(id) {
-            shard.stop_reading(|session| Stage::Ending(session, End { ticket, fruitless: 0, settled }));
+            shard
+                .stop_reading(|session| Stage::Ending(session, End { ticket, not_before: now, fruitless: 0, settled }));
         }
         self.look_again = true;
     }

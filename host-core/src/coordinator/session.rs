@@ -33,8 +33,10 @@ pub(super) enum Stage {
 /// An end that was read and is not durable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End {
-    /// The listing that may show the children.
+    /// The first listing that may show the children.
     pub(super) ticket: u64,
+    /// One that is asked for earlier does not count as fruitless.
+    pub(super) not_before: Moment,
     /// Listings that showed too few children.
     pub(super) fruitless: u32,
     /// The children known now are all there will be.
@@ -86,11 +88,9 @@ impl Shard {
     pub(super) fn stop_reading(&mut self, next: impl FnOnce(Session) -> Stage) {
         self.stage = match mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Reading(session) | Stage::Closing(session) => next(session),
-            stage @ (Stage::Waiting
-            | Stage::Ending(..)
-            | Stage::CaughtUp(_)
-            | Stage::Closed(_)
-            | Stage::Finished) => stage,
+            stage @ (Stage::Waiting | Stage::Ending(..) | Stage::CaughtUp(_) | Stage::Closed(_) | Stage::Finished) => {
+                stage
+            }
         };
     }
 }

@@ -169,9 +169,9 @@ pub enum Effect {
 /// What an operator may want to know. Nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A parent is neither known nor listed; its child waits for another listing.
+    /// A parent is neither known nor listed; another listing is asked for, and its child waits for that.
     ParentMissing {
-        /// Who waits.
+        /// Whose parent.
         shard: ShardId,
         /// Who is missing.
         parent: ShardId,
@@ -191,7 +191,7 @@ pub enum Notice {
         /// The shard.
         shard: ShardId,
     },
-    /// No shard that is still to be read owns these keys, in two listings running.
+    /// No shard that is still to be read owns these keys, and that did not change within a second and more.
     KeySpaceGap {
         /// The keys without an owner.
         hole: HashRange,

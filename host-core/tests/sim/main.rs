@@ -24,7 +24,8 @@ fn number(name: &str) -> Option<u64> {
 
 fn run(seed: u64) -> Result<u64, String> {
     let traced = number("SIM_SEED").is_some();
-    catch_unwind(AssertUnwindSafe(|| History::new(seed, traced).run())).unwrap_or_else(|_| Err("the core panics".into()))
+    catch_unwind(AssertUnwindSafe(|| History::new(seed, traced).run()))
+        .unwrap_or_else(|_| Err("the core panics".into()))
 }
 
 fn past_failures() -> Vec<u64> {
@@ -41,7 +42,9 @@ fn run_all(seeds: impl Iterator<Item = u64>) {
         match run(seed) {
             Ok(count) => events += count,
             Err(violation) => {
-                panic!("seed {seed}: {violation}\nreplay: SIM_SEED={seed} cargo test -p host-core --test sim -- --nocapture")
+                panic!(
+                    "seed {seed}: {violation}\nreplay: SIM_SEED={seed} cargo test -p host-core --test sim -- --nocapture"
+                )
             }
         }
     }

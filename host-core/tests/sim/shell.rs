@@ -190,7 +190,8 @@ impl History {
             }
             Ending::Complete => {}
         }
-        let core = Coordinator::new(self.settings(run), self.oracle.rows.values().cloned().collect(), Moment::default());
+        let core =
+            Coordinator::new(self.settings(run), self.oracle.rows.values().cloned().collect(), Moment::default());
         let mut process = Process { core, run, readers: BTreeMap::new(), effects_left, in_flight: BTreeMap::new() };
         let mut end = self.handle(&mut process, Event::Tick)?;
         while end.is_none() {
@@ -322,7 +323,8 @@ impl History {
     /// A run that has no end of its own is drained once everything is there.
     fn drain_when_complete(&mut self, process: &Process, look: bool) {
         let endless = process.run.ending == Ending::Complete && !process.run.until_caught_up;
-        if look && endless && !self.drained && self.now > self.plan.quiet_at && self.oracle.is_over(&self.world).is_ok() {
+        if look && endless && !self.drained && self.now > self.plan.quiet_at && self.oracle.is_over(&self.world).is_ok()
+        {
             self.drained = true;
             self.schedule(500, Item::Drain);
         }
@@ -357,8 +359,14 @@ impl History {
                     return Err(format!("ASN-1: {shard} has another range"));
                 }
                 self.oracle.opened(&self.world, index, &from)?;
-                let reader =
-                    Reader { session, cursor: from, ordinal: 0, closing: false, reported_at: self.now, sunk_at: self.now };
+                let reader = Reader {
+                    session,
+                    cursor: from,
+                    ordinal: 0,
+                    closing: false,
+                    reported_at: self.now,
+                    sunk_at: self.now,
+                };
                 process.readers.insert(index, reader);
                 self.schedule(100, Item::Poll { shard: index, session });
             }
@@ -450,7 +458,8 @@ impl History {
     fn sink(&mut self, batch: &Batch) -> Verdict {
         let mut first = 0;
         while first < batch.count {
-            let count = if self.dice.percent(60) { batch.count - first } else { 1 + self.dice.index(batch.count - first) };
+            let count =
+                if self.dice.percent(60) { batch.count - first } else { 1 + self.dice.index(batch.count - first) };
             let mut mark = 0;
             for index in batch.index + first..batch.index + first + count {
                 mark = self.oracle.delivered(&self.world, batch.shard, index)?;
