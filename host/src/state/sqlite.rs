@@ -153,7 +153,7 @@ impl LeaseStore for SqliteStore {
                 let found = writing.find(stream_id, &advance.shard, &advance.from)?;
                 let row = rules::advanced(&found.row, advance)?;
                 writing.check_counter(stream_id, &found, changed)?;
-                writing.put(stream_id, row, found.counter + 1, changed)?;
+                writing.update(stream_id, row, found.counter + 1, changed)?;
             }
             for shard in &commit.forget {
                 let found = writing.find(stream_id, shard, &Position::ShardEnd)?;
@@ -223,10 +223,13 @@ impl Writing<'_> {
     fn create(&self, stream_id: i64, row: &ShardRow, changed: &mut Changed) -> Result<(), StoreError> {
         rules::created(row)?;
         let found = rows::shard(self.transaction, stream_id, &row.shard).map_err(|error| row_failed(self.path, error))?;
-        match found {
-            Some(found) => Err(rules::present(&found.row)),
-            None => self.put(stream_id, row.clone(), 1, changed),
+        if let Some(found) = found {
+            return Err(rules::present(&found.row));
         }
+        let stored = StoredRow { row: row.clone(), counter: 1, generation: self.claim.generation };
+        rows::insert(self.transaction, stream_id, &stored).map_err(|error| row_failed(self.path, error))?;
+        changed.insert((stream_id, row.shard.clone()), Some(1));
+        Ok(())
     }
 
     fn find(&self, stream_id: i64, shard: &ShardId, expected: &Position) -> Result<StoredRow, StoreError> {
@@ -251,11 +254,13 @@ impl Writing<'_> {
         })
     }
 
-    fn put(&self, stream_id: i64, row: ShardRow, counter: u64, changed: &mut Changed) -> Result<(), StoreError> {
+    fn update(&self, stream_id: i64, row: ShardRow, counter: u64, changed: &mut Changed) -> Result<(), StoreError> {
         let key = (stream_id, row.shard.clone());
         let stored = StoredRow { row, counter, generation: self.claim.generation };
-        let written = rows::put(self.transaction, stream_id, &stored).map_err(|error| row_failed(self.path, error))?;
-        debug_assert!(written, "the row was read in this very transaction");
+        let updated = rows::update(self.transaction, stream_id, &stored);
+        if !updated.map_err(|error| row_failed(self.path, error))? {
+            return Err(rules::absent(&key.1, &stored.row.position));
+        }
         changed.insert(key, Some(counter));
         Ok(())
     }
@@ -263,8 +268,9 @@ impl Writing<'_> {
     fn remove(&self, stream_id: i64, found: &StoredRow, changed: &mut Changed) -> Result<(), StoreError> {
         let shard = &found.row.shard;
         let removed = rows::remove(self.transaction, stream_id, shard, found.counter);
-        let removed = removed.map_err(|error| self.failed(error))?;
-        debug_assert!(removed, "the row was read in this very transaction");
+        if !removed.map_err(|error| self.failed(error))? {
+            return Err(rules::absent(shard, &found.row.position));
+        }
         changed.insert((stream_id, shard.clone()), None);
         Ok(())
     }
