@@ -233,6 +233,16 @@ fn a_plan_that_events_overtook_is_refused_whole() {
 }
 
 #[test]
+fn a_plan_older_than_a_run_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = state(directory.path());
+    let plan = plan(&path, &set(&["shard-1"], "after:100"));
+    claimed(&path, "host:2").release().expect("the owner");
+    let refused = edit::apply(&plan, &owner("operator:1"));
+    assert!(matches!(refused, Err(EditError::Outdated { .. })), "{refused:?}");
+}
+
+#[test]
 fn a_deleted_pipeline_begins_anew_under_a_higher_generation() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = state(directory.path());

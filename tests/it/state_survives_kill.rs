@@ -145,8 +145,7 @@ fn a_second_process_is_refused_by_name_until_the_first_is_dead() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("state.db");
-    let (mut child, stdout) =
-        other_process("a_second_process_is_refused_by_name_until_the_first_is_dead", &path);
+    let (mut child, stdout) = other_process("a_second_process_is_refused_by_name_until_the_first_is_dead", &path);
     let mut acks = stdout.lines().filter_map(acknowledged);
     acks.next().expect("it writes");
     let mut store = SqliteStore::open(&path, &id()).expect("many processes may have it open");

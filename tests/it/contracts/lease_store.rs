@@ -244,10 +244,8 @@ fn a_shards_end_and_its_children_appear_together(harness: &dyn Harness) {
     let mut store = started(harness);
     store.commit(&stream(), &create(vec![row("parent", after(1)), row("right", after(5))]), &[]).expect("new");
     let child = |name| ShardRow { parents: vec![shard("parent")], ..row(name, Position::TrimHorizon) };
-    let end = Advance {
-        children: vec![shard("left"), shard("right")],
-        ..advance("parent", after(1), Position::ShardEnd)
-    };
+    let end =
+        Advance { children: vec![shard("left"), shard("right")], ..advance("parent", after(1), Position::ShardEnd) };
     let both = Commit { create: vec![child("left"), child("right")], advance: vec![end.clone()], ..Commit::default() };
     assert!(is_conflict(&store.commit(&stream(), &both, &[])), "right exists");
     let left = Commit { create: vec![child("left")], advance: vec![end.clone()], ..Commit::default() };
@@ -421,10 +419,7 @@ fn a_handle_may_claim_again(harness: &dyn Harness) {
 
 fn an_unclaimed_handle_writes_nothing(harness: &dyn Harness) {
     let mut store = harness.open(&pipeline("quakes"));
-    assert!(matches!(
-        store.start_stream(&stream(), StartPoint::TrimHorizon, &[]),
-        Err(StoreError::NotClaimed { .. })
-    ));
+    assert!(matches!(store.start_stream(&stream(), StartPoint::TrimHorizon, &[]), Err(StoreError::NotClaimed { .. })));
     store.claim(&owner("host:1", 1), &[]).expect("nobody owns it");
     store.release().expect("the owner");
     assert!(matches!(store.commit(&stream(), &Commit::default(), &[]), Err(StoreError::NotClaimed { .. })));

@@ -148,7 +148,8 @@ fn make(transaction: &Transaction<'_>, stored: &StoredPipeline, step: &Step) -> 
         }
         Step::Remove { stream_id, shard, counter } => Ok(rows::remove(transaction, *stream_id, shard, *counter)?),
         Step::RemoveStream { stream_id } => {
-            let sql = "DELETE FROM streams WHERE stream_id = ? AND NOT EXISTS (SELECT 1 FROM shards WHERE stream_id = ?)";
+            let sql =
+                "DELETE FROM streams WHERE stream_id = ? AND NOT EXISTS (SELECT 1 FROM shards WHERE stream_id = ?)";
             Ok(transaction.execute(sql, params![stream_id, stream_id])? == 1)
         }
         Step::RemoveMark { sink, mark } => {
@@ -230,7 +231,8 @@ impl Plan {
             to: "deleted".to_owned(),
             step: Step::Remove { stream_id: stream.stream_id, shard: shard.clone(), counter: found.counter },
         });
-        self.warnings.push(format!("shard {shard} counts as never seen: if the stream still lists it, it is read anew"));
+        self.warnings
+            .push(format!("shard {shard} counts as never seen: if the stream still lists it, it is read anew"));
     }
 
     /// Shards first: a stream's start goes only with all of its rows, so a row that appeared meanwhile keeps both.

@@ -7,9 +7,7 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use crate::state::{
-    ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, StartPoint, StreamIdentity,
-};
+use crate::state::{ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, StartPoint, StreamIdentity};
 
 /// The format of a row; raised when its columns change their meaning.
 const ROW_FORMAT: i64 = 1;
@@ -220,9 +218,8 @@ pub(in crate::state) fn remove(
 }
 
 fn read_claims(connection: &Connection, pipeline_id: i64) -> Result<BTreeMap<u64, PreviousClaim>, RowError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT generation, owner, since_ms, components, released FROM claims WHERE pipeline_id = ?",
-    )?;
+    let mut statement = connection
+        .prepare_cached("SELECT generation, owner, since_ms, components, released FROM claims WHERE pipeline_id = ?")?;
     let mut found = statement.query([pipeline_id])?;
     let mut claims = BTreeMap::new();
     while let Some(row) = found.next()? {
