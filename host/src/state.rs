@@ -137,12 +137,8 @@ pub trait LeaseStore: Send {
     ///
     /// # Errors
     /// [`StoreError::AlreadyStarted`] if the stream has a start, which then holds; [`StoreError::Fenced`].
-    fn start_stream(
-        &mut self,
-        stream: &StreamIdentity,
-        start: StartPoint,
-        rows: &[ShardRow],
-    ) -> Result<(), StoreError>;
+    fn start_stream(&mut self, stream: &StreamIdentity, start: StartPoint, rows: &[ShardRow])
+    -> Result<(), StoreError>;
 
     /// Applies all of `commit` or none of it, in the order create, advance, forget, marks. `sinks` are the names of the
     /// manifest's sinks, by their index.

@@ -1,3 +1,4 @@
-//! One suite per port, run on every implementation.
+//! Contracts of the host's ports: one suite each, run on every implementation, the in-memory fake included.
 
+mod lease_store;
 mod stream;

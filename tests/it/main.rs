@@ -4,5 +4,9 @@
 mod contracts;
 // What users read: mistakes in manifests, the reference, the help of each command.
 mod manifest;
+// Positions survive a kill in the middle of a write, are refused by name and in words, and can be edited.
+mod state_survives_kill;
+mod state_refusals;
+mod state_edits;
 // A killed host comes back.
 mod recovery;

@@ -11,7 +11,7 @@ use host_core::shard::ShardId;
 
 use super::lock;
 use super::sqlite::rows::StoredPipeline;
-use super::{Owner, PipelineId, StoreError, sqlite};
+use super::{PipelineId, StoreError, sqlite};
 
 pub mod position;
 mod table;

@@ -103,7 +103,9 @@ pub enum StoreError {
         supported: i64,
     },
     /// Something else lies where the database should.
-    #[error("{path} is not a state database ({detail}); nothing was changed; correct [checkpoint] store or move the file away")]
+    #[error(
+        "{path} is not a state database ({detail}); nothing was changed; correct [checkpoint] store or move the file away"
+    )]
     NotADatabase {
         /// What was opened.
         path: PathBuf,
@@ -125,7 +127,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Another process has been writing to the same file for too long.
-    #[error("state database {path} is busy: another process has held its write lock for {waited:?}; nothing was written; end that process")]
+    #[error(
+        "state database {path} is busy: another process has held its write lock for {waited:?}; nothing was written; end that process"
+    )]
     Busy {
         /// The database.
         path: PathBuf,
@@ -139,7 +143,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file, its directory or its file system takes no writes.
-    #[error("state database {path} is read-only; nothing was written; give this user write access to the file and its directory")]
+    #[error(
+        "state database {path} is read-only; nothing was written; give this user write access to the file and its directory"
+    )]
     ReadOnly {
         /// The database.
         path: PathBuf,

@@ -170,7 +170,8 @@ mod tests {
     #[test]
     fn no_two_pipelines_share_a_lock_file() {
         let long = "x".repeat(300);
-        let ids = [("a", "b.c"), ("a.b", "c"), ("a", "b%2ec"), ("a", "b/c"), ("a", &long), ("a", &long[..299]), ("", "")];
+        let ids =
+            [("a", "b.c"), ("a.b", "c"), ("a", "b%2ec"), ("a", "b/c"), ("a", &long), ("a", &long[..299]), ("", "")];
         let paths: std::collections::BTreeSet<PathBuf> = ids
             .iter()
             .map(|(tenant, pipeline)| PipelineId { tenant: (*tenant).to_owned(), pipeline: (*pipeline).to_owned() })

@@ -59,7 +59,12 @@ impl MemoryStore {
     pub fn open(&self, pipeline: &PipelineId) -> MemoryLeases {
         let mut shared = lock(&self.shared);
         shared.handles += 1;
-        MemoryLeases { shared: Arc::clone(&self.shared), pipeline: pipeline.clone(), handle: shared.handles, ours: None }
+        MemoryLeases {
+            shared: Arc::clone(&self.shared),
+            pipeline: pipeline.clone(),
+            handle: shared.handles,
+            ours: None,
+        }
     }
 
     /// Lets one write fail: the next one after `writes` that succeed.
@@ -117,11 +122,7 @@ impl LeaseStore for MemoryLeases {
         self.ours = None;
         pipeline.locked_by = Some((self.handle, owner.clone()));
         pipeline.generation += 1;
-        let claim = PreviousClaim {
-            owner: owner.clone(),
-            components: components.to_vec(),
-            ending: Ending::Unreleased,
-        };
+        let claim = PreviousClaim { owner: owner.clone(), components: components.to_vec(), ending: Ending::Unreleased };
         let claimed = Claimed {
             generation: pipeline.generation,
             previous: pipeline.claim.replace(claim),
@@ -239,11 +240,9 @@ impl Shared {
         }
         match failure {
             None => Ok(()),
-            Some(Failure::Before | Failure::After) => Err(StoreError::Io {
-                doing: "write",
-                path: "memory".into(),
-                source: "an injected failure".into(),
-            }),
+            Some(Failure::Before | Failure::After) => {
+                Err(StoreError::Io { doing: "write", path: "memory".into(), source: "an injected failure".into() })
+            }
         }
     }
 }

@@ -86,7 +86,8 @@ impl SqliteStore {
     fn take_lock(&mut self, owner: &Owner) -> Result<(), StoreError> {
         let path = lock::path_for(&self.path, &self.pipeline);
         if self.lock.is_none() {
-            self.lock = Some(ProcessLock::acquire(&path, owner).map_err(|why| refused(&self.pipeline, path, owner, why))?);
+            self.lock =
+                Some(ProcessLock::acquire(&path, owner).map_err(|why| refused(&self.pipeline, path, owner, why))?);
         }
         Ok(())
     }
@@ -95,11 +96,7 @@ impl SqliteStore {
         file::still_there(&self.path, self.file)?;
         let path = &self.path;
         let transaction = begin(&mut self.connection, path)?;
-        let claim = PreviousClaim {
-            owner: owner.clone(),
-            components: components.to_vec(),
-            ending: Ending::Unreleased,
-        };
+        let claim = PreviousClaim { owner: owner.clone(), components: components.to_vec(), ending: Ending::Unreleased };
         let stored = raise_generation(&transaction, &self.pipeline, &claim).map_err(|error| row_failed(path, error))?;
         transaction.commit().map_err(|error| file::failed("write", path, error))?;
         Ok(claimed(stored))
@@ -153,7 +150,7 @@ impl LeaseStore for SqliteStore {
                 let found = writing.find(stream_id, &advance.shard, &advance.from)?;
                 let row = rules::advanced(&found.row, advance)?;
                 writing.check_counter(stream_id, &found, changed)?;
-                writing.put(stream_id, row, found.counter + 1, changed)?;
+                writing.update(stream_id, row, found.counter + 1, changed)?;
             }
             for shard in &commit.forget {
                 let found = writing.find(stream_id, shard, &Position::ShardEnd)?;
@@ -222,11 +219,15 @@ impl Writing<'_> {
 
     fn create(&self, stream_id: i64, row: &ShardRow, changed: &mut Changed) -> Result<(), StoreError> {
         rules::created(row)?;
-        let found = rows::shard(self.transaction, stream_id, &row.shard).map_err(|error| row_failed(self.path, error))?;
-        match found {
-            Some(found) => Err(rules::present(&found.row)),
-            None => self.put(stream_id, row.clone(), 1, changed),
+        let found =
+            rows::shard(self.transaction, stream_id, &row.shard).map_err(|error| row_failed(self.path, error))?;
+        if let Some(found) = found {
+            return Err(rules::present(&found.row));
         }
+        let stored = StoredRow { row: row.clone(), counter: 1, generation: self.claim.generation };
+        rows::insert(self.transaction, stream_id, &stored).map_err(|error| row_failed(self.path, error))?;
+        changed.insert((stream_id, row.shard.clone()), Some(1));
+        Ok(())
     }
 
     fn find(&self, stream_id: i64, shard: &ShardId, expected: &Position) -> Result<StoredRow, StoreError> {
@@ -251,11 +252,13 @@ impl Writing<'_> {
         })
     }
 
-    fn put(&self, stream_id: i64, row: ShardRow, counter: u64, changed: &mut Changed) -> Result<(), StoreError> {
+    fn update(&self, stream_id: i64, row: ShardRow, counter: u64, changed: &mut Changed) -> Result<(), StoreError> {
         let key = (stream_id, row.shard.clone());
         let stored = StoredRow { row, counter, generation: self.claim.generation };
-        let written = rows::put(self.transaction, stream_id, &stored).map_err(|error| row_failed(self.path, error))?;
-        debug_assert!(written, "the row was read in this very transaction");
+        let updated = rows::update(self.transaction, stream_id, &stored);
+        if !updated.map_err(|error| row_failed(self.path, error))? {
+            return Err(rules::absent(&key.1, &stored.row.position));
+        }
         changed.insert(key, Some(counter));
         Ok(())
     }
@@ -263,8 +266,9 @@ impl Writing<'_> {
     fn remove(&self, stream_id: i64, found: &StoredRow, changed: &mut Changed) -> Result<(), StoreError> {
         let shard = &found.row.shard;
         let removed = rows::remove(self.transaction, stream_id, shard, found.counter);
-        let removed = removed.map_err(|error| self.failed(error))?;
-        debug_assert!(removed, "the row was read in this very transaction");
+        if !removed.map_err(|error| self.failed(error))? {
+            return Err(rules::absent(shard, &found.row.position));
+        }
         changed.insert((stream_id, shard.clone()), None);
         Ok(())
     }
@@ -381,5 +385,117 @@ fn refused(pipeline: &PipelineId, path: PathBuf, asking: &Owner, why: Refused) -
             owner,
         },
         Refused::Failed(source) => file::io_failed("lock", &path, source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use host_core::moment::EpochMillis;
+
+    use super::*;
+
+    fn claimed(directory: &Path) -> (SqliteStore, StreamIdentity) {
+        let id = PipelineId { tenant: "default".to_owned(), pipeline: "quakes".to_owned() };
+        let stream = StreamIdentity { arn: "arn".to_owned(), created: EpochMillis(7) };
+        let mut store = SqliteStore::open(&directory.join("state.db"), &id).expect("a new database");
+        store.claim(&Owner { name: "host:1".to_owned(), since: EpochMillis(0) }, &[]).expect("nobody owns it");
+        store.start_stream(&stream, StartPoint::TrimHorizon, &[]).expect("not started yet");
+        (store, stream)
+    }
+
+    fn rows(count: usize) -> Commit {
+        let row = |n| ShardRow {
+            shard: ShardId::new(&format!("shardId-{n:012}")),
+            parents: Vec::new(),
+            children: Vec::new(),
+            range: None,
+            position: Position::TrimHorizon,
+            watermark: None,
+            finished_at: None,
+        };
+        Commit { create: (0..count).map(row).collect(), ..Commit::default() }
+    }
+
+    #[test]
+    fn a_full_disk_writes_nothing_and_the_same_commit_passes_once_there_is_space() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, stream) = claimed(directory.path());
+        let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a number");
+        store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).expect("set");
+        let full = store.commit(&stream, &rows(1_000), &[]);
+        assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
+        store.connection.query_row("PRAGMA max_page_count = 100000", [], |_| Ok(())).expect("set");
+        store.commit(&stream, &rows(1_000), &[]).expect("nothing of the refused commit is in the way");
+    }
+
+    #[test]
+    fn a_foreign_writer_makes_a_commit_busy_and_the_same_commit_passes_afterwards() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, stream) = claimed(directory.path());
+        store.connection.busy_timeout(Duration::ZERO).expect("set");
+        let other = Connection::open(&store.path).expect("opens");
+        other.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+        let busy = store.commit(&stream, &rows(1), &[]).expect_err("busy");
+        assert!(matches!(busy, StoreError::Busy { .. }) && busy.is_transient(), "{busy:?}");
+        other.execute_batch("ROLLBACK").expect("begun");
+        store.commit(&stream, &rows(1), &[]).expect("free");
+    }
+
+    #[test]
+    fn a_row_changed_by_another_tool_is_a_conflict_even_at_the_same_position() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, stream) = claimed(directory.path());
+        store.commit(&stream, &rows(1), &[]).expect("new");
+        store.connection.execute_batch("UPDATE shards SET counter = counter + 1").expect("written");
+        let advance = host_core::checkpoint::Advance {
+            shard: ShardId::new("shardId-000000000000"),
+            from: Position::TrimHorizon,
+            to: Position::ShardEnd,
+            children: Vec::new(),
+            watermark: None,
+            finished_at: Some(EpochMillis(1)),
+        };
+        let conflict = store.commit(&stream, &Commit { advance: vec![advance], ..Commit::default() }, &[]);
+        let conflict = conflict.expect_err("another write came between").to_string();
+        assert!(conflict.contains("expected write 1, found write 2"), "{conflict}");
+    }
+
+    #[test]
+    fn a_commit_waits_for_the_disk() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (store, _) = claimed(directory.path());
+        let text = |sql| store.connection.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a setting");
+        assert_eq!(text("PRAGMA journal_mode"), "wal");
+        assert_eq!(text("SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous"), "2", "FULL");
+    }
+
+    #[test]
+    fn the_view_answers_where_we_are() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, stream) = claimed(directory.path());
+        let mut commit = rows(1);
+        commit.create[0].position = Position::AtTimestamp(EpochMillis(1_517_443_200_000));
+        store.commit(&stream, &commit, &[]).expect("new");
+        let sql =
+            "SELECT tenant || ' ' || pipeline || ' ' || shard || ' ' || position || ' ' || timestamp || ' ' || owner
+                   FROM positions";
+        let line: String = store.connection.query_row(sql, [], |row| row.get(0)).expect("one row");
+        assert_eq!(line, "default quakes shardId-000000000000 at-timestamp 2018-02-01T00:00:00.000Z host:1");
+    }
+
+    #[test]
+    fn a_row_that_does_not_read_back_is_damage_and_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, stream) = claimed(directory.path());
+        store.commit(&stream, &rows(1), &[]).expect("new");
+        let owner = Owner { name: "host:1".to_owned(), since: EpochMillis(0) };
+        store.connection.execute_batch("UPDATE shards SET parents = 'none'").expect("written");
+        let damaged = store.claim(&owner, &[]).expect_err("damaged").to_string();
+        assert!(damaged.contains("shard shardId-000000000000: parents: "), "{damaged}");
+        store.connection.execute_batch("UPDATE shards SET parents = '[]', format = 2").expect("written");
+        let newer = store.claim(&owner, &[]).expect_err("newer");
+        assert!(matches!(newer, StoreError::Newer { found: 2, .. }), "{newer:?}");
     }
 }

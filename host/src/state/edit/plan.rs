@@ -1,6 +1,6 @@
 //! What an edit would change, and the change itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -81,7 +81,7 @@ pub struct Change {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put { stream_id: i64, counter: u64, row: ShardRow },
+    Update { stream_id: i64, counter: u64, row: ShardRow },
     Remove { stream_id: i64, shard: ShardId, counter: u64 },
     RemoveStream { stream_id: i64 },
     RemoveMark { sink: String, mark: u64 },
@@ -142,14 +142,14 @@ pub fn apply(plan: &Plan, owner: &Owner) -> Result<u64, EditError> {
 /// Makes one change, if things are as the plan found them.
 fn make(transaction: &Transaction<'_>, stored: &StoredPipeline, step: &Step) -> Result<bool, rows::RowError> {
     match step {
-        Step::Put { stream_id, counter, row } => {
+        Step::Update { stream_id, counter, row } => {
             let row = StoredRow { row: row.clone(), counter: counter + 1, generation: stored.generation };
-            // Counter 0 would insert; a planned row exists, so its counter is at least 1.
-            rows::put(transaction, *stream_id, &row)
+            rows::update(transaction, *stream_id, &row)
         }
         Step::Remove { stream_id, shard, counter } => Ok(rows::remove(transaction, *stream_id, shard, *counter)?),
         Step::RemoveStream { stream_id } => {
-            let sql = "DELETE FROM streams WHERE stream_id = ? AND NOT EXISTS (SELECT 1 FROM shards WHERE stream_id = ?)";
+            let sql =
+                "DELETE FROM streams WHERE stream_id = ? AND NOT EXISTS (SELECT 1 FROM shards WHERE stream_id = ?)";
             Ok(transaction.execute(sql, params![stream_id, stream_id])? == 1)
         }
         Step::RemoveMark { sink, mark } => {
@@ -176,7 +176,7 @@ impl Plan {
             what: format!("shard {}", before.shard),
             from: position::print(&before.position),
             to: position::print(to),
-            step: Step::Put { stream_id: stream.stream_id, counter: found.counter, row },
+            step: Step::Update { stream_id: stream.stream_id, counter: found.counter, row },
         });
         let shard = &before.shard;
         if before.position.is_past(to) {
@@ -192,7 +192,7 @@ impl Plan {
             .changes
             .iter()
             .filter_map(|change| match &change.step {
-                Step::Put { stream_id, row, .. } => Some(((*stream_id, row.shard.clone()), row.clone())),
+                Step::Update { stream_id, row, .. } => Some(((*stream_id, row.shard.clone()), row.clone())),
                 Step::Remove { .. } | Step::RemoveStream { .. } | Step::RemoveMark { .. } => None,
             })
             .collect();
@@ -211,7 +211,7 @@ impl Plan {
                     let Some((parent, parent_changes)) = rows.get(parent) else { continue };
                     if !parent.position.is_end() && (*child_changes || *parent_changes && has_progress(&row.position)) {
                         self.warnings.push(format!(
-                            "shard {} is set to {} while its parent {} is at {}: it waits for the parent's end",
+                            "shard {} would be at {} while its parent {} is at {}: it waits for the parent's end",
                             row.shard,
                             position::print(&row.position),
                             parent.shard,
@@ -231,7 +231,8 @@ impl Plan {
             to: "deleted".to_owned(),
             step: Step::Remove { stream_id: stream.stream_id, shard: shard.clone(), counter: found.counter },
         });
-        self.warnings.push(format!("shard {shard} counts as never seen: if the stream still lists it, it is read anew"));
+        self.warnings
+            .push(format!("shard {shard} counts as never seen: if the stream still lists it, it is read anew"));
     }
 
     /// Shards first: a stream's start goes only with all of its rows, so a row that appeared meanwhile keeps both.
@@ -305,7 +306,7 @@ fn chosen<'a>(
     let rows = || newest.values().flat_map(|stream| stream.rows.iter().map(|row| (*stream, row)));
     let Selection::Only(shards) = shards else { return Ok(rows().collect()) };
     let mut chosen = Vec::new();
-    for shard in shards {
+    for shard in shards.iter().collect::<BTreeSet<_>>() {
         let found: Vec<_> = rows().filter(|(_, row)| row.row.shard == *shard).collect();
         match found.as_slice() {
             [] => return Err(snapshot.unknown(shard)),

@@ -97,9 +97,19 @@ mod tests {
 
     #[test]
     fn a_wrong_position_is_refused_with_the_right_ones() {
-        for text in ["", "latest", "after:", "after:x", "after:1/-1", "after:1/9223372036854775808", "at-timestamp:",
-            "at-timestamp:yesterday", "at-timestamp:1.2345", "at-timestamp:99999999999999", "shard-end:1"]
-        {
+        for text in [
+            "",
+            "latest",
+            "after:",
+            "after:x",
+            "after:1/-1",
+            "after:1/9223372036854775808",
+            "at-timestamp:",
+            "at-timestamp:yesterday",
+            "at-timestamp:1.2345",
+            "at-timestamp:99999999999999",
+            "shard-end:1",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(

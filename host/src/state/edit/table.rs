@@ -3,11 +3,7 @@
 use std::fmt;
 
 /// Writes `rows` under `head`, every column as wide as its widest cell, two spaces between them, empty cells as `-`.
-pub(super) fn write<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    head: [&str; N],
-    rows: &[[String; N]],
-) -> fmt::Result {
+pub(super) fn write<const N: usize>(f: &mut fmt::Formatter<'_>, head: [&str; N], rows: &[[String; N]]) -> fmt::Result {
     let mut widths = head.map(|cell| cell.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

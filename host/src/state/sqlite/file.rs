@@ -94,10 +94,13 @@ pub(super) fn failed(doing: &'static str, path: &Path, error: rusqlite::Error) -
 
 pub(super) fn io_failed(doing: &'static str, path: &Path, error: io::Error) -> StoreError {
     let path = path.to_owned();
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
-        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path },
-        _ => StoreError::Io { doing, path, source: error.into() },
+    let kind = error.kind();
+    if kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded {
+        StoreError::Full { path }
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        StoreError::ReadOnly { path }
+    } else {
+        StoreError::Io { doing, path, source: error.into() }
     }
 }
 

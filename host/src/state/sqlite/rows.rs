@@ -7,9 +7,7 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use crate::state::{
-    ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, StartPoint, StreamIdentity,
-};
+use crate::state::{ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, StartPoint, StreamIdentity};
 
 /// The format of a row; raised when its columns change their meaning.
 const ROW_FORMAT: i64 = 1;
@@ -147,27 +145,16 @@ pub(in crate::state) fn shard(
     found.next()?.map(decode).transpose()
 }
 
-/// Writes a row over the one with the counter before, or anew with counter 1. Whether it did.
-pub(in crate::state) fn put(connection: &Connection, stream_id: i64, stored: &StoredRow) -> Result<bool, RowError> {
+/// Adds a row; SQLite fails if the shard has one.
+pub(in crate::state) fn insert(connection: &Connection, stream_id: i64, stored: &StoredRow) -> Result<(), RowError> {
     let row = &stored.row;
-    let (kind, sequence, sub_sequence, timestamp) = match &row.position {
-        Position::TrimHorizon => ("trim-horizon", None, None, None),
-        Position::AtTimestamp(at) => ("at-timestamp", None, None, Some(at.0)),
-        Position::After { sequence, sub_sequence } => ("after", Some(sequence.as_str()), Some(*sub_sequence), None),
-        Position::ShardEnd => ("shard-end", None, None, None),
-    };
-    let written = connection
+    let position = PositionColumns::of(&row.position);
+    connection
         .prepare_cached(
             "INSERT INTO shards (stream_id, shard, format, generation, counter, position, sequence, sub_sequence,
                timestamp_ms, parents, children, hash_start, hash_end, watermark_ms, finished_at_ms)
              VALUES (:stream, :shard, :format, :generation, :counter, :position, :sequence, :sub_sequence,
-               :timestamp, :parents, :children, :hash_start, :hash_end, :watermark, :finished_at)
-             ON CONFLICT (stream_id, shard) DO UPDATE SET
-               format = excluded.format, generation = excluded.generation, counter = excluded.counter,
-               position = excluded.position, sequence = excluded.sequence, sub_sequence = excluded.sub_sequence,
-               timestamp_ms = excluded.timestamp_ms, children = excluded.children,
-               watermark_ms = excluded.watermark_ms, finished_at_ms = excluded.finished_at_ms
-             WHERE shards.counter = excluded.counter - 1",
+               :timestamp, :parents, :children, :hash_start, :hash_end, :watermark, :finished_at)",
         )?
         .execute(named_params! {
             ":stream": stream_id,
@@ -175,10 +162,10 @@ pub(in crate::state) fn put(connection: &Connection, stream_id: i64, stored: &St
             ":format": ROW_FORMAT,
             ":generation": stored.generation,
             ":counter": stored.counter,
-            ":position": kind,
-            ":sequence": sequence,
-            ":sub_sequence": sub_sequence,
-            ":timestamp": timestamp,
+            ":position": position.kind,
+            ":sequence": position.sequence,
+            ":sub_sequence": position.sub_sequence,
+            ":timestamp": position.timestamp_ms,
             ":parents": names(&row.parents),
             ":children": names(&row.children),
             ":hash_start": row.range.map(|range| range.start.to_string()),
@@ -186,7 +173,35 @@ pub(in crate::state) fn put(connection: &Connection, stream_id: i64, stored: &St
             ":watermark": row.watermark.map(|at| at.0),
             ":finished_at": row.finished_at.map(|at| at.0),
         })?;
-    Ok(written == 1)
+    Ok(())
+}
+
+/// Writes a row over the one whose counter is one less. Whether there was such a row. Parents and hash range stay.
+pub(in crate::state) fn update(connection: &Connection, stream_id: i64, stored: &StoredRow) -> Result<bool, RowError> {
+    let row = &stored.row;
+    let position = PositionColumns::of(&row.position);
+    let updated = connection
+        .prepare_cached(
+            "UPDATE shards SET format = :format, generation = :generation, counter = :counter, position = :position,
+               sequence = :sequence, sub_sequence = :sub_sequence, timestamp_ms = :timestamp, children = :children,
+               watermark_ms = :watermark, finished_at_ms = :finished_at
+             WHERE stream_id = :stream AND shard = :shard AND counter = :counter - 1",
+        )?
+        .execute(named_params! {
+            ":stream": stream_id,
+            ":shard": row.shard.as_str(),
+            ":format": ROW_FORMAT,
+            ":generation": stored.generation,
+            ":counter": stored.counter,
+            ":position": position.kind,
+            ":sequence": position.sequence,
+            ":sub_sequence": position.sub_sequence,
+            ":timestamp": position.timestamp_ms,
+            ":children": names(&row.children),
+            ":watermark": row.watermark.map(|at| at.0),
+            ":finished_at": row.finished_at.map(|at| at.0),
+        })?;
+    Ok(updated == 1)
 }
 
 /// Removes a row that has exactly this counter. Whether it did.
@@ -203,9 +218,8 @@ pub(in crate::state) fn remove(
 }
 
 fn read_claims(connection: &Connection, pipeline_id: i64) -> Result<BTreeMap<u64, PreviousClaim>, RowError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT generation, owner, since_ms, components, released FROM claims WHERE pipeline_id = ?",
-    )?;
+    let mut statement = connection
+        .prepare_cached("SELECT generation, owner, since_ms, components, released FROM claims WHERE pipeline_id = ?")?;
     let mut found = statement.query([pipeline_id])?;
     let mut claims = BTreeMap::new();
     while let Some(row) = found.next()? {
@@ -227,6 +241,28 @@ fn read_shards(connection: &Connection, stream_id: i64) -> Result<Vec<StoredRow>
         rows.push(decode(row)?);
     }
     Ok(rows)
+}
+
+/// A position, one column for each part.
+struct PositionColumns<'a> {
+    kind: &'static str,
+    sequence: Option<&'a str>,
+    sub_sequence: Option<u64>,
+    timestamp_ms: Option<i64>,
+}
+
+impl<'a> PositionColumns<'a> {
+    fn of(position: &'a Position) -> Self {
+        let bare = |kind| Self { kind, sequence: None, sub_sequence: None, timestamp_ms: None };
+        match position {
+            Position::TrimHorizon => bare("trim-horizon"),
+            Position::AtTimestamp(at) => Self { timestamp_ms: Some(at.0), ..bare("at-timestamp") },
+            Position::After { sequence, sub_sequence } => {
+                Self { sequence: Some(sequence.as_str()), sub_sequence: Some(*sub_sequence), ..bare("after") }
+            }
+            Position::ShardEnd => bare("shard-end"),
+        }
+    }
 }
 
 fn decode(columns: &Row<'_>) -> Result<StoredRow, RowError> {
