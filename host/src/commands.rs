@@ -46,8 +46,7 @@ pub fn local(_arguments: &crate::cli::Local, screen: &Screen) -> u8 {
 
 /// What a build without the embedded endpoint says.
 #[cfg(not(feature = "local"))]
-pub(crate) const WITHOUT_LOCAL: &str =
-    "this sluicebox was built without the embedded endpoint; build it with the cargo feature `local`, which is on by default";
+pub(crate) const WITHOUT_LOCAL: &str = "this sluicebox was built without the embedded endpoint; build it with the cargo feature `local`, which is on by default";
 
 /// Puts data on stdout. A reader that has enough of it is no failure.
 fn print(screen: &Screen, data: &dyn Display) -> u8 {

@@ -24,8 +24,8 @@ use std::fmt;
 
 pub use cache::{Digest, Origin};
 pub use deserializer::{
-    ConfigValue, Delivery, Deserialized, ElementFormat, ElementSchema, KinesisDeserializer, OpenContext,
-    RecordError, ShardContext,
+    ConfigValue, Delivery, Deserialized, ElementFormat, ElementSchema, KinesisDeserializer, OpenContext, RecordError,
+    ShardContext,
 };
 pub use engine::Engine;
 pub use error::{ComponentError, ErrorClass, GuestError, LoadError};

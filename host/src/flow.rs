@@ -30,7 +30,8 @@ impl Budget {
     /// A budget of `bytes` bytes, at least one grain.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        let grains = u32::try_from(bytes / GRAIN as u64).unwrap_or(u32::MAX).clamp(1, (Semaphore::MAX_PERMITS >> 1) as u32);
+        let grains =
+            u32::try_from(bytes / GRAIN as u64).unwrap_or(u32::MAX).clamp(1, (Semaphore::MAX_PERMITS >> 1) as u32);
         Self { room: Arc::new(Semaphore::new(grains as usize)), grains }
     }
 

@@ -11,7 +11,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen::detect();
     if let Err(error) = telemetry::start(&cli.log.filter, cli.log.format, &screen) {
-        let text = format!("error: --log {:?} is no filter: {error}; write a level, or levels by module as in \"info,host=debug\"\n", cli.log.filter);
+        let text = format!(
+            "error: --log {:?} is no filter: {error}; write a level, or levels by module as in \"info,host=debug\"\n",
+            cli.log.filter
+        );
         // Nobody is left to tell if stderr is gone.
         drop(screen.write(text.as_bytes()));
         return ExitCode::from(commands::WRONG);

@@ -218,7 +218,8 @@ impl Running {
                 if let Event::Listed { .. } = event {
                     self.failed_listings = 0;
                 }
-                if let Event::ReadToEnd { shard, .. } | Event::CaughtUp { shard, .. } | Event::Closed { shard, .. } = &event
+                if let Event::ReadToEnd { shard, .. } | Event::CaughtUp { shard, .. } | Event::Closed { shard, .. } =
+                    &event
                 {
                     self.open.remove(shard);
                 }
@@ -363,8 +364,14 @@ fn log(notice: &Notice) {
             tracing::warn!(%shard, "a shard ended and no listing shows children for all of its keys");
         }
         Notice::KeySpaceGap { hole } => {
-            tracing::warn!(start = hole.start, end = hole.end, "no shard that is still to be read owns these hash keys");
+            tracing::warn!(
+                start = hole.start,
+                end = hole.end,
+                "no shard that is still to be read owns these hash keys"
+            );
         }
-        Notice::Forgotten { shard } => tracing::debug!(%shard, "a finished shard is past retention; its row is dropped"),
+        Notice::Forgotten { shard } => {
+            tracing::debug!(%shard, "a finished shard is past retention; its row is dropped")
+        }
     }
 }

@@ -211,7 +211,8 @@ pub fn summary(name: &str, ending: &str, core: &Coordinator, totals: &Totals, to
     }
     for shard in core.shards() {
         let position = shard.position.map_or_else(|| "no position yet".to_owned(), ToString::to_string);
-        writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, state_text(shard.state)).expect(STRING);
+        writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, state_text(shard.state))
+            .expect(STRING);
     }
     text
 }

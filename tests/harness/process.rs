@@ -147,7 +147,8 @@ impl Running {
                 .map(|file| BufReader::new(file).lines().map_while(Result::ok).collect())
                 .unwrap_or_default();
             let shown = lines.len().saturating_sub(60);
-            drop(writeln!(text, "--- {} (last lines of {})\n{}", path.display(), lines.len(), lines[shown..].join("\n")));
+            writeln!(text, "--- {} (last of {} lines)\n{}", path.display(), lines.len(), lines[shown..].join("\n"))
+                .expect("writing to a string does not fail");
         }
         text
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::component::engine::Engine;
 use crate::component::Role;
+use crate::component::engine::Engine;
 use crate::component::error::LoadError;
 use crate::component::load::{self, Grants, Loaded, Wasi};
 use crate::config::{Manifest, WasiGrant};

@@ -17,10 +17,12 @@ use crate::app::RunSettings;
 use crate::app::load::Ready;
 use crate::aws::{AwsSettings, CredentialSource};
 use crate::clock::Clock;
-use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
 use crate::component::ComponentMetrics;
+use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
 use crate::component::limits::Limits;
-use crate::config::{ConfigValue, Credentials, InitialPosition, Manifest, PoisonPolicy, Reader, SinkOutput, StateStore, TrapPolicy};
+use crate::config::{
+    ConfigValue, Credentials, InitialPosition, Manifest, PoisonPolicy, Reader, SinkOutput, StateStore, TrapPolicy,
+};
 use crate::flow::Budget;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::positions::{Keeper, Positions};
@@ -190,14 +192,9 @@ async fn describe(stream: &dyn StreamApi, manifest: &Manifest) -> Result<StreamD
     }
 }
 
-fn claim(
-    ready: &Ready,
-    settings: &RunSettings,
-    clock: Clock,
-) -> Result<(Box<dyn LeaseStore>, Claimed), Failure> {
+fn claim(ready: &Ready, settings: &RunSettings, clock: Clock) -> Result<(Box<dyn LeaseStore>, Claimed), Failure> {
     let manifest = &ready.manifest;
-    let pipeline =
-        PipelineId { tenant: manifest.tenant.to_string(), pipeline: manifest.name.to_string() };
+    let pipeline = PipelineId { tenant: manifest.tenant.to_string(), pipeline: manifest.name.to_string() };
     let mut store: Box<dyn LeaseStore> = match (&settings.local, &manifest.checkpoint.store) {
         (Some(local), _) => match &local.state {
             Some(path) => Box::new(SqliteStore::open(path, &pipeline)?),

@@ -24,7 +24,10 @@ pub fn check(arguments: &Check, screen: &Screen) -> u8 {
         };
         let identity = format!("{}/{}", manifest.tenant, manifest.name);
         match load(manifest, &engine) {
-            Ok(ready) => tell(screen, &format!("{}: fine: pipeline {identity}, component {}", path.display(), ready.deserializer.digest())),
+            Ok(ready) => tell(
+                screen,
+                &format!("{}: fine: pipeline {identity}, component {}", path.display(), ready.deserializer.digest()),
+            ),
             Err(error) => {
                 complain(screen, &format!("{}: {}", path.display(), with_causes(&error)));
                 code = WRONG;

@@ -13,7 +13,9 @@ use crate::progress::Screen;
 
 /// Two manifests want the same stream to be different things.
 #[derive(Debug, thiserror::Error)]
-#[error("stream {stream} is listed differently by two manifests; let both list the same shards and seed, or only one of them list it")]
+#[error(
+    "stream {stream} is listed differently by two manifests; let both list the same shards and seed, or only one of them list it"
+)]
 pub struct StreamListedTwice {
     stream: String,
 }
@@ -58,11 +60,15 @@ fn options(arguments: &Local, manifests: &[Manifest]) -> Result<Options, String>
         streams.insert(stream.name.clone(), stream);
     }
     for stream in &arguments.streams {
-        streams.insert(stream.name.clone(), LocalStream { name: stream.name.clone(), shards: stream.shards, seed: None });
+        streams
+            .insert(stream.name.clone(), LocalStream { name: stream.name.clone(), shards: stream.shards, seed: None });
     }
     for seed in &arguments.seeds {
         let Some(stream) = streams.get_mut(&seed.stream) else {
-            return Err(format!("--seed names stream {}, which is not there; add --stream {}", seed.stream, seed.stream));
+            return Err(format!(
+                "--seed names stream {}, which is not there; add --stream {}",
+                seed.stream, seed.stream
+            ));
         };
         stream.seed = Some(Seed { file: seed.path.clone(), partition_key: seed.partition_key.clone(), digest: None });
     }
@@ -70,7 +76,9 @@ fn options(arguments: &Local, manifests: &[Manifest]) -> Result<Options, String>
         manifests.iter().map(|manifest| manifest.local.durable.then(|| local_directory(manifest))).collect();
     directories.dedup();
     if directories.len() > 1 {
-        return Err("the manifests keep their streams in different places; serve them one directory at a time".to_owned());
+        return Err(
+            "the manifests keep their streams in different places; serve them one directory at a time".to_owned()
+        );
     }
     let first = manifests.first().map(|manifest| &manifest.source.stream);
     let defaults = Options::default();

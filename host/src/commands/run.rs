@@ -36,7 +36,13 @@ fn prepare(arguments: &Run, screen: &Screen) -> Option<Vec<Ready>> {
     for manifest in &manifests {
         if !seen.insert((manifest.tenant.to_string(), manifest.name.to_string())) {
             let path = manifest.path.display();
-            complain(screen, &format!("{path}: pipeline {}/{} is there twice; a pipeline is one tenant and name", manifest.tenant, manifest.name));
+            complain(
+                screen,
+                &format!(
+                    "{path}: pipeline {}/{} is there twice; a pipeline is one tenant and name",
+                    manifest.tenant, manifest.name
+                ),
+            );
             return None;
         }
     }
@@ -81,10 +87,8 @@ async fn pipelines(
 ) -> u8 {
     let mut running = JoinSet::new();
     for ready in ready {
-        let settings = RunSettings {
-            until_caught_up: arguments.until_caught_up,
-            local: embedded.settings(&ready.manifest),
-        };
+        let settings =
+            RunSettings { until_caught_up: arguments.until_caught_up, local: embedded.settings(&ready.manifest) };
         running.spawn(app::run(ready, settings, screen.clone(), stop.clone()));
     }
     let mut code = DONE;

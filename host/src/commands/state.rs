@@ -17,12 +17,16 @@ use crate::state::{Owner, PipelineId};
 /// Lists, shows, sets or deletes.
 #[must_use]
 pub fn state(arguments: &State, screen: &Screen) -> u8 {
-    let (State::List { manifest, .. } | State::Show { manifest, .. } | State::Set { manifest, .. } | State::Delete { manifest, .. }) =
-        arguments;
+    let (State::List { manifest, .. }
+    | State::Show { manifest, .. }
+    | State::Set { manifest, .. }
+    | State::Delete { manifest, .. }) = arguments;
     let Some(manifest) = read_manifest(screen, manifest) else { return WRONG };
     let store = Kept::by(&manifest);
     let done = match arguments {
-        State::List { json, .. } => edit::list(&store.path, &store.pipeline).map(|report| shown(screen, &report, *json)),
+        State::List { json, .. } => {
+            edit::list(&store.path, &store.pipeline).map(|report| shown(screen, &report, *json))
+        }
         State::Show { json, shard, .. } => edit::show(&store.path, &store.pipeline, std::slice::from_ref(shard))
             .map(|details| shown(screen, &details, *json)),
         State::Set { json, yes, shard, position, .. } => {
@@ -92,7 +96,8 @@ fn change(screen: &Screen, store: &Kept, request: &Request, json: bool, yes: boo
     if !yes && !agreed(screen, &plan) {
         return Ok(FAILED);
     }
-    let owner = Owner { name: format!("sluicebox state, process {}", std::process::id()), since: Clock::start().wall() };
+    let owner =
+        Owner { name: format!("sluicebox state, process {}", std::process::id()), since: Clock::start().wall() };
     let generation = edit::apply(&plan, &owner)?;
     tell(screen, &format!("done, at generation {generation}"));
     Ok(DONE)

@@ -306,7 +306,8 @@ impl Instance {
     }
 
     fn open(&mut self, context: &OpenContext, attempt: u32, time: EpochMillis) -> Result<(), ComponentError> {
-        let config: Vec<_> = context.config.iter().map(|(key, value)| types::ConfigEntry { key, value: lower(value) }).collect();
+        let config: Vec<_> =
+            context.config.iter().map(|(key, value)| types::ConfigEntry { key, value: lower(value) }).collect();
         let context = types::OpenContext {
             tenant: &context.tenant,
             pipeline: &context.pipeline,
@@ -364,8 +365,8 @@ impl Instance {
         let answer = self.run("deserialize", delivery.time, limits.batch(), bytes, |exports, store| {
             exports.sluicebox_pipeline_kinesis_deserializer().call_deserialize(store, batch)
         })?;
-        let answer = answer
-            .map_err(|error| ComponentError::Refused { during: "deserialize", error: guest_error(error) })?;
+        let answer =
+            answer.map_err(|error| ComponentError::Refused { during: "deserialize", error: guest_error(error) })?;
         accept(answer, records.len(), limits)
     }
 
@@ -389,11 +390,7 @@ fn prepare(store: &mut Store<State>, time: EpochMillis, allowance: Allowance, by
 }
 
 /// Moves what came back into the host's types and checks it.
-fn accept(
-    answer: elements::Deserialized,
-    records: usize,
-    limits: &Limits,
-) -> Result<Deserialized, ComponentError> {
+fn accept(answer: elements::Deserialized, records: usize, limits: &Limits) -> Result<Deserialized, ComponentError> {
     let elements::Deserialized { input_index, elements: batch, errors } = answer;
     let own = |column: columns::BytesColumnResult| Column { ends: column.ends, bytes: column.bytes };
     let elements = ElementBatch {
@@ -446,9 +443,7 @@ fn classify(error: &wasmtime::Error, state: &State, during: &'static str, limit:
     let allowance = state.meter.allowance();
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
-            Stop::Cpu { used } => {
-                ComponentError::CpuBudgetExceeded { during, used: *used, budget: allowance.cpu }
-            }
+            Stop::Cpu { used } => ComponentError::CpuBudgetExceeded { during, used: *used, budget: allowance.cpu },
             Stop::Wall => ComponentError::TimedOut { during, budget: allowance.wall },
         };
     }

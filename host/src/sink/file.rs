@@ -53,12 +53,7 @@ impl Sink for LineFile {
         // Without a mark nothing of this pipeline is in the file: what stands there is somebody else's and stays.
         let length = mark.unwrap_or(found);
         if found < length {
-            return Err(SinkError::Shrunk {
-                sink: self.name.clone(),
-                target: self.target(),
-                found,
-                recorded: length,
-            });
+            return Err(SinkError::Shrunk { sink: self.name.clone(), target: self.target(), found, recorded: length });
         }
         let placed = file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
         placed.map_err(|error| self.open_error(error))?;

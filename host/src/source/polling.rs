@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::columns::RecordColumns;
+use crate::columns::drop_before;
 use crate::flow::{Budget, Held};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
 use crate::ports::{Page, ShardIterator, StreamApi};
 use crate::source::classify::{SourceError, SourceErrorKind};
-use crate::columns::drop_before;
 use crate::subtask::Batch;
 
 /// What a page is reserved room for before the shard has shown what its pages need.
