@@ -115,7 +115,7 @@ impl History {
     pub(crate) fn run(mut self) -> Result<u64, String> {
         self.trace(|history| format!("{:#?}", history.plan));
         self.pass_until(self.plan.begins_at)?;
-        self.world.expire_history(&mut self.dice);
+        self.world.expire_history(self.now, &self.plan, &mut self.dice);
         for run in self.plan.runs.clone() {
             self.pass_until(run.starts_at)?;
             self.live(run)?;
