@@ -304,3 +304,31 @@ fn a_child_inherits_the_watermark_and_idle_shards_hold_nobody_back() {
     bench.after(6_000, Event::Tick);
     assert_eq!(bench.core.watermark(), time(90), "c is idle");
 }
+
+#[test]
+fn a_missing_parent_is_looked_for_at_once_and_told_when_it_turns_up_late() {
+    let mut bench = Bench::new(settings(), Vec::new());
+    bench.send(Event::Tick);
+    let child = all("b", &["a"]);
+    let effects = bench.list(std::slice::from_ref(&child));
+    let rows = commit(&effects);
+    let missing = Effect::Notice(Notice::ParentMissing { shard: id("b"), parent: id("a") });
+    assert_eq!(effects, [missing, Effect::List, Effect::Commit(rows.clone())]);
+    assert!(bench.send(Event::Committed { id: rows.id }).is_empty(), "b waits");
+    let effects = bench.list(std::slice::from_ref(&child));
+    assert_eq!(effects[0], Effect::Notice(Notice::ParentPresumedExpired { parent: id("a") }));
+    assert!(matches!(&effects[1..], [Effect::Open { .. }]), "{effects:?}");
+    bench.after(10_000, Event::Tick);
+    let effects = bench.list(&[child, all("a", &[])]);
+    assert_eq!(effects[0], Effect::Notice(Notice::PresumedParentListed { parent: id("a") }));
+    assert_eq!(commit(&effects).create[0].position, Position::TrimHorizon);
+}
+
+#[test]
+fn an_answer_of_the_service_that_repeats_itself_changes_nothing() {
+    let mut bench = Bench::reading_a(settings());
+    for _ in 0..3 {
+        assert!(bench.list(&[all("a", &[]), all("a", &[])]).is_empty());
+    }
+    assert!(bench.send(Event::Committed { id: 1 }).is_empty(), "an answer that was taken already");
+}
