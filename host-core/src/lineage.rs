@@ -161,13 +161,14 @@ impl Lineage {
             let child_listed = self.is_listed(&shard);
             let count =
                 self.absences.entry(parent.clone()).or_insert(Count { listings: 0, not_before: now + STALENESS_PAUSE });
-            if child_listed || asked_at >= count.not_before {
+            let counts = child_listed || asked_at >= count.not_before;
+            if counts {
                 count.listings = count.listings.saturating_add(1);
                 count.not_before = now + STALENESS_PAUSE;
             }
             let verdict = if first {
                 Verdict::New
-            } else if count.listings == ABSENCES_BEFORE_PRESUMED_EXPIRED {
+            } else if counts && count.listings == ABSENCES_BEFORE_PRESUMED_EXPIRED {
                 Verdict::Expired
             } else {
                 Verdict::Known

@@ -9,16 +9,22 @@ use crate::lineage::Verdict;
 use crate::moment::Moment;
 use crate::shard::{HashRange, Position, ShardDescription, ShardId};
 
-/// Listings without all children after which an end becomes durable as it is.
+/// Listings, each a pause after the other, after which what ought to be there is taken as not there: two can lack a shard
+/// for two reasons, once because it is too young and once by accident.
 const FRUITLESS_LISTINGS: u32 = 3;
 
-/// Keys that nobody will read. A hole is suspected when first seen, and told when a listing asked for a while later has
-/// it too.
+/// Keys that nobody will read: holes that are not told yet, and those that are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
-    /// With the moment before which a listing is no second sight.
-    suspected: BTreeMap<(u128, u128), Moment>,
+    suspected: BTreeMap<(u128, u128), Suspicion>,
     told: BTreeSet<(u128, u128)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    sightings: u32,
+    /// A listing that is asked for earlier is no further sighting.
+    not_before: Moment,
 }
 
 impl Coverage {
@@ -130,17 +136,21 @@ impl Coordinator {
         let asked_at = self.discovery.asked_at();
         let mut suspected = BTreeMap::new();
         for hole in holes {
-            let not_before = self.coverage.suspected.get(&hole).copied().unwrap_or(now + STALENESS_PAUSE);
             if self.coverage.told.contains(&hole) {
                 continue;
             }
-            if asked_at >= not_before {
+            let known = self.coverage.suspected.get(&hole).copied();
+            let mut suspicion = known.unwrap_or(Suspicion { sightings: 0, not_before: asked_at });
+            if asked_at >= suspicion.not_before {
+                suspicion = Suspicion { sightings: suspicion.sightings + 1, not_before: now + STALENESS_PAUSE };
+            }
+            if suspicion.sightings < FRUITLESS_LISTINGS {
+                self.discovery.want(suspicion.not_before);
+                suspected.insert(hole, suspicion);
+            } else {
                 let (start, end) = hole;
                 effects.push(Effect::Notice(Notice::KeySpaceGap { hole: HashRange { start, end } }));
                 self.coverage.told.insert(hole);
-            } else {
-                self.discovery.want(not_before);
-                suspected.insert(hole, not_before);
             }
         }
         self.coverage.suspected = suspected;

@@ -191,7 +191,7 @@ pub enum Notice {
         /// The shard.
         shard: ShardId,
     },
-    /// No shard that is still to be read owns these keys, and that did not change within a second and more.
+    /// No shard that is still to be read owns these keys, and further listings did not change that.
     KeySpaceGap {
         /// The keys without an owner.
         hole: HashRange,

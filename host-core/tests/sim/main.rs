@@ -6,9 +6,10 @@
 #![expect(clippy::print_stderr, reason = "a failure says how to replay it, a replay says what happens")]
 
 mod faults;
-mod oracle;
-mod shell;
 mod world;
+mod readers;
+mod shell;
+mod oracle;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +18,10 @@ use crate::shell::History;
 
 const HISTORIES: u64 = 2_000;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the simulator is no part of the core: how much it runs is asked for outside"
+)]
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))

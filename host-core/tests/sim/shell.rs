@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use host_core::checkpoint::{Commit, SinkMark};
+use host_core::checkpoint::Commit;
 use host_core::coordinator::{Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
 use host_core::moment::{EpochMillis, Moment};
-use host_core::shard::{Position, ShardDescription, ShardId};
+use host_core::shard::ShardDescription;
 
 use crate::faults::{Dice, Ending, Plan, Run};
 use crate::oracle::{Oracle, Verdict};
+use crate::readers::{Batch, Reader};
 use crate::world::World;
 
 /// A run that is not over by then, in steps and in time after the world is quiet, never will be.
@@ -17,7 +18,7 @@ const PATIENCE: u64 = 300_000;
 
 /// What is about to happen.
 #[derive(Clone, Debug)]
-enum Item {
+pub(crate) enum Item {
     Write,
     Reshard,
     Deliver(Event),
@@ -32,32 +33,11 @@ enum Item {
     Crash,
 }
 
-#[derive(Clone, Debug)]
-struct Batch {
-    shard: usize,
-    session: u64,
-    /// Ordinal within the session, and index within the shard, of the first record.
-    ordinal: u64,
-    index: usize,
-    count: usize,
-}
-
-struct Reader {
-    session: u64,
-    cursor: Position,
-    ordinal: u64,
-    closing: bool,
-    /// Reports of one reader arrive in their order.
-    reported_at: u64,
-    /// So do its records at the sink.
-    sunk_at: u64,
-}
-
 /// One life of the process.
-struct Process {
+pub(crate) struct Process {
     core: Coordinator,
-    run: Run,
-    readers: BTreeMap<usize, Reader>,
+    pub(crate) run: Run,
+    pub(crate) readers: BTreeMap<usize, Reader>,
     effects_left: Option<u64>,
     /// Event times read and not confirmed, by shard and ordinal, as the core knows them.
     in_flight: BTreeMap<(usize, u64), EpochMillis>,
@@ -71,15 +51,15 @@ enum End {
 }
 
 pub(crate) struct History {
-    plan: Plan,
-    dice: Dice,
-    world: World,
-    oracle: Oracle,
-    now: u64,
+    pub(crate) plan: Plan,
+    pub(crate) dice: Dice,
+    pub(crate) world: World,
+    pub(crate) oracle: Oracle,
+    pub(crate) now: u64,
     agenda: BTreeMap<(u64, u64), (u64, Item)>,
     scheduled: u64,
     /// Things of an earlier life do not happen in a later one.
-    life: u64,
+    pub(crate) life: u64,
     steps: u64,
     drained: bool,
     abandoned: bool,
@@ -115,7 +95,7 @@ impl History {
     pub(crate) fn run(mut self) -> Result<u64, String> {
         self.trace(|history| format!("{:#?}", history.plan));
         self.pass_until(self.plan.begins_at)?;
-        self.world.expire_history(&mut self.dice);
+        self.world.expire_history(self.now, &self.plan, &mut self.dice);
         for run in self.plan.runs.clone() {
             self.pass_until(run.starts_at)?;
             self.live(run)?;
@@ -135,12 +115,12 @@ impl History {
         }
     }
 
-    fn schedule_at(&mut self, at: u64, life: u64, item: Item) {
+    pub(crate) fn schedule_at(&mut self, at: u64, life: u64, item: Item) {
         self.scheduled += 1;
         self.agenda.insert((at.max(self.now), self.scheduled), (life, item));
     }
 
-    fn schedule(&mut self, delay_max: u64, item: Item) {
+    pub(crate) fn schedule(&mut self, delay_max: u64, item: Item) {
         let at = self.now + self.dice.between(0, delay_max);
         self.schedule_at(at, self.life, item);
     }
@@ -164,12 +144,14 @@ impl History {
     }
 
     fn happen_in_the_world(&mut self, item: &Item) -> bool {
-        match item {
-            Item::Write => self.world.write(self.now, &mut self.dice),
-            Item::Reshard => self.world.reshard(self.now, &mut self.dice),
-            _ => return false,
+        let (write, reshard) = (matches!(item, Item::Write), matches!(item, Item::Reshard));
+        if write {
+            self.world.write(self.now, &mut self.dice);
         }
-        true
+        if reshard {
+            self.world.reshard(self.now, &mut self.dice);
+        }
+        write || reshard
     }
 
     fn live(&mut self, run: Run) -> Verdict {
@@ -390,112 +372,5 @@ impl History {
         let listing = self.world.list(self.now, &self.plan, &mut self.dice);
         let shards = listing.iter().map(|description| self.world.find(&description.id)).collect();
         self.schedule(300, Item::Answer { shards, listing });
-    }
-
-    fn report(&mut self, reader: &mut Reader, event: Event) {
-        reader.reported_at = reader.reported_at.max(self.now + self.dice.between(0, 20));
-        self.schedule_at(reader.reported_at, self.life, Item::Deliver(event));
-    }
-
-    fn poll(&mut self, process: &mut Process, shard: usize, session: u64) {
-        let Some(reader) = process.readers.get_mut(&shard).filter(|reader| reader.session == session) else { return };
-        let id = self.world.shards[shard].id.clone();
-        if reader.closing {
-            self.oracle.stopped(shard);
-            return self.report(reader, Event::Closed { shard: id, session });
-        }
-        let index = self.world.reached(shard, &reader.cursor).expect("a cursor is a place in its shard");
-        let there = if self.world.shards[shard].expired { index } else { self.world.shards[shard].records.len() };
-        let page = usize::try_from(self.dice.between(1, self.plan.page_max)).expect("small");
-        let count = (there - index).min(page);
-        if count > 0 {
-            self.page(reader, shard, index, count);
-        }
-        let until = EpochMillis(i64::try_from(process.run.starts_at).expect("small"));
-        let beyond = self.world.shards[shard].records[index..index + count].iter().any(|record| record.arrival > until);
-        if self.world.shards[shard].closed_at.is_some() && index + count >= there {
-            let children = self.children(shard);
-            self.oracle.stopped(shard);
-            self.report(reader, Event::ReadToEnd { shard: id, session, children });
-        } else if process.run.until_caught_up && (count == 0 || beyond) {
-            self.oracle.stopped(shard);
-            self.report(reader, Event::CaughtUp { shard: id, session });
-        } else {
-            let pause = if count == 0 { 1_000 } else { 100 };
-            self.schedule(pause, Item::Poll { shard, session });
-        }
-    }
-
-    fn page(&mut self, reader: &mut Reader, shard: usize, index: usize, count: usize) {
-        let records = &self.world.shards[shard].records[index..index + count];
-        let last = Position::after(records[count - 1].sequence.clone());
-        let report = ReadReport {
-            shard: self.world.shards[shard].id.clone(),
-            session: reader.session,
-            records: u64::try_from(count).expect("small"),
-            last: last.clone(),
-            earliest: records.iter().map(|record| record.event_time).min(),
-        };
-        let batch = Batch { shard, session: reader.session, ordinal: reader.ordinal, index, count };
-        reader.ordinal += report.records;
-        reader.cursor = last;
-        self.report(reader, Event::Read(report));
-        let slow = if u64::try_from(shard).expect("small") % 3 == 0 { 1 + self.plan.slow_shard } else { 1 };
-        let delay = self.dice.between(0, self.plan.sink_delay_max * slow / 3 + 1);
-        reader.sunk_at = reader.sunk_at.max(reader.reported_at + delay);
-        self.schedule_at(reader.sunk_at, self.life, Item::Sink(batch));
-    }
-
-    fn children(&mut self, shard: usize) -> Vec<ShardDescription> {
-        if !self.dice.percent(self.plan.children_with_end) {
-            return Vec::new();
-        }
-        let children = self.world.shards[shard].children.iter();
-        children.filter(|child| !self.world.shards[**child].expired).map(|child| self.world.describe(*child)).collect()
-    }
-
-    /// A batch reaches the sink; its receipt comes in one piece or in several, in any order.
-    fn sink(&mut self, batch: &Batch) -> Verdict {
-        let mut first = 0;
-        while first < batch.count {
-            let count =
-                if self.dice.percent(60) { batch.count - first } else { 1 + self.dice.index(batch.count - first) };
-            let mut mark = 0;
-            for index in batch.index + first..batch.index + first + count {
-                mark = self.oracle.delivered(&self.world, batch.shard, index)?;
-            }
-            let last = &self.world.shards[batch.shard].records[batch.index + first + count - 1];
-            let receipt = Receipt {
-                shard: self.world.shards[batch.shard].id.clone(),
-                session: batch.session,
-                first: batch.ordinal + u64::try_from(first).expect("small"),
-                count: u64::try_from(count).expect("small"),
-                last: Position::after(last.sequence.clone()),
-                latest: Some(last.event_time),
-                marks: vec![SinkMark { sink: 0, mark: u64::try_from(mark).expect("small") }],
-            };
-            self.answer(batch.shard, batch.index + first, receipt);
-            first += count;
-        }
-        Ok(())
-    }
-
-    fn answer(&mut self, shard: usize, index: usize, receipt: Receipt) {
-        if self.dice.percent(self.plan.foreign_receipt) {
-            self.schedule(100, Item::Deliver(Event::Delivered(self.foreign(&receipt))));
-        }
-        let delay = self.plan.receipt_delay_max;
-        if self.dice.percent(self.plan.duplicate_receipt) {
-            self.schedule(delay, Item::Receipt { shard, index, receipt: receipt.clone() });
-        }
-        self.schedule(delay, Item::Receipt { shard, index, receipt });
-    }
-
-    /// A receipt of a reader that is no more: it claims everything, and means nothing.
-    fn foreign(&self, receipt: &Receipt) -> Receipt {
-        let shard: &ShardId = &receipt.shard;
-        let records = &self.world.shards[self.world.find(shard)].records;
-        let last = records.last().map_or(Position::TrimHorizon, |record| Position::after(record.sequence.clone()));
-        Receipt { session: receipt.session + 1_000, first: 0, count: 1_000, last, marks: Vec::new(), ..receipt.clone() }
     }
 }

@@ -134,12 +134,14 @@ impl World {
         }
     }
 
-    /// Some of the oldest shards are gone before the pipeline first runs.
-    pub(crate) fn expire_history(&mut self, dice: &mut Dice) {
+    /// Some of the oldest shards are gone before the pipeline first runs. Retention is much longer than a listing is stale:
+    /// none is gone while its children may not be listed yet.
+    pub(crate) fn expire_history(&mut self, now: u64, plan: &Plan, dice: &mut Dice) {
         let bound = dice.index(self.shards.len() + 1);
         for shard in 0..bound {
             let alone = self.shards[shard].parents.iter().all(|parent| self.shards[*parent].expired);
-            if self.shards[shard].closed_at.is_some() && alone {
+            let old = self.shards[shard].closed_at.is_some_and(|closed| closed + plan.listing_stale_max < now);
+            if old && alone {
                 self.shards[shard].expired = true;
                 self.shards[shard].lost = true;
             }

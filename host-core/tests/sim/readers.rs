@@ -1,0 +1,139 @@
+//! The data plane: readers of shards, and the sink they feed.
+
+use host_core::checkpoint::SinkMark;
+use host_core::coordinator::{Event, ReadReport, Receipt};
+use host_core::moment::EpochMillis;
+use host_core::shard::{Position, ShardDescription, ShardId};
+
+use crate::oracle::Verdict;
+use crate::shell::{History, Item, Process};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) shard: usize,
+    pub(crate) session: u64,
+    /// Ordinal within the session, and index within the shard, of the first record.
+    pub(crate) ordinal: u64,
+    pub(crate) index: usize,
+    pub(crate) count: usize,
+}
+
+pub(crate) struct Reader {
+    pub(crate) session: u64,
+    pub(crate) cursor: Position,
+    pub(crate) ordinal: u64,
+    pub(crate) closing: bool,
+    /// Reports of one reader arrive in their order.
+    pub(crate) reported_at: u64,
+    /// So do its records at the sink.
+    pub(crate) sunk_at: u64,
+}
+
+impl History {
+    fn report(&mut self, reader: &mut Reader, event: Event) {
+        reader.reported_at = reader.reported_at.max(self.now + self.dice.between(0, 20));
+        self.schedule_at(reader.reported_at, self.life, Item::Deliver(event));
+    }
+
+    pub(crate) fn poll(&mut self, process: &mut Process, shard: usize, session: u64) {
+        let Some(reader) = process.readers.get_mut(&shard).filter(|reader| reader.session == session) else { return };
+        let id = self.world.shards[shard].id.clone();
+        if reader.closing {
+            self.oracle.stopped(shard);
+            return self.report(reader, Event::Closed { shard: id, session });
+        }
+        let index = self.world.reached(shard, &reader.cursor).expect("a cursor is a place in its shard");
+        let there = if self.world.shards[shard].expired { index } else { self.world.shards[shard].records.len() };
+        let page = usize::try_from(self.dice.between(1, self.plan.page_max)).expect("small");
+        let count = (there - index).min(page);
+        if count > 0 {
+            self.page(reader, shard, index, count);
+        }
+        let until = EpochMillis(i64::try_from(process.run.starts_at).expect("small"));
+        let beyond = self.world.shards[shard].records[index..index + count].iter().any(|record| record.arrival > until);
+        if self.world.shards[shard].closed_at.is_some() && index + count >= there {
+            let children = self.children(shard);
+            self.oracle.stopped(shard);
+            self.report(reader, Event::ReadToEnd { shard: id, session, children });
+        } else if process.run.until_caught_up && (count == 0 || beyond) {
+            self.oracle.stopped(shard);
+            self.report(reader, Event::CaughtUp { shard: id, session });
+        } else {
+            let pause = if count == 0 { 1_000 } else { 100 };
+            self.schedule(pause, Item::Poll { shard, session });
+        }
+    }
+
+    fn page(&mut self, reader: &mut Reader, shard: usize, index: usize, count: usize) {
+        let records = &self.world.shards[shard].records[index..index + count];
+        let last = Position::after(records[count - 1].sequence.clone());
+        let report = ReadReport {
+            shard: self.world.shards[shard].id.clone(),
+            session: reader.session,
+            records: u64::try_from(count).expect("small"),
+            last: last.clone(),
+            earliest: records.iter().map(|record| record.event_time).min(),
+        };
+        let batch = Batch { shard, session: reader.session, ordinal: reader.ordinal, index, count };
+        reader.ordinal += report.records;
+        reader.cursor = last;
+        self.report(reader, Event::Read(report));
+        let slow = if u64::try_from(shard).expect("small") % 3 == 0 { 1 + self.plan.slow_shard } else { 1 };
+        let delay = self.dice.between(0, self.plan.sink_delay_max * slow / 3 + 1);
+        reader.sunk_at = reader.sunk_at.max(reader.reported_at + delay);
+        self.schedule_at(reader.sunk_at, self.life, Item::Sink(batch));
+    }
+
+    fn children(&mut self, shard: usize) -> Vec<ShardDescription> {
+        if !self.dice.percent(self.plan.children_with_end) {
+            return Vec::new();
+        }
+        let children = self.world.shards[shard].children.iter();
+        children.filter(|child| !self.world.shards[**child].expired).map(|child| self.world.describe(*child)).collect()
+    }
+
+    /// A batch reaches the sink; its receipt comes in one piece or in several, in any order.
+    pub(crate) fn sink(&mut self, batch: &Batch) -> Verdict {
+        let mut first = 0;
+        while first < batch.count {
+            let count =
+                if self.dice.percent(60) { batch.count - first } else { 1 + self.dice.index(batch.count - first) };
+            let mut mark = 0;
+            for index in batch.index + first..batch.index + first + count {
+                mark = self.oracle.delivered(&self.world, batch.shard, index)?;
+            }
+            let last = &self.world.shards[batch.shard].records[batch.index + first + count - 1];
+            let receipt = Receipt {
+                shard: self.world.shards[batch.shard].id.clone(),
+                session: batch.session,
+                first: batch.ordinal + u64::try_from(first).expect("small"),
+                count: u64::try_from(count).expect("small"),
+                last: Position::after(last.sequence.clone()),
+                latest: Some(last.event_time),
+                marks: vec![SinkMark { sink: 0, mark: u64::try_from(mark).expect("small") }],
+            };
+            self.answer(batch.shard, batch.index + first, receipt);
+            first += count;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, shard: usize, index: usize, receipt: Receipt) {
+        if self.dice.percent(self.plan.foreign_receipt) {
+            self.schedule(100, Item::Deliver(Event::Delivered(self.foreign(&receipt))));
+        }
+        let delay = self.plan.receipt_delay_max;
+        if self.dice.percent(self.plan.duplicate_receipt) {
+            self.schedule(delay, Item::Receipt { shard, index, receipt: receipt.clone() });
+        }
+        self.schedule(delay, Item::Receipt { shard, index, receipt });
+    }
+
+    /// A receipt of a reader that is no more: it claims everything, and means nothing.
+    fn foreign(&self, receipt: &Receipt) -> Receipt {
+        let shard: &ShardId = &receipt.shard;
+        let records = &self.world.shards[self.world.find(shard)].records;
+        let last = records.last().map_or(Position::TrimHorizon, |record| Position::after(record.sequence.clone()));
+        Receipt { session: receipt.session + 1_000, first: 0, count: 1_000, last, marks: Vec::new(), ..receipt.clone() }
+    }
+}
