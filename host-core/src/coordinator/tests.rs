@@ -332,3 +332,17 @@ fn an_answer_of_the_service_that_repeats_itself_changes_nothing() {
     }
     assert!(bench.send(Event::Committed { id: 1 }).is_empty(), "an answer that was taken already");
 }
+
+#[test]
+fn listings_that_others_ask_for_do_not_use_up_the_search_for_children() {
+    let mut bench = Bench::reading_a(settings());
+    bench.read_to_end(Vec::new());
+    let listing = [all("a", &[]), all("z", &["gone"])];
+    assert!(bench.list(&listing).contains(&Effect::List), "z's parent is looked for at once");
+    let given_up = Effect::Notice(Notice::EndWithoutChildren { shard: id("a") });
+    assert!(!bench.list(&listing).contains(&given_up));
+    for last in [false, true] {
+        assert_eq!(bench.after(1_000, Event::Tick), [Effect::List]);
+        assert_eq!(bench.list(&listing).contains(&given_up), last);
+    }
+}

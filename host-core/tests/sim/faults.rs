@@ -91,7 +91,7 @@ pub(crate) struct Plan {
     pub(crate) listing_fails: u64,
     /// Shards younger than up to this are not listed. Below the pause between listings that look for children.
     pub(crate) listing_stale_max: u64,
-    /// One shard lacks in a listing, but never twice running.
+    /// One shard lacks in a listing, and is shown before it lacks again.
     pub(crate) listing_lacks: u64,
     /// An expired shard is listed again.
     pub(crate) listing_repeats: u64,

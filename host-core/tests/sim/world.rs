@@ -1,6 +1,6 @@
 //! The stream: shards that split and merge, and records in them. It knows nothing of who reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
@@ -45,7 +45,8 @@ pub(crate) struct World {
     by_id: BTreeMap<ShardId, usize>,
     /// By the text, so that nothing here depends on how sequence numbers compare.
     by_sequence: BTreeMap<String, (usize, usize)>,
-    lacked: Option<usize>,
+    /// Lacked in a listing and not shown since.
+    lacked: BTreeSet<usize>,
 }
 
 impl World {
@@ -59,7 +60,7 @@ impl World {
             ranges: plan.ranges,
             by_id: BTreeMap::new(),
             by_sequence: BTreeMap::new(),
-            lacked: None,
+            lacked: BTreeSet::new(),
         };
         let slice = u128::MAX / u128::from(plan.first_shards);
         for index in 0..plan.first_shards {
@@ -156,9 +157,10 @@ impl World {
             .filter(|shard| !self.shards[*shard].expired || dice.percent(plan.listing_repeats))
             .collect();
         let lack = (!listed.is_empty() && dice.percent(plan.listing_lacks)).then(|| listed[dice.index(listed.len())]);
-        let lack = lack.filter(|shard| self.lacked != Some(*shard));
-        self.lacked = lack;
+        let lack = lack.filter(|shard| !self.lacked.contains(shard));
         listed.retain(|shard| Some(*shard) != lack);
+        self.lacked.retain(|shard| !listed.contains(shard));
+        self.lacked.extend(lack);
         if !listed.is_empty() && dice.percent(plan.listing_repeats) {
             listed.push(listed[0]);
         }
