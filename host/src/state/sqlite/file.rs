@@ -48,7 +48,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, FileIdentity), StoreError
     let identity = identity(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|error| failed("open", path, error))?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failed("open", path, error))?;
+    connection.busy_handler(Some(wait_for_turn)).map_err(|error| failed("open", path, error))?;
     match found {
         Found::Ours => {}
         Found::Empty => initialize(path, &mut connection)?,
@@ -57,6 +57,13 @@ pub(super) fn open(path: &Path) -> Result<(Connection, FileIdentity), StoreError
         .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         .map_err(|error| failed("open", path, error))?;
     Ok((connection, identity))
+}
+
+/// Waits for another writer to finish. SQLite's own handler soon sleeps for 100 ms at a time, and a writer that commits
+/// without a pause would then keep everybody else out for good; looking every millisecond finds its gaps.
+fn wait_for_turn(tries: i32) -> bool {
+    std::thread::sleep(Duration::from_millis(1));
+    Duration::from_millis(u64::try_from(tries).unwrap_or(0)) < BUSY_TIMEOUT
 }
 
 /// Opens the database for looking only.
@@ -153,7 +160,7 @@ fn directory_of(path: &Path) -> PathBuf {
 fn read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| failed("open", path, error))?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failed("open", path, error))?;
+    connection.busy_handler(Some(wait_for_turn)).map_err(|error| failed("open", path, error))?;
     Ok(connection)
 }
 
