@@ -235,10 +235,8 @@ impl Lane<'_> {
     /// The component broke on all of `range`, or refused it as a whole.
     fn broke(&mut self, range: Range, records: &RecordColumns, error: &ComponentError) -> Result<(), Failure> {
         let outcome = match error {
-            ComponentError::Refused { error, .. } if error.class == ErrorClass::Retryable => {
-                Outcome::Retryable { attempt: range.attempt }
-            }
-            _ => {
+            error if error.is_retryable() => Outcome::Retryable { attempt: range.attempt },
+            _broke => {
                 self.subtask.totals.restarts.add(1);
                 Outcome::Trapped { records: range.records(), attempt: range.attempt }
             }

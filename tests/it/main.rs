@@ -8,5 +8,7 @@ mod manifest;
 mod state_survives_kill;
 mod state_refusals;
 mod state_edits;
+// What is promised is documented, and the tests that hold it are listed.
+mod guarantees;
 // A killed host comes back.
 mod recovery;

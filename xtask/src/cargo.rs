@@ -29,9 +29,9 @@ impl Workspace {
         command
     }
 
-    /// What `cargo metadata` tells of every package in the lock file.
+    /// What `cargo metadata` tells of every package in a build for Linux: one platform, so that every machine judges alike.
     pub(crate) fn metadata(&self) -> Result<Value> {
-        metadata(&self.root, &["--all-features"])
+        metadata(&self.root, &["--all-features", "--filter-platform", "x86_64-unknown-linux-gnu"])
     }
 }
 

@@ -1,6 +1,6 @@
 //! `sluicebox run`: pipelines, each on its own, until they are done, stopped or failed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinSet;
@@ -124,7 +124,9 @@ mod embedded {
     //! The endpoints that `--local` starts: one for each directory that manifests lie in, since streams and positions lie
     //! together.
 
-    use super::{BTreeMap, Manifest, PathBuf, Screen, local_directory, tell, with_causes};
+    use std::collections::BTreeMap;
+
+    use super::{Manifest, PathBuf, Screen, local_directory, tell, with_causes};
     use crate::app::LocalSettings;
     use crate::commands::local::streams_of;
     use crate::local::{Endpoint, Options, state_path};

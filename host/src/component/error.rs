@@ -111,6 +111,12 @@ pub enum ComponentError {
 }
 
 impl ComponentError {
+    /// Whether the component asks for the same call again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if error.class == ErrorClass::Retryable)
+    }
+
     /// Whether the component is to blame; the host is otherwise.
     #[must_use]
     pub fn is_components_fault(&self) -> bool {

@@ -63,7 +63,7 @@ pub struct ShardReader {
 
 /// How a reader ends when nothing went wrong.
 enum End {
-    ShardEnd(Vec<ShardDescription>),
+    Exhausted(Vec<ShardDescription>),
     CaughtUp,
     Closed,
 }
@@ -80,7 +80,7 @@ impl ShardReader {
     pub async fn run(mut self) {
         let (shard, session) = (self.shard.clone(), self.session);
         let input = match self.read_on().await {
-            Ok(End::ShardEnd(children)) => Input::Event(Event::ReadToEnd { shard, session, children }),
+            Ok(End::Exhausted(children)) => Input::Event(Event::ReadToEnd { shard, session, children }),
             Ok(End::CaughtUp) => Input::Event(Event::CaughtUp { shard, session }),
             Ok(End::Closed) => Input::Event(Event::Closed { shard, session }),
             Err(failure) => Input::Failed(failure),
@@ -94,7 +94,7 @@ impl ShardReader {
         let mut progress = Progress { iterator: None, children: Vec::new(), page_room: FIRST_PAGE };
         loop {
             let step = match self.reading.next(self.clock.now()) {
-                Action::Finished(reading::Finish::End) => return Ok(End::ShardEnd(progress.children)),
+                Action::Finished(reading::Finish::End) => return Ok(End::Exhausted(progress.children)),
                 Action::Finished(reading::Finish::CaughtUp) => return Ok(End::CaughtUp),
                 Action::Wait(until) => {
                     if closed.run_until_cancelled(self.clock.wait_until(until)).await.is_none() {
