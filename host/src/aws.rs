@@ -199,97 +199,11 @@ fn direct_http() -> SharedHttpClient {
     })
 }
 
-/// What an ARN of a stream must look like.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a stream ARN is arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME, not {text:?}; copy it from the stream's page"
-)]
-pub struct InvalidStreamArn {
-    text: String,
-}
-
-/// The ARN of a Kinesis stream, in parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamArn {
-    text: String,
-    /// Such as `us-east-1`.
-    pub region: String,
-    /// Twelve digits.
-    pub account: String,
-    /// The stream's name.
-    pub name: String,
-}
-
-impl StreamArn {
-    /// Parses `arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME`.
-    ///
-    /// # Errors
-    /// The text has another shape, or names another kind of resource (a stream's consumer, say).
-    pub fn parse(text: &str) -> Result<Self, InvalidStreamArn> {
-        let invalid = || InvalidStreamArn { text: text.chars().take(200).collect() };
-        let parts: Vec<&str> = text.splitn(6, ':').collect();
-        let ["arn", partition, "kinesis", region, account, resource] = parts.as_slice() else {
-            return Err(invalid());
-        };
-        let name = resource.strip_prefix("stream/").ok_or_else(invalid)?;
-        let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        if partition.is_empty()
-            || region.is_empty()
-            || account.len() != 12
-            || !account.bytes().all(|byte| byte.is_ascii_digit())
-            || !(1..=128).contains(&name.len())
-            || !name.chars().all(is_name)
-        {
-            return Err(invalid());
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            region: (*region).to_owned(),
-            account: (*account).to_owned(),
-            name: name.to_owned(),
-        })
-    }
-
-    /// The whole ARN.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Display for StreamArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ports::StreamApi as _;
     use crate::source::canned::{Answer, Canned};
-
-    #[test]
-    fn a_stream_arn_tells_region_account_and_name() {
-        let arn = StreamArn::parse("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/quakes.v2").expect("well formed");
-        assert_eq!((&*arn.region, &*arn.account, &*arn.name), ("cn-north-1", "123456789012", "quakes.v2"));
-        assert_eq!(arn.to_string(), "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/quakes.v2");
-    }
-
-    #[test]
-    fn other_resources_and_torn_texts_are_no_stream_arns() {
-        for text in [
-            "",
-            "quakes",
-            "arn:aws:kinesis:us-east-1:123456789012:quakes",
-            "arn:aws:kinesis:us-east-1:1234:stream/quakes",
-            "arn:aws:kinesis::123456789012:stream/quakes",
-            "arn:aws:dynamodb:us-east-1:123456789012:table/quakes",
-            "arn:aws:kinesis:us-east-1:123456789012:stream/quakes/consumer/app:1",
-        ] {
-            assert!(StreamArn::parse(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn no_form_of_the_settings_shows_a_secret() {

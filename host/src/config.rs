@@ -94,8 +94,6 @@ pub struct Source {
     pub discovery_interval: Duration,
     /// Whether children wait until their parents are durable (`preserve_shard_order`, default true).
     pub preserve_shard_order: bool,
-    /// What happens when data is gone before it was read (`on_gap`, default fail).
-    pub on_gap: GapPolicy,
     /// Bytes that may be read and not yet through the component, over all shards of the pipeline (`read_ahead`, default
     /// 64 MiB).
     pub read_ahead: u64,
@@ -113,15 +111,6 @@ pub enum InitialPosition {
     TrimHorizon,
     /// With the first record that arrived at this time or later (`initial_timestamp`).
     AtTimestamp(EpochMillis),
-}
-
-/// What happens when the stream has lost what should be read next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GapPolicy {
-    /// The pipeline stops.
-    Fail,
-    /// The gap is reported and counted, and reading goes on behind it.
-    Continue,
 }
 
 /// How records are fetched.

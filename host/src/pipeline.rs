@@ -305,7 +305,7 @@ impl Running {
         let closed = CancellationToken::new();
         tracing::info!(%shard, subtask, position = %from, "reading");
         let floor = match &from {
-            Position::AtTimestamp(at) => Some(EpochMillis(at.0 - at.0.rem_euclid(1000))),
+            Position::AtTimestamp(at) => Some(*at),
             Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => None,
         };
         let reader = ShardReader {

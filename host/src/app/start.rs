@@ -151,7 +151,6 @@ fn config_value(value: &ConfigValue) -> deserializer::ConfigValue {
 }
 
 async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {
-    let stream_arn = crate::aws::StreamArn::parse(manifest.source.stream.as_str()).expect("checked");
     let aws = match &settings.local {
         Some(local) => AwsSettings::local(&manifest.aws.region, &local.endpoint),
         None => AwsSettings {
@@ -161,7 +160,7 @@ async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {
             ..AwsSettings::new(&manifest.aws.region)
         },
     };
-    KinesisStream::connect(stream_arn, &aws).await
+    KinesisStream::connect(manifest.source.stream.clone(), &aws).await
 }
 
 fn credentials(credentials: &Credentials) -> CredentialSource {

@@ -14,8 +14,8 @@ use super::forms::{
 use super::sizes::format_duration;
 use super::walk::Table;
 use super::{
-    Assigner, BuiltinAssigner, Checkpoint, Deserializer, GapPolicy, Grants, InitialPosition, Limits, Manifest, Name,
-    OnError, PoisonPolicy, Polling, Reader, Sink, SinkOutput, Source, TrapPolicy, WasiGrant,
+    Assigner, BuiltinAssigner, Checkpoint, Deserializer, Grants, InitialPosition, Limits, Manifest, Name, OnError,
+    PoisonPolicy, Polling, Reader, Sink, SinkOutput, Source, TrapPolicy, WasiGrant,
 };
 
 pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifest> {
@@ -94,9 +94,9 @@ fn source(table: &mut Table<'_, '_>) -> Option<Source> {
     );
     let on_gap = table.default(
         "on_gap",
-        Choice(&[("fail", GapPolicy::Fail), ("continue", GapPolicy::Continue)]),
+        Choice(&[("fail", ())]),
         "fail",
-        "What happens when the stream no longer has what comes next: stop, or report the gap and go on behind it.",
+        "What happens when the stream or a shard is gone before it was read to its end: the pipeline stops, positions stay.",
     );
     let read_ahead = table.default(
         "read_ahead",
@@ -108,13 +108,13 @@ fn source(table: &mut Table<'_, '_>) -> Option<Source> {
         table.default("reader", Choice(&[("polling", ())]), "polling", "How records are fetched: `GetRecords`.");
     let polling = table.section("polling", "The pace of `GetRecords`.", polling);
     kind?;
+    on_gap?;
     reader?;
     Some(Source {
         stream: stream?,
         initial_position: initial_position?,
         discovery_interval: discovery_interval?,
         preserve_shard_order: preserve_shard_order?,
-        on_gap: on_gap?,
         read_ahead: read_ahead?,
         reader: Reader::Polling(polling?),
     })

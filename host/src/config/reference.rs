@@ -46,7 +46,6 @@ Names and defaults are those of Apache Flink's connectors, except where theirs s
 | `region` that contradicts the ARN is a mistake | one of the two silently wins | calls would go to the wrong place |
 | `[aws.basic]` takes effect only with `credentials = \"basic\"`, and is a mistake otherwise | two keys switch the provider | what signs the calls stands in one place |
 | `[aws.basic]` has `session_token` | temporary credentials cannot be given | roles and single sign-on hand out no others |
-| `on_gap = \"fail\"` | reading goes on at the oldest record | a gap is lost data, and somebody has to know |
 | a checkpoint interval of its own | the job's | one pipeline, one file |
 ";
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::aws::{AwsSettings, StreamArn};
+use crate::aws::AwsSettings;
+use crate::config::StreamArn;
 use crate::source::kinesis::KinesisStream;
 
 /// One answer, or none.

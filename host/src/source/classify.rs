@@ -18,7 +18,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use host_core::shard::ShardId;
 
 use self::table::{CODES, Fate, MALFORMED, Row, by_fate, by_status};
-use crate::aws::{AwsSettings, StreamArn};
+use crate::aws::AwsSettings;
+use crate::config::StreamArn;
 
 /// What an error of the service asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +89,9 @@ impl Place {
     #[must_use]
     pub fn of(arn: &StreamArn, settings: &AwsSettings) -> Self {
         Self {
-            stream: arn.name.clone(),
+            stream: arn.name().to_owned(),
             region: settings.region.clone(),
-            account: arn.account.clone(),
+            account: arn.account().to_owned(),
             endpoint: settings.endpoint.as_deref().map(without_user_information),
             credentials: settings.credentials.describe(),
         }

@@ -19,8 +19,9 @@ use futures_util::future::BoxFuture;
 use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, ShardDescription, ShardId};
 
-use crate::aws::{AwsSettings, StreamArn};
+use crate::aws::AwsSettings;
 use crate::columns::{BATCH_DATA_BYTES_MAX, NO_ARRIVAL, RecordView, cut};
+use crate::config::StreamArn;
 use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
 use crate::source::classify::{CallSite, Place, SourceError};
 
@@ -66,7 +67,7 @@ impl KinesisStream {
 
     fn address(&self, by_name: bool) -> Address {
         if by_name {
-            Address { arn: None, name: Some(self.arn.name.clone()) }
+            Address { arn: None, name: Some(self.arn.name().to_owned()) }
         } else {
             Address { arn: Some(self.arn.as_str().to_owned()), name: None }
         }

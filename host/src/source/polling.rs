@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::columns::RecordColumns;
-use crate::columns::drop_before;
+use crate::columns::{NO_ARRIVAL, drop_before};
 use crate::flow::{Budget, Held};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
@@ -182,7 +182,7 @@ impl ShardReader {
             session: self.session,
             records: records.len() as u64,
             last,
-            earliest: records.arrival.iter().min().copied().map(EpochMillis),
+            earliest: records.arrival.iter().copied().filter(|arrival| *arrival != NO_ARRIVAL).min().map(EpochMillis),
         };
         self.totals.records_in.add(records.len() as u64);
         self.totals.bytes_in.add(records.data.bytes.len() as u64);
