@@ -16,8 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::columns::RecordColumns;
-use crate::columns::{NO_ARRIVAL, drop_before};
+use crate::columns::{NO_ARRIVAL, RecordColumns, drop_before};
 use crate::flow::{Budget, Held};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
@@ -107,7 +106,7 @@ impl ShardReader {
                     let Some(room) = closed.run_until_cancelled(self.budget.reserve(progress.page_room)).await else {
                         return Ok(End::Closed);
                     };
-                    match closed.run_until_cancelled(self.page(&mut progress)).await {
+                    match closed.run_until_cancelled(self.page(&progress)).await {
                         Some(Ok(page)) => Some(match self.take(page, room, &mut progress).await {
                             ControlFlow::Continue(()) => Ok(()),
                             ControlFlow::Break(()) => return Ok(End::Closed),
@@ -131,12 +130,9 @@ impl ShardReader {
         Ok(())
     }
 
-    async fn page(&self, progress: &mut Progress) -> Result<Page, SourceError> {
-        let iterator = progress.iterator.take().unwrap_or(ShardIterator(String::new()));
-        let result = self.stream.read(&self.shard, &iterator, self.limit).await;
-        // Throttled or failed: the iterator is still the one to ask with.
-        progress.iterator = Some(iterator);
-        result
+    async fn page(&self, progress: &Progress) -> Result<Page, SourceError> {
+        let iterator = progress.iterator.as_ref().expect("a page is asked for only after an iterator was opened");
+        self.stream.read(&self.shard, iterator, self.limit).await
     }
 
     /// Hands a page over and tells `reading` what was in it.
