@@ -4,6 +4,7 @@
 //! component's `open`), then what only reads (the stream's description), then the claim on the positions, and only then
 //! anything that writes. A mistake found early leaves everything as it was.
 
+pub mod assemble;
 pub mod load;
 mod start;
 
