@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Coordinator, Settings, StartPoint};
-use host_core::delivery;
 use host_core::moment::EpochMillis;
 use host_core::reading::Pace;
 use tokio::runtime::Handle;
@@ -15,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{InitialPosition, Manifest, PoisonPolicy, Reader, TrapPolicy};
+use crate::config::{InitialPosition, Manifest, Reader};
 use crate::flow::Budget;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::positions::{Keeper, Positions};
@@ -204,7 +203,7 @@ impl Lanes<'_> {
             let subtask = Subtask {
                 stream: (manifest.source.stream.to_string(), manifest.source.stream.name().to_owned()),
                 deserializer,
-                policy: policy(manifest),
+                policy: manifest.on_error,
                 sinks: to_sinks.clone(),
                 abandoned: Arc::clone(self.abandoned),
                 hurry: self.hurry.clone(),
@@ -216,19 +215,5 @@ impl Lanes<'_> {
             queues.push(queue);
         }
         Ok(queues)
-    }
-}
-
-fn policy(manifest: &Manifest) -> delivery::OnError {
-    delivery::OnError {
-        poison: match manifest.on_error.poison {
-            PoisonPolicy::Fail => delivery::PoisonPolicy::Fail,
-            PoisonPolicy::Skip => delivery::PoisonPolicy::Skip,
-        },
-        trap: match manifest.on_error.trap {
-            TrapPolicy::Bisect => delivery::TrapPolicy::Bisect,
-            TrapPolicy::Fail => delivery::TrapPolicy::Fail,
-        },
-        max_attempts: manifest.on_error.max_attempts,
     }
 }
