@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 pub mod ferro;
 pub mod process;
+pub mod rig;
 
 /// An example component, as `cargo xtask test` built it.
 #[must_use]

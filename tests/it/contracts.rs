@@ -1,4 +1,5 @@
 //! Contracts of the host's ports: one suite each, run on every implementation, the in-memory fake included.
 
 mod lease_store;
+mod sink;
 mod stream;

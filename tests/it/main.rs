@@ -12,5 +12,7 @@ mod state_edits;
 mod guarantees;
 // The binary, used wrongly on purpose.
 mod cli;
+// The whole host in process: shards, families, errors, room, commits, stops.
+mod pipeline;
 // A killed host comes back.
 mod recovery;

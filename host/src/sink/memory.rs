@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::columns::Column;
 use crate::ports::{Settle, Sink, SinkError};
 
@@ -10,6 +12,8 @@ use crate::ports::{Settle, Sink, SinkError};
 #[derive(Clone, Debug, Default)]
 pub struct MemorySink {
     shared: Arc<Mutex<Shared>>,
+    /// Elements came.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +32,20 @@ impl MemorySink {
     /// Refuses every write once `count` elements are kept; `None` takes writes again.
     pub fn refuse_after(&self, count: Option<usize>) {
         self.locked(|shared| shared.refuse_after = count);
+    }
+
+    /// Waits until the elements are as told. Cancel-safe.
+    pub async fn until(&self, holds: impl Fn(&[Vec<u8>]) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that no change falls between the two.
+            changed.as_mut().enable();
+            if self.locked(|shared| holds(&shared.elements)) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn locked<T>(&self, look: impl FnOnce(&mut Shared) -> T) -> T {
@@ -49,14 +67,16 @@ impl Sink for MemorySink {
     }
 
     fn write(&mut self, payloads: &Column) -> Result<Option<u64>, SinkError> {
-        self.locked(|shared| {
+        let written = self.locked(|shared| {
             if shared.refuse_after.is_some_and(|limit| shared.elements.len() >= limit) {
                 let source = io::Error::other("refused on request");
                 return Err(SinkError::Write { sink: "memory".into(), target: "memory".into(), source });
             }
             shared.elements.extend(payloads.iter().map(<[u8]>::to_vec));
             Ok(Some(shared.elements.len() as u64))
-        })
+        });
+        self.changed.notify_waiters();
+        written
     }
 
     fn settle(&self) -> Result<Option<Settle>, SinkError> {

@@ -291,6 +291,11 @@ impl MemoryStream {
         self.state().failures.push(Failure { call, shard: shard.cloned(), code: code.to_owned(), left: times });
     }
 
+    /// Calls fail no longer.
+    pub fn mend(&self) {
+        self.state().failures.clear();
+    }
+
     /// Lets every iterator given out so far expire.
     pub fn expire_iterators(&self) {
         self.state().generation += 1;

@@ -1,0 +1,500 @@
+//! The whole host in process, with the world replaced: a stream, a store and a sink in memory, and a stand-in for the
+//! component. What is left is what runs in production: the loop, the readers, the subtasks' threads, the sinks' thread, the
+//! thread that keeps positions.
+//!
+//! Time is real and intervals are tiny: paused time would run away while a thread works. Nobody sleeps here; waiting is
+//! for calls, elements, commits, and for a component that says that it stands at a gate.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use host::app::assemble::{Ports, assemble};
+use host::clock::Clock;
+use host::columns::RecordColumns;
+use host::component::deserializer::{Delivery, Deserialized, RecordError, ShardContext};
+use host::component::error::{ComponentError, ErrorClass, GuestError};
+use host::config::{Manifest, Reader};
+use host::pipeline::failure::Failure;
+use host::pipeline::{Ended, Totals};
+use host::ports::StreamApi;
+use host::progress::Screen;
+use host::sink::memory::MemorySink;
+use host::sink::thread::RoutedSink;
+use host::source::memory::{MemoryStream, Written};
+use host::state::memory::{MemoryLeases, MemoryStore};
+use host::state::{Claimed, ComponentDigest, LeaseStore, Owner, PipelineId, StartPoint, StoreError, StreamIdentity};
+use host::subtask::Deserialize;
+use host_core::checkpoint::{Commit, ShardRow};
+use host_core::moment::EpochMillis;
+use host_core::shard::{Position, ShardId};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take before a test gives up on it: far beyond what it needs on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Keys that [`Rig::write`] spreads records over.
+const KEYS: usize = 16;
+/// What each pipeline here starts from.
+const MANIFEST: &str = r#"
+version = 1
+name = "rig"
+[source]
+type = "kinesis"
+stream_arn = "arn:aws:kinesis:us-east-1:000000000000:stream/rig"
+initial_position = "trim-horizon"
+[source.polling]
+max_calls_per_second = "unlimited"
+max_bytes_per_second = "unlimited"
+[deserializer]
+component = "stand-in.wasm"
+[[sink]]
+type = "discard"
+"#;
+
+/// Waits for what is sure to come; panics with `what` if it does not.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_elapsed) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// One record as the stand-in sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its shard.
+    pub shard: &'a str,
+    /// Its data.
+    pub data: &'a [u8],
+    /// The batch's attempt.
+    pub attempt: u32,
+}
+
+impl Asked<'_> {
+    /// Whether the data holds this text.
+    #[must_use]
+    pub fn says(&self, text: &str) -> bool {
+        String::from_utf8_lossy(self.data).contains(text)
+    }
+}
+
+/// What the stand-in does with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An element with the record's data.
+    Pass,
+    /// Nothing.
+    Filter,
+    /// An error of this record.
+    Refuse(ErrorClass),
+    /// An error of the whole batch.
+    RefuseBatch(ErrorClass),
+    /// The end of the instance.
+    Trap,
+    /// The host has no room for the instance.
+    NoRoom,
+}
+
+/// What the stand-in does, record by record. It may block.
+pub type Script = Arc<dyn Fn(Asked<'_>) -> Verdict + Send + Sync>;
+
+/// One call of the stand-in: the data of its first record, how many records, which attempt.
+pub type Call = (String, usize, u32);
+
+/// The component's place, taken by a script.
+struct StandIn {
+    script: Script,
+    log: Arc<Mutex<StandInLog>>,
+}
+
+/// What the stand-ins of a rig were asked for.
+#[derive(Debug, Default)]
+pub struct StandInLog {
+    /// Every call.
+    pub calls: Vec<Call>,
+    /// How often an instance was given up on request.
+    pub renewals: u32,
+    /// How many were closed in order.
+    pub closed: u32,
+}
+
+impl Deserialize for StandIn {
+    fn deserialize(
+        &mut self,
+        shard: &ShardContext,
+        records: &RecordColumns,
+        delivery: Delivery,
+    ) -> Result<Deserialized, ComponentError> {
+        let first = String::from_utf8_lossy(records.data.get(0)).into_owned();
+        locked(&self.log).calls.push((first, records.len(), delivery.attempt));
+        let mut made = Deserialized::default();
+        for (input_index, data) in (0_u32..).zip(records.data.iter()) {
+            let error =
+                |class| GuestError { class, code: "scripted".to_owned(), message: "as the test says".to_owned() };
+            match (self.script)(Asked { shard: &shard.shard_id, data, attempt: delivery.attempt }) {
+                Verdict::Pass => {
+                    made.input_index.push(input_index);
+                    made.elements.payload.push(data);
+                }
+                Verdict::Filter => {}
+                Verdict::Refuse(class) => made.errors.push(RecordError { input_index, error: error(class) }),
+                Verdict::RefuseBatch(class) => {
+                    return Err(ComponentError::Refused { during: "deserialize", error: error(class) });
+                }
+                Verdict::Trap => {
+                    let reason = "unreachable".to_owned();
+                    return Err(ComponentError::Trapped { during: "deserialize", reason, last_words: None });
+                }
+                Verdict::NoRoom => return Err(ComponentError::NoRoom { reason: "as the test says".to_owned() }),
+            }
+        }
+        Ok(made)
+    }
+
+    fn renew(&mut self) {
+        locked(&self.log).renewals += 1;
+    }
+
+    fn close(self: Box<Self>, _time: EpochMillis) {
+        locked(&self.log).closed += 1;
+    }
+}
+
+/// Where a script can be made to wait.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<GateParts>);
+
+#[derive(Debug, Default)]
+struct GateParts {
+    state: Mutex<GateState>,
+    opened: Condvar,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    open: bool,
+    waiting: usize,
+}
+
+impl Gate {
+    /// Waits, on the calling thread, until the gate is open.
+    pub fn pass(&self) {
+        let mut state = locked(&self.0.state);
+        state.waiting += 1;
+        self.0.arrived.notify_waiters();
+        while !state.open {
+            state = self.0.opened.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waiting -= 1;
+    }
+
+    /// Lets everybody through from now on.
+    pub fn open(&self) {
+        locked(&self.0.state).open = true;
+        self.0.opened.notify_all();
+    }
+
+    /// Waits until somebody waits.
+    pub async fn until_waiting(&self) {
+        let wait = until(&self.0.arrived, || locked(&self.0.state).waiting > 0);
+        soon("somebody at the gate", wait).await;
+    }
+}
+
+/// Waits until `holds`, looking again whenever `changed` says so.
+async fn until(changed: &Notify, holds: impl Fn() -> bool) {
+    loop {
+        let change = changed.notified();
+        tokio::pin!(change);
+        // Registered before the look, so that no change falls between the two.
+        change.as_mut().enable();
+        if holds() {
+            return;
+        }
+        change.await;
+    }
+}
+
+/// A panic of a test leaves these values whole.
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What became durable, as it happens.
+#[derive(Debug, Default)]
+struct Durable {
+    positions: Mutex<BTreeMap<ShardId, Position>>,
+    changed: Notify,
+}
+
+/// A store that tells what it kept.
+struct Watched {
+    inner: MemoryLeases,
+    durable: Arc<Durable>,
+}
+
+impl LeaseStore for Watched {
+    fn claim(&mut self, owner: &Owner, components: &[ComponentDigest]) -> Result<Claimed, StoreError> {
+        self.inner.claim(owner, components)
+    }
+
+    fn start_stream(
+        &mut self,
+        stream: &StreamIdentity,
+        start: StartPoint,
+        rows: &[ShardRow],
+    ) -> Result<(), StoreError> {
+        self.inner.start_stream(stream, start, rows)
+    }
+
+    fn commit(&mut self, stream: &StreamIdentity, commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
+        self.inner.commit(stream, commit, sinks)?;
+        let mut positions = locked(&self.durable.positions);
+        positions.extend(commit.create.iter().map(|row| (row.shard.clone(), row.position.clone())));
+        positions.extend(commit.advance.iter().map(|advance| (advance.shard.clone(), advance.to.clone())));
+        drop(positions);
+        self.durable.changed.notify_waiters();
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), StoreError> {
+        self.inner.release()
+    }
+}
+
+/// A pipeline and its world. Every [`Rig::start`] is another process over the same stream, store and sink.
+pub struct Rig {
+    /// How it is configured; the store, the sinks and the component it names are replaced.
+    pub manifest: Manifest,
+    /// The stream.
+    pub stream: MemoryStream,
+    /// How the pipeline sees the stream.
+    pub api: Arc<dyn StreamApi>,
+    /// The positions.
+    pub store: MemoryStore,
+    /// The sink, which has marks.
+    pub sink: MemorySink,
+    /// Makes a subtask's component.
+    pub component: Box<dyn Fn(u32) -> Box<dyn Deserialize>>,
+    /// What the stand-ins were asked for.
+    pub log: Arc<Mutex<StandInLog>>,
+    durable: Arc<Durable>,
+}
+
+/// A pipeline that runs.
+pub struct Run {
+    stop: CancellationToken,
+    task: JoinHandle<Ended>,
+    /// What it counts.
+    pub totals: Arc<Totals>,
+}
+
+/// A pipeline that ran.
+pub struct Outcome {
+    /// Why it ended early, if it did.
+    pub failure: Option<Failure>,
+    /// What it counted.
+    pub totals: Arc<Totals>,
+}
+
+impl Rig {
+    /// A stream of `shards` shards and one subtask that passes everything.
+    #[must_use]
+    pub fn new(shards: u32) -> Self {
+        let mut manifest = Manifest::parse(MANIFEST, Path::new("rig.toml"), |_| None).expect("the manifest is valid");
+        let Reader::Polling(polling) = &mut manifest.source.reader;
+        polling.empty_interval = Duration::from_millis(2);
+        manifest.source.discovery_interval = Duration::from_millis(20);
+        manifest.checkpoint.interval = Duration::from_millis(10);
+        manifest.aws.retry.min_delay = Duration::from_millis(1);
+        manifest.aws.retry.max_delay = Duration::from_millis(2);
+        let stream = MemoryStream::new("rig", shards);
+        let rig = Self {
+            manifest,
+            api: Arc::new(stream.clone()),
+            stream,
+            store: MemoryStore::default(),
+            sink: MemorySink::default(),
+            component: Box::new(|_| unreachable!("set right below")),
+            log: Arc::default(),
+            durable: Arc::default(),
+        };
+        rig.scripted(|_| Verdict::Pass)
+    }
+
+    /// The same with a script for the stand-in.
+    #[must_use]
+    pub fn scripted(mut self, script: impl Fn(Asked<'_>) -> Verdict + Send + Sync + 'static) -> Self {
+        let (script, log): (Script, _) = (Arc::new(script), Arc::clone(&self.log));
+        self.component = Box::new(move |_| Box::new(StandIn { script: Arc::clone(&script), log: Arc::clone(&log) }));
+        self
+    }
+
+    /// `GetRecords`' limit and pause.
+    pub fn polling(&mut self) -> &mut host::config::Polling {
+        let Reader::Polling(polling) = &mut self.manifest.source.reader;
+        polling
+    }
+
+    /// The ids of the stream's shards, in the order they were made.
+    #[must_use]
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.stream.shards().into_iter().map(|shard| shard.id).collect()
+    }
+
+    /// The text of a record: its key and a number that no other record of the stream has.
+    fn text(&self, key: &str) -> String {
+        format!("{key} {}", self.stream.written().len())
+    }
+
+    /// Writes `count` records, spread over keys and so over the open shards.
+    pub fn write(&self, count: usize) {
+        for _ in 0..count {
+            let key = format!("key-{}", self.stream.written().len() % KEYS);
+            self.stream.put(&key, self.text(&key).as_bytes());
+        }
+    }
+
+    /// Writes `count` records to one shard, under a key of its own.
+    pub fn write_to(&self, shard: &ShardId, count: usize) {
+        for _ in 0..count {
+            let key = shard.to_string();
+            self.stream.put_to(shard, &key, self.text(&key).as_bytes());
+        }
+    }
+
+    /// Writes one record to a shard that says more than its key and number.
+    pub fn say(&self, shard: &ShardId, more: &str) -> Written {
+        let key = shard.to_string();
+        self.stream.put_to(shard, &key, format!("{} {more}", self.text(&key)).as_bytes())
+    }
+
+    /// Starts the pipeline.
+    ///
+    /// # Errors
+    /// It cannot be put together.
+    pub async fn try_start(&self, until_caught_up: bool) -> Result<Run, Failure> {
+        let clock = Clock::start();
+        let totals = Arc::new(Totals::default());
+        let ports = Ports {
+            stream: Arc::clone(&self.api),
+            description: self.api.describe().await?,
+            store: Box::new(Watched { inner: self.store.open(&self.pipeline()), durable: Arc::clone(&self.durable) }),
+            sinks: vec![RoutedSink { name: "memory".into(), when: Vec::new(), sink: Box::new(self.sink.clone()) }],
+            deserializers: (0..self.manifest.parallelism).map(|subtask| (self.component)(subtask)).collect(),
+            digest: "sha256:0".to_owned(),
+        };
+        let screen = Screen::lines();
+        let pipeline = assemble(&self.manifest, ports, until_caught_up, &screen, clock, Arc::clone(&totals))?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(pipeline.run(stop.clone()));
+        Ok(Run { stop, task, totals })
+    }
+
+    /// Starts the pipeline, to run until stopped.
+    pub async fn start(&self) -> Run {
+        self.try_start(false).await.expect("the pipeline starts")
+    }
+
+    /// Starts the pipeline, to run until it is caught up.
+    pub async fn start_to_catch_up(&self) -> Run {
+        self.try_start(true).await.expect("the pipeline starts")
+    }
+
+    /// Runs until caught up.
+    pub async fn catch_up(&self) -> Outcome {
+        self.start_to_catch_up().await.ended().await
+    }
+
+    /// The identity of its positions.
+    #[must_use]
+    pub fn pipeline(&self) -> PipelineId {
+        PipelineId { tenant: self.manifest.tenant.to_string(), pipeline: self.manifest.name.to_string() }
+    }
+
+    /// Waits until the sink holds at least `count` elements.
+    pub async fn until_elements(&self, count: usize) {
+        soon(&format!("{count} elements"), self.sink.until(|elements| elements.len() >= count)).await;
+    }
+
+    /// Waits until the sink holds every record ever written.
+    pub async fn until_all_delivered(&self) {
+        self.until_elements(self.stream.written().len()).await;
+    }
+
+    /// Waits until the durable positions are as told.
+    pub async fn until_durable(&self, what: &str, holds: impl Fn(&BTreeMap<ShardId, Position>) -> bool) {
+        soon(what, until(&self.durable.changed, || holds(&locked(&self.durable.positions)))).await;
+    }
+
+    /// The positions that became durable so far.
+    #[must_use]
+    pub fn durable(&self) -> BTreeMap<ShardId, Position> {
+        locked(&self.durable.positions).clone()
+    }
+
+    /// The sink's elements as text.
+    #[must_use]
+    pub fn elements(&self) -> Vec<String> {
+        self.sink.elements().iter().map(|element| String::from_utf8_lossy(element).into_owned()).collect()
+    }
+
+    /// Panics unless the sink holds what was written: nothing missing, nothing twice, each key in order.
+    #[track_caller]
+    pub fn expect_exact(&self) {
+        let mut delivered: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for element in self.sink.elements() {
+            let text = String::from_utf8_lossy(&element);
+            let key = text.split(' ').next().unwrap_or_default().to_owned();
+            delivered.entry(key).or_default().push(element);
+        }
+        assert_eq!(texts(&delivered), texts(&self.stream.written_by_key()), "left: the sink, right: the stream");
+    }
+}
+
+fn texts(keys: &BTreeMap<String, Vec<Vec<u8>>>) -> BTreeMap<&str, Vec<String>> {
+    let text = |data: &Vec<u8>| String::from_utf8_lossy(data).into_owned();
+    keys.iter().map(|(key, all)| (key.as_str(), all.iter().map(text).collect())).collect()
+}
+
+impl Run {
+    /// Asks the pipeline to stop.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the end.
+    pub async fn ended(self) -> Outcome {
+        let ended = soon("the end of the run", self.task).await.expect("the loop does not panic");
+        Outcome { failure: ended.failure, totals: self.totals }
+    }
+
+    /// Stops the pipeline and waits for its end.
+    pub async fn drained(self) -> Outcome {
+        self.stop();
+        self.ended().await
+    }
+}
+
+impl Outcome {
+    /// Panics if the run failed.
+    #[track_caller]
+    pub fn expect_success(self) -> Arc<Totals> {
+        match self.failure {
+            None => self.totals,
+            Some(failure) => panic!("the run failed: {failure}"),
+        }
+    }
+
+    /// Panics if the run did not fail.
+    #[track_caller]
+    #[must_use]
+    pub fn expect_failure(self) -> Failure {
+        self.failure.expect("the run fails")
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole host in process, over a stream, a store and a sink in memory (`tests::rig`): what the parts promise together.
+
+mod commits;
+mod draining;
+mod ending;
+mod errors;
+mod families;
+mod room;
+mod shards;
