@@ -1,1 +1,3 @@
 //! The test plan.
+
+mod components;

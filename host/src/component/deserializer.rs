@@ -118,7 +118,7 @@ pub struct Deserialized {
     pub input_index: Vec<u32>,
     /// The elements.
     pub elements: ElementBatch,
-    /// Records that failed, by increasing index; none of them has an element.
+    /// Records that failed, poison or retryable, by increasing index; none of them has an element.
     pub errors: Vec<RecordError>,
 }
 
@@ -213,7 +213,8 @@ impl KinesisDeserializer {
     /// Makes elements of one batch of one shard, in a fresh instance if the last one broke.
     ///
     /// # Errors
-    /// Nothing of the batch was used. See [`ComponentError`]: the instance survives only a refusal that is not fatal.
+    /// Nothing of the batch was used. See [`ComponentError`]: the instance survives only a refusal that is not fatal. A
+    /// fatal error of one record is one of the whole batch.
     pub fn deserialize(
         &mut self,
         shard: &ShardContext,
@@ -316,7 +317,8 @@ impl Instance {
     }
 
     fn open(&mut self, context: &OpenContext, attempt: u32, time: EpochMillis) -> Result<(), ComponentError> {
-        let config: Vec<_> = context.config.iter().map(|(key, value)| types::ConfigEntry { key, value: lower(value) }).collect();
+        let config: Vec<_> =
+            context.config.iter().map(|(key, value)| types::ConfigEntry { key, value: lower(value) }).collect();
         let context = types::OpenContext {
             tenant: &context.tenant,
             pipeline: &context.pipeline,
@@ -374,8 +376,8 @@ impl Instance {
         let answer = self.run("deserialize", delivery.time, limits.batch(), bytes, |exports, store| {
             exports.sluicebox_pipeline_kinesis_deserializer().call_deserialize(store, batch)
         })?;
-        let answer = answer
-            .map_err(|error| ComponentError::Refused { during: "deserialize", error: guest_error(error) })?;
+        let answer =
+            answer.map_err(|error| ComponentError::Refused { during: "deserialize", error: guest_error(error) })?;
         accept(answer, records.len(), limits)
     }
 
@@ -399,11 +401,7 @@ fn prepare(store: &mut Store<State>, time: EpochMillis, allowance: Allowance, by
 }
 
 /// Moves what came back into the host's types and checks it.
-fn accept(
-    answer: elements::Deserialized,
-    records: usize,
-    limits: &Limits,
-) -> Result<Deserialized, ComponentError> {
+fn accept(answer: elements::Deserialized, records: usize, limits: &Limits) -> Result<Deserialized, ComponentError> {
     let elements::Deserialized { input_index, elements: batch, errors } = answer;
     let own = |column: columns::BytesColumnResult| Column { ends: column.ends, bytes: column.bytes };
     let elements = ElementBatch {
@@ -418,6 +416,10 @@ fn accept(
         .map(|error| RecordError { input_index: error.input_index, error: guest_error(error.error) })
         .collect();
     validate::deserialized(&input_index, &elements, &errors, records, limits.elements(records))?;
+    // What else such an instance says is as suspect as the record it failed on.
+    if let Some(fatal) = errors.iter().find(|error| error.error.class == ErrorClass::Fatal) {
+        return Err(ComponentError::Refused { during: "deserialize", error: fatal.error.clone() });
+    }
     let count = u32::try_from(elements.payload.len()).expect("the elements came in 32-bit memory");
     let input_index = if input_index.is_empty() { (0..count).collect() } else { input_index };
     Ok(Deserialized { input_index, elements, errors })
@@ -456,9 +458,7 @@ fn classify(error: &wasmtime::Error, state: &State, during: &'static str, limit:
     let allowance = state.meter.allowance();
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
-            Stop::Cpu { used } => {
-                ComponentError::CpuBudgetExceeded { during, used: *used, budget: allowance.cpu }
-            }
+            Stop::Cpu { used } => ComponentError::CpuBudgetExceeded { during, used: *used, budget: allowance.cpu },
             Stop::Wall => ComponentError::TimedOut { during, budget: allowance.wall },
         };
     }

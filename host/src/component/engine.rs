@@ -189,8 +189,7 @@ impl Shared {
             calls = if calls.running == 0 {
                 self.changed.wait(calls).unwrap_or_else(PoisonError::into_inner)
             } else {
-                let (calls, _) =
-                    self.changed.wait_timeout(calls, TICK).unwrap_or_else(PoisonError::into_inner);
+                let (calls, _) = self.changed.wait_timeout(calls, TICK).unwrap_or_else(PoisonError::into_inner);
                 engine.increment_epoch();
                 calls
             };

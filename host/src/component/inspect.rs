@@ -167,7 +167,11 @@ impl fmt::Display for Report {
 impl fmt::Display for Touches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.provably_nothing {
-            return row(f, "can touch", "nothing: no file, network, clock or randomness (it loads with wasi = \"none\")");
+            return row(
+                f,
+                "can touch",
+                "nothing: no file, network, clock or randomness (it loads with wasi = \"none\")",
+            );
         }
         let say = |imported: bool, real: &'static str| if imported { real } else { "not imported" };
         row(f, "files", say(self.files, "imported; no directory is open"))?;

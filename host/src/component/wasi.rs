@@ -15,11 +15,11 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::runtime::Runtime;
 use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sync};
 use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult, subscribe};
-use wasmtime_wasi::WasiCtx;
 
 use crate::component::imports::log::{GuestLog, Stream};
 use crate::component::state::State;
@@ -96,7 +96,9 @@ pub(super) fn context(log: &Arc<Mutex<GuestLog>>) -> WasiCtx {
 /// ready at once, so this runtime never runs anything. Without it they would start one with a thread for each core.
 pub(super) fn with_runtime<R>(call: impl FnOnce() -> R) -> R {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-        tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers needs nothing of the system")
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime without drivers needs nothing of the system")
     });
     let _entered = RUNTIME.enter();
     call()

@@ -155,7 +155,9 @@ pub(crate) fn escape(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max));
     for char in text.chars() {
         let before = out.len();
-        if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if char.is_control()
+            || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             out.extend(char.escape_default());
         } else {
             out.push(char);
@@ -179,12 +181,7 @@ impl log::Host for State {
         Ok(enabled.into_iter().find(|(on, _)| *on).map_or(log::Level::Error, |(_, level)| level))
     }
 
-    fn emit(
-        &mut self,
-        level: log::Level,
-        message: String,
-        fields: Vec<(String, String)>,
-    ) -> wasmtime::Result<()> {
+    fn emit(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
         let line = escape(&message, MESSAGE_BYTES);
         let mut rendered = String::new();
         for (name, value) in fields.iter().take(FIELDS) {

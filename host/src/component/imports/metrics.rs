@@ -200,7 +200,8 @@ impl contract::HostCounter for State {
     fn add(&mut self, counter: Resource<Counter>, delta: u64) -> wasmtime::Result<()> {
         if let Counter(Some(sum)) = self.table.get(&counter)? {
             // Counters wrap like Prometheus' reset, but a component cannot make one wrap by lying once.
-            let _previous = sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_add(delta)));
+            let _previous =
+                sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_add(delta)));
         }
         Ok(())
     }

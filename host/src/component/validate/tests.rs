@@ -59,7 +59,8 @@ fn good() -> impl Strategy<Value = Output> {
             }
             output.elements.routes = (0..names).map(|name| format!("route-{name}")).collect();
             if routed {
-                output.elements.route = (0_u32..).map(|route| route % (u32::try_from(names).unwrap_or(0) + 1)).take(count).collect();
+                output.elements.route =
+                    (0_u32..).map(|route| route % (u32::try_from(names).unwrap_or(0) + 1)).take(count).collect();
             }
             output
         },
