@@ -16,6 +16,7 @@ pub mod cache;
 pub mod interfaces;
 pub mod load;
 pub mod deserializer;
+mod instance;
 pub mod validate;
 pub mod inspect;
 pub mod error;

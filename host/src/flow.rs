@@ -109,6 +109,7 @@ mod tests {
         assert_eq!(budget.held(), 0);
     }
 
+    /// LIM-1: who reserves waits for room.
     #[tokio::test]
     async fn a_full_budget_lets_nobody_in_until_something_is_given_back() {
         let budget = Budget::new(8 << 10);

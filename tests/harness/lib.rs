@@ -1,16 +1,19 @@
 //! What a test may use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub mod ferro;
 pub mod process;
 pub mod rig;
 
-/// An example component, as `cargo xtask test` built it.
+/// The example component `name`, which `cargo xtask components` builds.
+///
+/// # Panics
+/// The component was not built.
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guest-examples/components");
-    let path = folder.join(format!("{name}.wasm"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples/components");
+    let path = folder.join(name).with_extension("wasm");
     assert!(path.is_file(), "{} is missing: run `cargo xtask components`", path.display());
     path.canonicalize().expect("an existing file has a path")
 }

@@ -4,6 +4,8 @@
 mod contracts;
 // What users read: mistakes in manifests, the reference, the help of each command.
 mod manifest;
+// A component that loops, grows, traps, floods or lies stops itself only; and what the example components do.
+mod components;
 // Positions survive a kill in the middle of a write, are refused by name and in words, and can be edited.
 mod state_survives_kill;
 mod state_refusals;

@@ -11,27 +11,17 @@ use std::time::Instant;
 use host_core::moment::EpochMillis;
 use tracing::warn;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, Trap, UpdateDeadline};
 
-use crate::columns::{Column, ElementBatch, RecordColumns};
-use crate::component::bindings::KinesisDeserializerGuest;
-use crate::component::bindings::sluicebox::pipeline::{columns, elements, kinesis_source, types};
+use crate::columns::{ElementBatch, RecordColumns};
 use crate::component::cache::Digest;
-use crate::component::error::{ComponentError, ErrorClass, GuestError};
-use crate::component::imports::log::{Author, GuestLog, escape};
+use crate::component::error::{ComponentError, GuestError};
+use crate::component::imports::log::{Author, GuestLog};
 use crate::component::imports::metrics::ComponentMetrics;
-use crate::component::limits::{Allowance, Limits, MemoryLimiter, Meter, Stop};
+use crate::component::instance::Instance;
+use crate::component::limits::{Allowance, Limits, MemoryLimiter, Meter};
 use crate::component::load::Loaded;
 use crate::component::state::State;
 use crate::component::wasi::{self, Random};
-use crate::component::{load, validate};
-
-/// Handles that one instance may hold at once.
-const HANDLES_MAX: usize = 1_000;
-/// Bytes that a call of the instance's life may hand over, log lines included.
-const LIFECYCLE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of an error's message that are kept.
-const MESSAGE_BYTES: usize = 1_024;
 
 /// A configured value.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +93,7 @@ pub struct Deserialized {
     pub input_index: Vec<u32>,
     /// The elements.
     pub elements: ElementBatch,
-    /// Records that failed, by increasing index; none of them has an element.
+    /// Records that failed, poison or retryable, by increasing index; none of them has an element.
     pub errors: Vec<RecordError>,
 }
 
@@ -198,7 +188,8 @@ impl KinesisDeserializer {
     /// Makes elements of one batch of one shard, in a fresh instance if the last one broke.
     ///
     /// # Errors
-    /// Nothing of the batch was used. See [`ComponentError`]: the instance survives only a refusal that is not fatal.
+    /// Nothing of the batch was used. See [`ComponentError`]: the instance survives only a refusal that is not fatal. A
+    /// fatal error of one record is one of the whole batch.
     pub fn deserialize(
         &mut self,
         shard: &ShardContext,
@@ -234,12 +225,13 @@ impl KinesisDeserializer {
     /// A new instance, opened.
     fn fresh(&mut self, time: EpochMillis) -> Result<Instance, ComponentError> {
         self.attempt = self.attempt.saturating_add(1);
-        let mut instance = Instance::start(self, time)?;
+        let mut instance = Instance::start(&self.loaded, self.state(time), time)?;
         instance.open(&self.context, self.attempt, time)?;
         self.produced = instance.produced(time)?;
         Ok(instance)
     }
 
+    /// The data of a new store.
     fn state(&self, time: EpochMillis) -> State {
         let OpenContext { tenant, pipeline, stage, subtask, .. } = &self.context;
         let seed = Digest::of(format!("{tenant}\n{pipeline}\n{stage}\n{subtask}").as_bytes()).leading_number();
@@ -262,208 +254,4 @@ impl KinesisDeserializer {
             config: Arc::clone(&self.config),
         }
     }
-}
-
-/// One store and the instance in it.
-struct Instance {
-    loaded: Loaded,
-    store: Store<State>,
-    exports: KinesisDeserializerGuest,
-}
-
-impl Instance {
-    fn start(of: &KinesisDeserializer, time: EpochMillis) -> Result<Self, ComponentError> {
-        let loaded = of.loaded.clone();
-        let mut store = Store::new(loaded.engine().wasmtime(), of.state(time));
-        store.limiter(|state| &mut state.memory);
-        store.set_max_component_handles(HANDLES_MAX);
-        store.epoch_deadline_callback(|context| match context.data().meter.check() {
-            Ok(()) => Ok(UpdateDeadline::Continue(1)),
-            Err(stop) => Err(stop.into()),
-        });
-        let limit = prepare(&mut store, time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX);
-        let ticking = loaded.engine().ticking();
-        let exports = wasi::with_runtime(|| loaded.program().instantiate(&mut store));
-        drop(ticking);
-        let exports = exports.map_err(|error| classify(&error, store.data(), "start", limit))?;
-        Ok(Self { loaded, store, exports })
-    }
-
-    /// Runs `call` on this thread under `allowance`, with at most `bytes` handed over.
-    fn run<R>(
-        &mut self,
-        during: &'static str,
-        time: EpochMillis,
-        allowance: Allowance,
-        bytes: usize,
-        call: impl FnOnce(&KinesisDeserializerGuest, &mut Store<State>) -> wasmtime::Result<R>,
-    ) -> Result<R, ComponentError> {
-        let limit = prepare(&mut self.store, time, allowance, bytes);
-        let ticking = self.loaded.engine().ticking();
-        let answer = wasi::with_runtime(|| call(&self.exports, &mut self.store));
-        drop(ticking);
-        answer.map_err(|error| classify(&error, self.store.data(), during, limit))
-    }
-
-    fn open(&mut self, context: &OpenContext, attempt: u32, time: EpochMillis) -> Result<(), ComponentError> {
-        let config: Vec<_> =
-            context.config.iter().map(|(key, value)| types::ConfigEntry { key, value: lower(value) }).collect();
-        let context = types::OpenContext {
-            tenant: &context.tenant,
-            pipeline: &context.pipeline,
-            stage: &context.stage,
-            subtask: context.subtask,
-            parallelism: context.parallelism,
-            attempt,
-            config: &config,
-            shadow: context.shadow,
-        };
-        let answer = self.run("open", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |exports, store| {
-            exports.sluicebox_pipeline_lifecycle().call_open(store, context)
-        })?;
-        answer.map_err(|error| ComponentError::Refused { during: "open", error: guest_error(error) })
-    }
-
-    fn produced(&mut self, time: EpochMillis) -> Result<ElementSchema, ComponentError> {
-        let schema = self.run("produced", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |exports, store| {
-            exports.sluicebox_pipeline_kinesis_deserializer().call_produced(store)
-        })?;
-        let format = match schema.format {
-            elements::ElementFormat::Opaque => ElementFormat::Opaque,
-            elements::ElementFormat::Json => ElementFormat::Json,
-            elements::ElementFormat::Cbor => ElementFormat::Cbor,
-            elements::ElementFormat::ArrowIpc => ElementFormat::ArrowIpc,
-            elements::ElementFormat::Avro(schema) => ElementFormat::Avro(schema),
-            elements::ElementFormat::Protobuf(set) => ElementFormat::Protobuf(set),
-        };
-        Ok(ElementSchema { format, fingerprint: schema.fingerprint })
-    }
-
-    fn deserialize(
-        &mut self,
-        limits: &Limits,
-        shard: &ShardContext,
-        records: &RecordColumns,
-        delivery: Delivery,
-    ) -> Result<Deserialized, ComponentError> {
-        let batch = kinesis_source::RecordBatch {
-            shard: kinesis_source::ShardContext {
-                stream_arn: &shard.stream_arn,
-                shard_id: &shard.shard_id,
-                millis_behind_latest: shard.millis_behind_latest,
-            },
-            attempt: delivery.attempt,
-            sequence_number: borrow(&records.sequence_number),
-            sub_sequence: &records.sub_sequence,
-            approximate_arrival: &records.arrival,
-            partition_key: borrow(&records.partition_key),
-            explicit_hash_key: columns::BytesColumnParam { ends: &[], bytes: &[] },
-            encryption: &records.encryption,
-            data: borrow(&records.data),
-        };
-        let bytes = limits.output_bytes(records.size());
-        let answer = self.run("deserialize", delivery.time, limits.batch(), bytes, |exports, store| {
-            exports.sluicebox_pipeline_kinesis_deserializer().call_deserialize(store, batch)
-        })?;
-        let answer =
-            answer.map_err(|error| ComponentError::Refused { during: "deserialize", error: guest_error(error) })?;
-        accept(answer, records.len(), limits)
-    }
-
-    fn close(&mut self, time: EpochMillis) -> Result<(), ComponentError> {
-        let answer = self.run("close", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |exports, store| {
-            exports.sluicebox_pipeline_lifecycle().call_close(store)
-        })?;
-        match answer {
-            Ok(_snapshot) => Ok(()),
-            Err(error) => Err(ComponentError::Refused { during: "close", error: guest_error(error) }),
-        }
-    }
-}
-
-/// Gets a store ready for one call; returns the bytes that it may hand over.
-fn prepare(store: &mut Store<State>, time: EpochMillis, allowance: Allowance, bytes: usize) -> usize {
-    store.set_hostcall_fuel(bytes);
-    store.set_epoch_deadline(1);
-    store.data_mut().begin(time, allowance);
-    bytes
-}
-
-/// Moves what came back into the host's types and checks it.
-fn accept(answer: elements::Deserialized, records: usize, limits: &Limits) -> Result<Deserialized, ComponentError> {
-    let elements::Deserialized { input_index, elements: batch, errors } = answer;
-    let own = |column: columns::BytesColumnResult| Column { ends: column.ends, bytes: column.bytes };
-    let elements = ElementBatch {
-        event_time: batch.event_time,
-        key: own(batch.key),
-        route: batch.route,
-        routes: batch.routes,
-        payload: own(batch.payload),
-    };
-    let errors: Vec<_> = errors
-        .into_iter()
-        .map(|error| RecordError { input_index: error.input_index, error: guest_error(error.error) })
-        .collect();
-    validate::deserialized(&input_index, &elements, &errors, records, limits.elements(records))?;
-    let count = u32::try_from(elements.payload.len()).expect("the elements came in 32-bit memory");
-    let input_index = if input_index.is_empty() { (0..count).collect() } else { input_index };
-    Ok(Deserialized { input_index, elements, errors })
-}
-
-fn borrow(column: &Column) -> columns::BytesColumnParam<'_> {
-    columns::BytesColumnParam { ends: &column.ends, bytes: &column.bytes }
-}
-
-fn lower(value: &ConfigValue) -> types::ConfigValue<'_> {
-    match value {
-        ConfigValue::Text(text) => types::ConfigValue::Text(text),
-        ConfigValue::Integer(number) => types::ConfigValue::Integer(*number),
-        ConfigValue::Float(number) => types::ConfigValue::Float(*number),
-        ConfigValue::Boolean(truth) => types::ConfigValue::Boolean(*truth),
-        ConfigValue::Bytes(bytes) => types::ConfigValue::Bytes(bytes),
-    }
-}
-
-/// A component's error with everything bounded that goes into logs, labels and dead letters.
-fn guest_error(error: types::GuestError) -> GuestError {
-    let class = match error.class {
-        types::ErrorClass::Poison => ErrorClass::Poison,
-        types::ErrorClass::Retryable => ErrorClass::Retryable,
-        types::ErrorClass::Fatal => ErrorClass::Fatal,
-    };
-    let is_code_byte =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
-    let is_code = (1..=64).contains(&error.code.len()) && error.code.bytes().all(is_code_byte);
-    let code = if is_code { error.code } else { "invalid-code".to_owned() };
-    GuestError { class, code, message: escape(&error.message, MESSAGE_BYTES) }
-}
-
-/// What an error out of a call means. `limit` is what the call might hand over.
-fn classify(error: &wasmtime::Error, state: &State, during: &'static str, limit: usize) -> ComponentError {
-    let allowance = state.meter.allowance();
-    if let Some(stop) = error.downcast_ref::<Stop>() {
-        return match stop {
-            Stop::Cpu { used } => ComponentError::CpuBudgetExceeded { during, used: *used, budget: allowance.cpu },
-            Stop::Wall => ComponentError::TimedOut { during, budget: allowance.wall },
-        };
-    }
-    if let Some(full) = error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>() {
-        return ComponentError::NoRoom { reason: full.to_string() };
-    }
-    if state.memory.denied() {
-        return ComponentError::OutOfMemory { during, limit: state.memory.limit() };
-    }
-    let root = error.root_cause().to_string();
-    // The engine's type for this is private; a test holds the words.
-    if root.contains("fuel allocated for hostcalls has been exhausted") {
-        return ComponentError::OutputTooLarge { during, limit };
-    }
-    let reason = if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        format!("it exited with code {}", exit.0)
-    } else if let Some(trap) = error.downcast_ref::<Trap>() {
-        trap.to_string().trim_start_matches("wasm trap: ").to_owned()
-    } else {
-        load::one_line(&wasmtime::Error::msg(root))
-    };
-    ComponentError::Trapped { during, reason, last_words: state.log().last_words() }
 }

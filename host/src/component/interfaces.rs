@@ -75,6 +75,7 @@ pub(super) enum NotAComponent {
 
 impl Interfaces {
     /// Reads the outermost sections of a component.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "two of some thirty kinds of section name interfaces")]
     pub(super) fn read(bytes: &[u8]) -> Result<Self, NotAComponent> {
         recognise(bytes)?;
         let mut interfaces = Self::default();

@@ -84,7 +84,7 @@ pub enum Failure {
     /// The stream was deleted and created again since the positions were written.
     #[error(
         "stream {stream} was created anew since the positions of this pipeline were written, so they mean nothing there; \
-         `sluicebox state delete` drops them and the pipeline begins at its initial_position"
+         `sluicebox state delete --all` drops them, and the pipeline begins at its initial_position"
     )]
     Recreated {
         /// The stream's ARN.

@@ -121,3 +121,64 @@ async fn what_lies_beyond_the_last_checkpoint_in_a_file_is_cut_off() {
     drop(scene.run(&TO_END).expect_code(0));
     assert_eq!(scene.out(), ["somebody else's", "a", "b"]);
 }
+
+/// A stream of the same name is another stream: what the positions say means nothing there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_created_anew_is_not_resumed_until_somebody_says_so() {
+    let scene = Scene::new().await;
+    scene.manifest(&scene.pipeline("passthrough"));
+    scene.put(&["a"]).await;
+    drop(scene.run(&TO_END).expect_code(0));
+    scene.ferro.client.delete_stream().stream_name(super::STREAM).send().await.expect("deleted");
+    let gone = scene.run(&TO_END).expect_code(1);
+    gone.expect_stderr("stream \"words\" does not exist");
+    // The service tells the time of creation in seconds.
+    in_another_second();
+    scene.ferro.create(super::STREAM, 1).await;
+    scene.put(&["b"]).await;
+    let anew = scene.run(&TO_END).expect_code(1);
+    anew.expect_stderr("was created anew").expect_stderr("sluicebox state delete --all");
+    assert_eq!(scene.out(), ["a"]);
+    drop(scene.run(&["state", "delete", "--all", "--yes", "p.toml"]).expect_code(0));
+    drop(scene.run(&TO_END).expect_code(0));
+    assert_eq!(scene.out(), ["a", "b"]);
+}
+
+/// CKP-2: positions of a running pipeline can be looked at and not be moved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_of_a_running_pipeline_are_not_edited() {
+    let scene = Scene::new().await;
+    scene.manifest(&scene.pipeline("passthrough"));
+    scene.put(&["a"]).await;
+    let mut running = scene.start(&["run", "p.toml"]);
+    running.wait_for("out.txt", |text| text == "a\n");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let manifest = scene.folder.path().join("p.toml");
+    let manifest = manifest.to_str().expect("UTF-8");
+    let edit = |arguments: &[&str]| tests::process::run(elsewhere.path(), arguments);
+    edit(&["state", "set", "--yes", manifest, SHARD, "shard-end"]).expect_code(1).expect_stderr("is owned by");
+    edit(&["state", "delete", "--all", "--yes", manifest]).expect_code(1).expect_stderr("is owned by");
+    assert!(edit(&["state", "list", manifest]).expect_code(0).stdout.contains(SHARD));
+    scene.put(&["b"]).await;
+    running.wait_for("out.txt", |text| text == "a\nb\n");
+    running.terminate();
+    drop(running.finish().expect_code(0));
+}
+
+/// A position that somebody mistyped is the service's to refuse, by name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_that_the_stream_does_not_know_is_refused_with_the_shard() {
+    let scene = Scene::new().await;
+    scene.manifest(&scene.pipeline("passthrough"));
+    scene.put(&["a"]).await;
+    drop(scene.run(&TO_END).expect_code(0));
+    drop(scene.run(&["state", "set", "--yes", "p.toml", SHARD, "after:5"]).expect_code(0));
+    let failed = scene.run(&TO_END).expect_code(1);
+    failed.expect_stderr(&format!("shard {SHARD} of stream \"words\"")).expect_stderr("GetShardIterator");
+    assert_eq!(scene.position(), "after:5");
+    drop(scene.run(&["state", "set", "--yes", "p.toml", SHARD, "at-timestamp:2100-01-01T00:00:00Z"]).expect_code(0));
+    drop(scene.run(&TO_END).expect_code(0));
+    drop(scene.run(&["state", "set", "--yes", "p.toml", SHARD, "shard-end"]).expect_code(0));
+    drop(scene.run(&TO_END).expect_code(0));
+    assert_eq!(scene.out(), ["a"]);
+}

@@ -76,9 +76,14 @@ async fn whatever_a_component_does_to_a_batch_the_other_records_arrive_once_and_
 /// ISO-1: with the default policy the run stops at the very record, whatever the component did.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_record_that_breaks_the_component_is_found_and_named() {
-    for (sin, reason) in
-        [("trap", "trapped"), ("spin", "raise `limits.cpu_per_batch`"), ("lie-index", "broke the contract")]
-    {
+    for (sin, reason) in [
+        ("trap", "trapped"),
+        ("spin", "raise `limits.cpu_per_batch`"),
+        ("lie-index", "broke the contract"),
+        ("retry", "not ready, as the record asked (not-yet)"),
+        ("fatal", "broken, as the record asked (broken)"),
+        ("fail-batch", "the batch is refused"),
+    ] {
         let scene = Scene::new().await;
         scene.put(&["a", "b", sin, "c"]).await;
         scene.manifest(&scene.pipeline("faulty"));
