@@ -131,11 +131,7 @@ impl Scene {
     }
 
     fn run(&self, arguments: &[&str]) -> Finished {
-        let finished = run(self.folder.path(), arguments);
-        if std::env::var_os("SHOW").is_some() {
-            eprintln!("$ {}\n{}--\n{}", arguments.join(" "), finished.stdout, finished.stderr);
-        }
-        finished
+        run(self.folder.path(), arguments)
     }
 
     fn start(&self, arguments: &[&str]) -> Running {

@@ -26,11 +26,7 @@ const SEEDED: &str =
 const IN_MEMORY: &str = "[local]\ndurable = false\nstreams = [{ name = \"words\", shards = 1, seed = \"words.ndjson\", partition_key = \"/id\" }]";
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Finished {
-    let finished = run(folder.path(), arguments);
-    if std::env::var_os("SHOW").is_some() {
-        eprintln!("$ {}\n{}--\n{}", arguments.join(" "), finished.stdout, finished.stderr);
-    }
-    finished
+    run(folder.path(), arguments)
 }
 
 #[test]

@@ -22,11 +22,7 @@ fn write(folder: &TempDir, file: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
 }
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Finished {
-    let finished = run(folder.path(), arguments);
-    if std::env::var_os("SHOW").is_some() {
-        eprintln!("$ {}\n{}--\n{}", arguments.join(" "), finished.stdout, finished.stderr);
-    }
-    finished
+    run(folder.path(), arguments)
 }
 
 /// `check` and `run` say the same of a component that cannot be used, and neither touches anything.
