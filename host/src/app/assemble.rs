@@ -120,7 +120,7 @@ fn starting_point(
     if let Some(known) = claimed.streams.iter().find(|stream| stream.identity == *identity) {
         tracing::info!(
             shards = known.rows.len(),
-            "resuming at the recorded positions; initial_position applies to a pipeline without any"
+            "resuming at the recorded positions; initial_position has no effect"
         );
         return Ok((known.start, known.rows.clone()));
     }
