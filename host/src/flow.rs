@@ -1,51 +1,68 @@
-//! How many bytes a pipeline holds between the stream and its sinks.
+//! How many bytes a subtask's share of a pipeline holds between the stream and the sinks.
 //!
 //! A reader reserves room before it asks for a page, because once the answer is here it is too late to refuse it. It
 //! cannot know the page's size, so it reserves what the shard's pages have lately needed and settles the difference
-//! when the page is there. What is held is therefore at most the budget plus, for each page that was larger than the
-//! shard's last ones, the difference; the service bounds a page to 10 MB.
+//! when the page is there. A page that needs more than is free leaves a debt: what others give back pays it first, and
+//! nobody gets in before it is paid. What is held is therefore at most the budget plus, for each page that was larger than
+//! the shard's last ones, the difference; the service bounds a page to 10 MB.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Bytes per permit: small enough to count batches, large enough that a budget of any size fits a semaphore.
 const GRAIN: usize = 1024;
 
-/// The byte budget of a pipeline.
+/// A byte budget.
 #[derive(Clone, Debug)]
-pub struct Budget {
-    room: Arc<Semaphore>,
-    grains: u32,
+pub struct Budget(Arc<Room>);
+
+#[derive(Debug)]
+struct Room {
+    grains: usize,
+    free: Semaphore,
+    /// Grains held beyond the budget; while there are any, none are free.
+    debt: Mutex<usize>,
 }
 
 /// A share of the budget, given back when dropped.
 #[derive(Debug)]
 pub struct Held {
-    permit: Option<OwnedSemaphorePermit>,
-    room: Arc<Semaphore>,
+    grains: usize,
+    room: Arc<Room>,
 }
 
 impl Budget {
     /// A budget of `bytes` bytes, at least one grain.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        let grains =
-            u32::try_from(bytes / GRAIN as u64).unwrap_or(u32::MAX).clamp(1, (Semaphore::MAX_PERMITS >> 1) as u32);
-        Self { room: Arc::new(Semaphore::new(grains as usize)), grains }
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        let grains = usize::try_from(bytes / GRAIN as u64).unwrap_or(most).clamp(1, most);
+        Self(Arc::new(Room { grains, free: Semaphore::new(grains), debt: Mutex::new(0) }))
     }
 
     /// Waits until `bytes` bytes are free and takes them; never more than the whole budget.
     pub async fn reserve(&self, bytes: usize) -> Held {
-        let wanted = grains(bytes).min(self.grains);
-        let permit = Arc::clone(&self.room).acquire_many_owned(wanted).await;
-        Held { permit: permit.ok(), room: Arc::clone(&self.room) }
+        let room = &self.0;
+        let grains = grains(bytes).min(room.grains);
+        let permits = u32::try_from(grains).unwrap_or(u32::MAX);
+        room.free.acquire_many(permits).await.expect("nobody closes it").forget();
+        Held { grains, room: Arc::clone(room) }
     }
 
     /// How many bytes are held now.
     #[must_use]
     pub fn held(&self) -> u64 {
-        (self.grains as usize).saturating_sub(self.room.available_permits()) as u64 * GRAIN as u64
+        let room = &self.0;
+        let debt = room.debt();
+        ((room.grains + *debt).saturating_sub(room.free.available_permits()) * GRAIN) as u64
+    }
+}
+
+impl Room {
+    /// The number behind the lock is whole after every change.
+    fn debt(&self) -> MutexGuard<'_, usize> {
+        self.debt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,33 +71,27 @@ impl Held {
     /// bytes are here already, and whoever reserves next waits for them instead.
     #[must_use]
     pub fn take(&mut self, bytes: usize) -> Self {
-        let wanted = grains(bytes) as usize;
-        let have = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let permit = match &mut self.permit {
-            Some(permit) if have >= wanted => permit.split(wanted),
-            _ => {
-                let rest = self.permit.take();
-                let missing = u32::try_from(wanted - have).unwrap_or(u32::MAX);
-                let more = Arc::clone(&self.room).try_acquire_many_owned(missing).ok();
-                merged(rest, more)
-            }
-        };
-        Self { permit, room: Arc::clone(&self.room) }
+        let wanted = grains(bytes);
+        let missing = wanted.saturating_sub(self.grains);
+        self.grains -= wanted - missing;
+        let mut debt = self.room.debt();
+        *debt += missing - self.room.free.forget_permits(missing);
+        drop(debt);
+        Self { grains: wanted, room: Arc::clone(&self.room) }
     }
 }
 
-fn merged(one: Option<OwnedSemaphorePermit>, other: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
-    match (one, other) {
-        (Some(mut one), Some(other)) => {
-            one.merge(other);
-            Some(one)
-        }
-        (one, other) => one.or(other),
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut debt = self.room.debt();
+        let paid = self.grains.min(*debt);
+        *debt -= paid;
+        self.room.free.add_permits(self.grains - paid);
     }
 }
 
-fn grains(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(GRAIN)).unwrap_or(u32::MAX)
+const fn grains(bytes: usize) -> usize {
+    bytes.div_ceil(GRAIN)
 }
 
 #[cfg(test)]
@@ -110,6 +121,26 @@ mod tests {
     }
 
     /// LIM-1: who reserves waits for room.
+    #[tokio::test]
+    async fn a_page_larger_than_all_that_is_free_lets_nobody_in_until_the_last_of_it_is_gone() {
+        let budget = Budget::new(8 << 10);
+        let mut page = budget.reserve(8 << 10).await;
+        let batches: Vec<_> = (0..5).map(|_| page.take(4 << 10)).collect();
+        drop(page);
+        assert_eq!(budget.held(), 20 << 10);
+        for (batch, left) in batches.into_iter().zip([16, 12, 8, 4, 0]) {
+            let mut next = Box::pin(budget.reserve(1));
+            let is_let_in = tokio::select! {
+                biased;
+                _ = &mut next => true,
+                () = std::future::ready(()) => false,
+            };
+            assert_eq!(is_let_in, left + 4 < 8, "{left} KiB and a batch are held");
+            drop((next, batch));
+            assert_eq!(budget.held(), left << 10);
+        }
+    }
+
     #[tokio::test]
     async fn a_full_budget_lets_nobody_in_until_something_is_given_back() {
         let budget = Budget::new(8 << 10);

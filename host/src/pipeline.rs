@@ -35,7 +35,6 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::flow::Budget;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::positions::Positions;
 pub use crate::pipeline::totals::Totals;
@@ -43,7 +42,7 @@ use crate::ports::StreamApi;
 use crate::progress::Progress;
 use crate::source::classify::{SourceError, SourceErrorKind};
 use crate::source::polling::ShardReader;
-use crate::subtask::Batch;
+use crate::subtask::Intake;
 
 /// How long the data plane may take to stop once it is abandoned.
 const ABANDON_PATIENCE: Duration = Duration::from_secs(5);
@@ -80,10 +79,8 @@ pub struct Pipeline {
     pub stream: Arc<dyn StreamApi>,
     /// How its shards are read.
     pub reader: ReaderSettings,
-    /// Room for what is read ahead.
-    pub budget: Budget,
-    /// The subtasks' queues, by index.
-    pub subtasks: Vec<mpsc::Sender<Batch>>,
+    /// The ways into the subtasks, by index.
+    pub subtasks: Vec<Intake>,
     /// Set to make subtasks drop what they hold.
     pub abandoned: Arc<AtomicBool>,
     /// Cancelled with it, so that no subtask waits out a pause.
@@ -109,7 +106,6 @@ struct Running {
     core: Coordinator,
     stream: Arc<dyn StreamApi>,
     reader: ReaderSettings,
-    budget: Budget,
     /// Emptied when the run is abandoned: then the data plane ends by itself, and with it `inputs`.
     data_plane: Option<DataPlane>,
     abandoned: Arc<AtomicBool>,
@@ -124,7 +120,7 @@ struct Running {
 }
 
 struct DataPlane {
-    subtasks: Vec<mpsc::Sender<Batch>>,
+    subtasks: Vec<Intake>,
     sender: mpsc::Sender<Input>,
 }
 
@@ -144,7 +140,6 @@ impl Pipeline {
             core: self.core,
             stream: self.stream,
             reader: self.reader,
-            budget: self.budget,
             data_plane: Some(DataPlane { subtasks: self.subtasks, sender: self.sender }),
             abandoned: self.abandoned,
             hurry: self.hurry,
@@ -301,7 +296,7 @@ impl Running {
 
     fn open(&mut self, shard: ShardId, session: u64, subtask: u32, from: Position) {
         let Some(DataPlane { subtasks, sender }) = &self.data_plane else { return };
-        let Some(queue) = subtasks.get(subtask as usize) else { return };
+        let Some(intake) = subtasks.get(subtask as usize) else { return };
         let closed = CancellationToken::new();
         tracing::info!(%shard, subtask, position = %from, "reading");
         let floor = match &from {
@@ -317,9 +312,9 @@ impl Running {
                 .with_backoff(self.reader.backoff.0, self.reader.backoff.1),
             attempts_max: self.reader.attempts_max,
             limit: self.reader.pace.max_records,
-            subtask: queue.clone(),
+            subtask: intake.queue.clone(),
             pipeline: sender.clone(),
-            budget: self.budget.clone(),
+            budget: intake.room.clone(),
             clock: self.clock,
             closed: closed.clone(),
             totals: Arc::clone(&self.totals),

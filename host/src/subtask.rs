@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::columns::RecordColumns;
 use crate::component::deserializer::{self, Deserialized, KinesisDeserializer, RecordError, ShardContext};
-use crate::component::error::{ComponentError, ErrorClass};
-use crate::flow::Held;
+use crate::component::error::{ComponentError, ErrorClass, GuestError};
+use crate::flow::{Budget, Held};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::{Failure, sequence_text};
 use crate::sink::thread::{Delivery, ToSinks};
@@ -43,6 +43,15 @@ pub struct Batch {
     pub millis_behind_latest: Option<i64>,
     /// Their share of the byte budget.
     pub held: Held,
+}
+
+/// The way into a subtask.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Batches in the order they are worked on.
+    pub queue: mpsc::Sender<Batch>,
+    /// Room for what is read ahead of it.
+    pub room: Budget,
 }
 
 /// What makes elements of records: a component in its sandbox, or a stand-in in tests.

@@ -23,7 +23,7 @@ use crate::ports::{StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::thread::{self as sink_thread, RoutedSink};
 use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity};
-use crate::subtask::{Batch, Deserialize, Subtask};
+use crate::subtask::{Deserialize, Intake, Subtask};
 
 /// Batches that wait for one subtask; the byte budget bounds what they hold.
 const QUEUE: usize = 64;
@@ -88,7 +88,6 @@ pub fn assemble(
         core: Coordinator::new(settings, rows, clock.now()),
         stream,
         reader: reader_settings(manifest, until_caught_up, clock),
-        budget: Budget::new(manifest.source.read_ahead),
         subtasks,
         abandoned,
         hurry,
@@ -118,10 +117,7 @@ fn starting_point(
     clock: Clock,
 ) -> Result<(StartPoint, Vec<host_core::checkpoint::ShardRow>), Failure> {
     if let Some(known) = claimed.streams.iter().find(|stream| stream.identity == *identity) {
-        tracing::info!(
-            shards = known.rows.len(),
-            "resuming at the recorded positions; initial_position has no effect"
-        );
+        tracing::info!(shards = known.rows.len(), "resuming at the recorded positions; initial_position has no effect");
         return Ok((known.start, known.rows.clone()));
     }
     if claimed.streams.iter().any(|stream| stream.identity.arn == identity.arn) {
@@ -182,13 +178,14 @@ struct Lanes<'a> {
 }
 
 impl Lanes<'_> {
-    /// Starts the sinks' thread and one thread per subtask, and returns the subtasks' queues.
+    /// Starts the sinks' thread and one thread per subtask, and returns the ways into the subtasks. Each has
+    /// its own share of the bytes that may be read ahead, so that one that stands still cannot take what others need.
     fn spawn(
         &self,
         deserializers: Vec<Box<dyn Deserialize>>,
         sinks: Vec<RoutedSink>,
         inputs: &mpsc::Sender<Input>,
-    ) -> Result<Vec<mpsc::Sender<Batch>>, Failure> {
+    ) -> Result<Vec<Intake>, Failure> {
         let manifest = self.manifest;
         let thread = |part: &str| {
             let part = part.to_owned();
@@ -197,7 +194,8 @@ impl Lanes<'_> {
         let (to_sinks, deliveries) = mpsc::channel(QUEUE);
         sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), Arc::clone(self.totals))
             .map_err(thread("sinks"))?;
-        let mut queues = Vec::new();
+        let share = manifest.source.read_ahead / u64::from(manifest.parallelism.max(1));
+        let mut intakes = Vec::new();
         for (index, deserializer) in deserializers.into_iter().enumerate() {
             let (queue, batches) = mpsc::channel(QUEUE);
             let subtask = Subtask {
@@ -212,8 +210,8 @@ impl Lanes<'_> {
                 totals: Arc::clone(self.totals),
             };
             subtask.spawn(&format!("{} {index}", manifest.name), batches).map_err(thread("a subtask"))?;
-            queues.push(queue);
+            intakes.push(Intake { queue, room: Budget::new(share) });
         }
-        Ok(queues)
+        Ok(intakes)
     }
 }

@@ -137,12 +137,13 @@ impl ShardReader {
 
     /// Hands a page over and tells `reading` what was in it.
     async fn take(&mut self, page: Page, mut room: Held, progress: &mut Progress) -> ControlFlow<()> {
-        let (mut records, mut bytes, mut last, mut newest) = (0, 0, None, None);
+        let (mut records, mut bytes, mut size_of_page, mut last, mut newest) = (0, 0, 0, None, None);
         progress.iterator.clone_from(&page.next);
         self.totals.lags.note(&self.shard, page.millis_behind_latest);
         progress.children.extend(page.children);
         for batch in page.batches {
             let size = batch.size();
+            size_of_page += size;
             records += batch.len() as u64;
             bytes += batch.data.bytes.len() as u64;
             newest = newest.max(batch.arrival.iter().max().copied());
@@ -155,7 +156,7 @@ impl ShardReader {
                 self.hand_over(batch, room.take(size), page.millis_behind_latest).await?;
             }
         }
-        progress.page_room = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(FIRST_PAGE / 16, 16 * FIRST_PAGE);
+        progress.page_room = size_of_page.clamp(FIRST_PAGE / 16, 16 * FIRST_PAGE);
         let facts = PageFacts {
             records,
             bytes,
