@@ -167,9 +167,6 @@ impl Subtask {
             held: Some(batch.held),
         };
         while let Some(range) = lane.work.pop() {
-            if lane.subtask.abandoned.load(Ordering::Relaxed) {
-                return Ok(());
-            }
             let part;
             let records = if range.from == 0 && range.to == batch.records.len() {
                 &batch.records
@@ -178,7 +175,12 @@ impl Subtask {
                 &part
             };
             let delivery = deserializer::Delivery { attempt: range.attempt, time: lane.subtask.clock.wall() };
-            match lane.subtask.deserializer.deserialize(&context, records, delivery) {
+            let answer = lane.subtask.deserializer.deserialize(&context, records, delivery);
+            // A component that comes back after the run was given up comes too late: the sinks may be the next run's.
+            if lane.subtask.abandoned.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            match answer {
                 Ok(deserialized) => lane.settle(range, records, deserialized)?,
                 Err(error) => lane.broke(range, records, &error)?,
             }
@@ -217,6 +219,7 @@ impl Lane<'_> {
                 Decision::Skip => {
                     self.skip(records, index, &error.to_string());
                     skipped += 1;
+                    self.renew_if_suspect(&error);
                 }
                 Decision::Stop => {
                     let poison = self.poison(records, index, error.to_string());
@@ -227,10 +230,7 @@ impl Lane<'_> {
                     tracing::debug!(shard = %self.shard, %error, attempt, "a record is tried again");
                     self.again(left, again);
                     self.send(range, records, made, index, skipped);
-                    if error.class == ErrorClass::Fatal {
-                        self.subtask.deserializer.renew();
-                        self.subtask.totals.restarts.add(1);
-                    }
+                    self.renew_if_suspect(&error);
                     self.pause(again);
                     return Ok(());
                 }
@@ -243,18 +243,23 @@ impl Lane<'_> {
 
     /// The component broke on all of `range`, or refused it as a whole.
     fn broke(&mut self, range: Range, records: &RecordColumns, error: &ComponentError) -> Result<(), Failure> {
-        let outcome = match error {
-            error if error.is_retryable() => Outcome::Retryable { attempt: range.attempt },
-            _broke => {
-                self.subtask.totals.restarts.add(1);
-                Outcome::Trapped { records: range.records(), attempt: range.attempt }
-            }
+        if !error.leaves_the_instance_usable() && error.is_components_fault() {
+            self.subtask.totals.restarts.add(1);
+        }
+        let outcome = if error.is_retryable() || !error.is_components_fault() {
+            Outcome::Retryable { attempt: range.attempt }
+        } else {
+            Outcome::Trapped { records: range.records(), attempt: range.attempt }
         };
         match self.subtask.policy.decide(outcome) {
             again @ (Decision::RetryAfter(_) | Decision::Split { .. }) => {
                 tracing::debug!(shard = %self.shard, %error, records = range.records(), "the component broke; what it had is tried again");
                 self.again(range, again);
                 self.pause(again);
+            }
+            // No policy for records is meant for what the host lacks.
+            Decision::Skip | Decision::Stop if !error.is_components_fault() => {
+                return Err(self.no_room(records, error.to_string()));
             }
             // A range that keeps being refused as a whole is refused record by record.
             Decision::Skip if range.records() > 1 => self.again(range, Decision::Split { mid: range.records() / 2 }),
@@ -266,6 +271,14 @@ impl Lane<'_> {
             Decision::Stop => return Err(self.trap(records, error.to_string())),
         }
         Ok(())
+    }
+
+    /// An instance that says it cannot be trusted sees no other record.
+    fn renew_if_suspect(&mut self, error: &GuestError) {
+        if error.class == ErrorClass::Fatal {
+            self.subtask.deserializer.renew();
+            self.subtask.totals.restarts.add(1);
+        }
     }
 
     fn again(&mut self, range: Range, decision: Decision) {
@@ -327,6 +340,15 @@ impl Lane<'_> {
             shard: self.shard.clone(),
             first: sequence(0),
             last: sequence(records.len().saturating_sub(1)),
+            reason,
+        }
+    }
+
+    fn no_room(&self, records: &RecordColumns, reason: String) -> Failure {
+        Failure::NoRoom {
+            stream: self.subtask.stream.1.clone(),
+            shard: self.shard.clone(),
+            first: sequence_text(position_of(records, 0).as_ref()),
             reason,
         }
     }

@@ -141,7 +141,8 @@ impl ComponentError {
     }
 
     /// Whether the instance is still good for the next call.
-    pub(super) fn leaves_the_instance_usable(&self) -> bool {
+    #[must_use]
+    pub fn leaves_the_instance_usable(&self) -> bool {
         matches!(self, Self::Refused { error, .. } if error.class != ErrorClass::Fatal)
     }
 }

@@ -70,6 +70,21 @@ pub enum Failure {
         /// How it broke.
         reason: String,
     },
+    /// The host could not give the component an instance.
+    #[error(
+        "the component did not get to record {first} of shard {shard} in stream {stream}: {reason}\n\
+         the position is right before it"
+    )]
+    NoRoom {
+        /// The stream's name.
+        stream: String,
+        /// The shard.
+        shard: ShardId,
+        /// Sequence number of the first record that it was needed for.
+        first: String,
+        /// What the host lacks.
+        reason: String,
+    },
     /// Elements went to a route that no sink takes.
     #[error(
         "the component routes elements of shard {shard} to {route:?}, which no sink takes; name it in a sink's `when`, or \
@@ -126,6 +141,7 @@ impl Failure {
             | Self::Store(_)
             | Self::Poison { .. }
             | Self::Trap { .. }
+            | Self::NoRoom { .. }
             | Self::Route { .. }
             | Self::Recreated { .. }
             | Self::Vanished { .. }
@@ -139,9 +155,12 @@ impl Failure {
     pub fn whose(&self) -> Whose {
         match self {
             Self::Open { .. } | Self::Poison { .. } | Self::Trap { .. } => Whose::Component,
-            Self::Sink(_) | Self::Store(_) | Self::Route { .. } | Self::Recreated { .. } | Self::Thread { .. } => {
-                Whose::Operator
-            }
+            Self::Sink(_)
+            | Self::Store(_)
+            | Self::NoRoom { .. }
+            | Self::Route { .. }
+            | Self::Recreated { .. }
+            | Self::Thread { .. } => Whose::Operator,
             Self::Source(_) | Self::Vanished { .. } | Self::DrainTimedOut { .. } => Whose::Service,
         }
     }
