@@ -210,8 +210,18 @@ impl Running {
     fn take_in(&mut self, input: Input) {
         match input {
             Input::Event(event) => {
-                if let Event::Listed { .. } = event {
-                    self.failed_listings = 0;
+                match &event {
+                    Event::Listed { .. } => self.failed_listings = 0,
+                    Event::ListingFailed => self.totals.retries.add(1),
+                    Event::Tick
+                    | Event::Read(_)
+                    | Event::ReadToEnd { .. }
+                    | Event::CaughtUp { .. }
+                    | Event::Closed { .. }
+                    | Event::Delivered(_)
+                    | Event::Committed { .. }
+                    | Event::Drain
+                    | Event::Abandon => {}
                 }
                 if let Event::ReadToEnd { shard, .. } | Event::CaughtUp { shard, .. } | Event::Closed { shard, .. } =
                     &event
@@ -230,13 +240,13 @@ impl Running {
 
     /// The first failure is the cause; later ones follow from it.
     fn fail(&mut self, failure: Failure) {
-        if self.failure.is_some() {
-            tracing::debug!(%failure, "failed as well while stopping");
-            return;
-        }
         let lost_positions = matches!(failure, Failure::Store(_) | Failure::Vanished { part: positions::POSITIONS });
-        self.failure = Some(failure);
-        self.abandon();
+        if self.failure.is_some() {
+            tracing::warn!(%failure, "failed as well while stopping");
+        } else {
+            self.failure = Some(failure);
+            self.abandon();
+        }
         if lost_positions {
             // Nothing more can be made durable, so there is nothing to wait for.
             self.effects.clear();
