@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -284,6 +285,8 @@ pub struct Rig {
     /// What the stand-ins were asked for.
     pub log: Arc<Mutex<StandInLog>>,
     durable: Arc<Durable>,
+    /// How many records were written.
+    numbers: AtomicUsize,
 }
 
 /// A pipeline that runs.
@@ -323,6 +326,7 @@ impl Rig {
             component: Box::new(|_| unreachable!("set right below")),
             log: Arc::default(),
             durable: Arc::default(),
+            numbers: AtomicUsize::new(0),
         };
         rig.scripted(|_| Verdict::Pass)
     }
@@ -349,13 +353,13 @@ impl Rig {
 
     /// The text of a record: its key and a number that no other record of the stream has.
     fn text(&self, key: &str) -> String {
-        format!("{key} {}", self.stream.written().len())
+        format!("{key} {}", self.numbers.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Writes `count` records, spread over keys and so over the open shards.
     pub fn write(&self, count: usize) {
         for _ in 0..count {
-            let key = format!("key-{}", self.stream.written().len() % KEYS);
+            let key = format!("key-{}", self.numbers.load(Ordering::Relaxed) % KEYS);
             self.stream.put(&key, self.text(&key).as_bytes());
         }
     }

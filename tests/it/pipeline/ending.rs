@@ -74,6 +74,7 @@ async fn a_closed_shard_with_nothing_but_old_records_ends_and_lets_its_children_
     let (rig, shard) = at_record(1_000);
     rig.write_to(&shard, 40);
     let [child, _] = rig.stream.split(&shard);
+    rig.stream.set_now(EpochMillis(1_517_443_201_100));
     rig.write_to(&child, 10);
     let totals = rig.catch_up().await.expect_success();
     assert_eq!(totals.elements_out.get(), 10);

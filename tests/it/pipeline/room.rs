@@ -109,9 +109,10 @@ async fn bytes_held_stay_within_the_budget(data_bytes: usize, records: usize, ma
         }
         seen = now;
     }
-    assert!(seen.bytes <= MIB + seen.largest, "{seen:?} is held, {MIB} and a page are allowed");
+    // Each of the two subtasks has half of the budget.
+    assert!(seen.bytes <= MIB / 2 + seen.largest, "{seen:?} is held, {} and a page are allowed", MIB / 2);
     assert!(seen.count < records.div_ceil(max_records as usize), "everything was read: nothing was tested");
-    assert!(scale.of(&other).count > 100);
+    assert!(scale.of(&other).count > 50);
     gate.open();
     rig.until_all_delivered().await;
     run.drained().await.expect_success();

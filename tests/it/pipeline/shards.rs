@@ -11,10 +11,8 @@ const BROKEN: &str = "InternalFailure";
 
 #[track_caller]
 fn source_error(failure: Failure) -> SourceError {
-    match failure {
-        Failure::Source(error) => error,
-        other => panic!("expected an error of the stream, got: {other}"),
-    }
+    let Failure::Source(error) = failure else { panic!("expected an error of the stream, got: {failure}") };
+    error
 }
 
 /// Four shards with 200 records each, on two subtasks.
