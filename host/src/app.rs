@@ -54,7 +54,7 @@ pub async fn run(ready: Ready, settings: RunSettings, screen: Screen, stop: Canc
     let started = Instant::now();
     let totals = Arc::new(Totals::default());
     let clock = Clock::start();
-    let starting = start::start(ready, &settings, &screen, clock, Arc::clone(&totals));
+    let starting = Box::pin(start::start(ready, &settings, &screen, clock, Arc::clone(&totals)));
     // A service that does not answer must not make a stop wait for every attempt at it.
     let Some(parts) = stop.run_until_cancelled(starting).await else {
         return Report { summary: format!("{name}: stopped before it began to read"), failure: None, name };

@@ -117,11 +117,13 @@ async fn pipelines(
 
 /// The embedded endpoint has the streams that it was told of, which no advice about AWS mentions.
 fn hint(local: bool, failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Source(error) if local && error.kind == SourceErrorKind::NotFound => {
-            "\nwith --local, streams are those that `streams` in [local] lists"
-        }
-        _ => "",
+    if let Failure::Source(error) = failure
+        && local
+        && error.kind == SourceErrorKind::NotFound
+    {
+        "\nwith --local, streams are those that `streams` in [local] lists"
+    } else {
+        ""
     }
 }
 

@@ -25,12 +25,15 @@ fn command(folder: &TempDir, arguments: &[&str]) -> Finished {
     run(folder.path(), arguments)
 }
 
+/// A file, what is in it if it is there, and the words of its refusal.
+type Case<'a> = (&'a str, Option<&'a [u8]>, &'a [&'a str]);
+
 /// `check` and `run` say the same of a component that cannot be used, and neither touches anything.
 #[test]
 fn a_file_that_is_no_usable_component_is_refused_before_anything_is_touched() {
     let folder = folder();
     let mut pipeline = Pipeline::new(NOWHERE, "passthrough");
-    let cases: [(&str, Option<&[u8]>, &[&str]); 6] = [
+    let cases: [Case<'_>; 6] = [
         ("missing.wasm", None, &["cannot read component", "No such file"]),
         ("text.wasm", Some(b"fn main() {}\n"), &["is not a WebAssembly component"]),
         ("empty.wasm", Some(b""), &["is not a WebAssembly component", "empty"]),
