@@ -45,7 +45,7 @@ use crate::source::polling::ShardReader;
 use crate::subtask::Intake;
 
 /// How long the data plane may take to stop once it is abandoned.
-const ABANDON_PATIENCE: Duration = Duration::from_secs(5);
+const ABANDON_PATIENCE: Duration = Duration::from_secs(2);
 /// How often progress is looked at.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -308,7 +308,7 @@ impl Running {
         let Some(DataPlane { subtasks, sender }) = &self.data_plane else { return };
         let Some(intake) = subtasks.get(subtask as usize) else { return };
         let closed = CancellationToken::new();
-        tracing::info!(%shard, subtask, position = %from, "reading");
+        tracing::info!(%shard, subtask, position = crate::state::edit::position::print(&from), "reading");
         let floor = match &from {
             Position::AtTimestamp(at) => Some(*at),
             Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => None,

@@ -79,7 +79,7 @@ pub enum SinkError {
     /// The target lacks bytes that were recorded as written: somebody else changed it.
     #[error(
         "sink {sink:?}: {target} has {found} bytes, but {recorded} were written and recorded; restore the file, or delete \
-         the pipeline's positions with `sluicebox state delete` to begin anew"
+         the pipeline's positions with `sluicebox state delete --all` to begin anew"
     )]
     Shrunk {
         /// The sink's name in the manifest.
@@ -90,6 +90,17 @@ pub enum SinkError {
         found: u64,
         /// Its length at the last checkpoint, in bytes.
         recorded: u64,
+    },
+    /// Somebody else writes to the target: each would overwrite what the other wrote.
+    #[error(
+        "sink {sink:?}: another sink, pipeline or process writes to {target}; give every sink a file of its own, or stop the \
+         other one"
+    )]
+    Shared {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The file.
+        target: String,
     },
     /// A write was refused.
     #[error("could not write to sink {sink:?} ({target})")]

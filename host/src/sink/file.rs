@@ -1,6 +1,6 @@
 //! Elements as lines appended to a file. The mark is the file's length.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use crate::ports::{Settle, Sink, SinkError};
 use crate::sink::stdout::append_lines;
 
 /// One element a line, appended. `write` reaches the operating system before it returns (a killed process loses
-/// nothing); a checkpoint settles it on the disk first. On resume the file is cut back to the recorded length.
+/// nothing); a checkpoint settles it on the disk first. On resume the file is cut back to the recorded length, and
+/// locked for as long as the sink lives: two writers would overwrite one another without a word.
 #[derive(Debug)]
 pub struct LineFile {
     name: String,
@@ -49,7 +50,16 @@ impl LineFile {
 
 impl Sink for LineFile {
     fn resume(&mut self, mark: Option<u64>) -> Result<Option<u64>, SinkError> {
+        // Resumed again: the lock of before must not refuse us.
+        self.open = None;
         let (mut file, found) = self.opened().map_err(|error| self.open_error(error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(SinkError::Shared { sink: self.name.clone(), target: self.target() });
+            }
+            Err(TryLockError::Error(error)) => return Err(self.open_error(error)),
+        }
         // Without a mark nothing of this pipeline is in the file: what stands there is somebody else's and stays.
         let length = mark.unwrap_or(found);
         if found < length {

@@ -215,3 +215,17 @@ fn a_sink_that_was_not_resumed_loses_nothing_in_silence(target: &dyn Target) {
     let taken = target.sink().write(&column(&["a"])).is_ok();
     assert!(!taken || target.holds() == ["a"]);
 }
+
+/// DEL-1: two writers of one file would overwrite one another without a word.
+#[test]
+fn a_file_that_another_sink_writes_to_is_refused_until_that_one_is_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.txt");
+    let mut first = LineFile::new("first", &path);
+    first.resume(None).expect("nobody else writes there");
+    let mut second = LineFile::new("second", &path);
+    let refused = second.resume(None).expect_err("the first one writes there");
+    assert!(matches!(&refused, SinkError::Shared { sink, .. } if sink == "second"), "{refused}");
+    drop(first);
+    second.resume(None).expect("the first one is gone");
+}

@@ -105,12 +105,24 @@ impl GuestLog {
         if dropped > 0 {
             warn!(target: "component", tenant, pipeline, stage, subtask, dropped, "log lines dropped over the rate limit");
         }
+        // A line without fields shows none.
+        let shown = (!fields.is_empty()).then_some(fields);
         match level {
-            log::Level::Trace => trace!(target: "component", tenant, pipeline, stage, subtask, line, fields, "says"),
-            log::Level::Debug => debug!(target: "component", tenant, pipeline, stage, subtask, line, fields, "says"),
-            log::Level::Info => info!(target: "component", tenant, pipeline, stage, subtask, line, fields, "says"),
-            log::Level::Warn => warn!(target: "component", tenant, pipeline, stage, subtask, line, fields, "says"),
-            log::Level::Error => error!(target: "component", tenant, pipeline, stage, subtask, line, fields, "says"),
+            log::Level::Trace => {
+                trace!(target: "component", tenant, pipeline, stage, subtask, line, fields = shown, "says")
+            }
+            log::Level::Debug => {
+                debug!(target: "component", tenant, pipeline, stage, subtask, line, fields = shown, "says")
+            }
+            log::Level::Info => {
+                info!(target: "component", tenant, pipeline, stage, subtask, line, fields = shown, "says")
+            }
+            log::Level::Warn => {
+                warn!(target: "component", tenant, pipeline, stage, subtask, line, fields = shown, "says")
+            }
+            log::Level::Error => {
+                error!(target: "component", tenant, pipeline, stage, subtask, line, fields = shown, "says")
+            }
         }
     }
 }
