@@ -117,6 +117,8 @@ struct Running {
     failed_listings: u32,
     effects: Vec<Effect>,
     failure: Option<Failure>,
+    /// Nothing more can be made durable: what is left to wait for is that the data plane ends.
+    positions_lost: bool,
 }
 
 struct DataPlane {
@@ -150,6 +152,7 @@ impl Pipeline {
             failed_listings: 0,
             effects: Vec::new(),
             failure: None,
+            positions_lost: false,
         };
         let mut progress_due = tokio::time::interval(PROGRESS_INTERVAL);
         progress_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -158,6 +161,10 @@ impl Pipeline {
         let mut patience: Option<Moment> = None;
         running.handle(Event::Tick);
         while !running.perform() {
+            // Without positions the core waits for a commit that never comes.
+            if running.positions_lost && data_plane_ended {
+                break;
+            }
             let deadline = running.core.next_deadline();
             let abandoning = running.data_plane.is_none();
             tokio::select! {
@@ -168,7 +175,7 @@ impl Pipeline {
                     progress.draining();
                     running.handle(Event::Drain);
                 }
-                answer = running.positions.answer() => running.take_in(answer),
+                answer = running.positions.answer(), if !running.positions_lost => running.take_in(answer),
                 input = inputs.recv(), if !data_plane_ended => match input {
                     Some(input) => running.take_in(input),
                     None => {
@@ -180,6 +187,8 @@ impl Pipeline {
                 () = wait_until(&running.clock, patience) => {
                     patience = None;
                     if abandoning {
+                        // Whatever does not end is left behind.
+                        data_plane_ended = true;
                         running.handle(Event::Abandon);
                     } else {
                         let undelivered = running.core.shards().map(|shard| shard.in_flight).sum();
@@ -240,17 +249,12 @@ impl Running {
 
     /// The first failure is the cause; later ones follow from it.
     fn fail(&mut self, failure: Failure) {
-        let lost_positions = matches!(failure, Failure::Store(_) | Failure::Vanished { part: positions::POSITIONS });
+        self.positions_lost |= matches!(failure, Failure::Store(_) | Failure::Vanished { part: positions::POSITIONS });
         if self.failure.is_some() {
             tracing::warn!(%failure, "failed as well while stopping");
         } else {
             self.failure = Some(failure);
             self.abandon();
-        }
-        if lost_positions {
-            // Nothing more can be made durable, so there is nothing to wait for.
-            self.effects.clear();
-            self.effects.push(Effect::Finished);
         }
     }
 

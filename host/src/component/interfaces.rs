@@ -81,7 +81,6 @@ impl Interfaces {
         let mut interfaces = Self::default();
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(bytes) {
-            #[expect(clippy::wildcard_enum_match_arm, reason = "a section of any other kind is the compiler's concern")]
             match payload.map_err(|error| broken(&error))? {
                 Payload::Version { encoding: Encoding::Component | Encoding::Module, .. } => depth += 1,
                 Payload::End(_) => depth -= 1,
