@@ -122,6 +122,18 @@ async fn a_shard_that_keeps_failing_stops_the_run_with_the_services_error_and_po
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_made_as_often_as_said_and_not_once_more() {
+    for call in [Call::Read, Call::Open] {
+        let mut rig = Rig::new(1);
+        rig.manifest.aws.retry.max_attempts = 5;
+        rig.stream.fail_next(call, None, BROKEN, u32::MAX);
+        let outcome = rig.start().await.ended().await;
+        assert_eq!((rig.stream.calls(call), outcome.totals.retries.get()), (5, 4));
+        assert_eq!(source_error(outcome.expect_failure()).kind, SourceErrorKind::Transient);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_failure_less_than_the_limit_is_survived_again_and_again() {
     let mut rig = Rig::new(1);
     rig.manifest.aws.retry.max_attempts = 5;
