@@ -76,3 +76,8 @@ pub use config::Config;
 pub use elements::{Element, Elements};
 pub use error::{Class, Error};
 pub use record::Record;
+
+/// The component in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

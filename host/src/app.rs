@@ -4,6 +4,7 @@
 //! component's `open`), then what only reads (the stream's description), then the claim on the positions, and only then
 //! anything that writes. A mistake found early leaves everything as it was.
 
+pub mod assemble;
 pub mod load;
 mod start;
 
@@ -17,7 +18,7 @@ use crate::app::load::Ready;
 use crate::clock::Clock;
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
-use crate::progress::{Screen, summary};
+use crate::progress::{Ending, Screen, summary};
 
 /// How a run differs from what its manifest says.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +42,7 @@ pub struct LocalSettings {
 pub struct Report {
     /// The pipeline: tenant and name.
     pub name: String,
-    /// What it did, for people.
+    /// What it did, for people; empty if it never began.
     pub summary: String,
     /// Why it ended early, if it did.
     pub failure: Option<Failure>,
@@ -53,15 +54,19 @@ pub async fn run(ready: Ready, settings: RunSettings, screen: Screen, stop: Canc
     let started = Instant::now();
     let totals = Arc::new(Totals::default());
     let clock = Clock::start();
-    let parts = start::start(ready, &settings, &screen, clock, Arc::clone(&totals)).await;
+    let starting = start::start(ready, &settings, &screen, clock, Arc::clone(&totals));
+    // A service that does not answer must not make a stop wait for every attempt at it.
+    let Some(parts) = stop.run_until_cancelled(starting).await else {
+        return Report { summary: format!("{name}: stopped before it began to read"), failure: None, name };
+    };
     match parts {
         Ok(pipeline) => {
             let stopped = stop.clone();
             let ended = pipeline.run(stop).await;
             let ending = match (&ended.failure, settings.until_caught_up && !stopped.is_cancelled()) {
-                (Some(_), _) => "failed",
-                (None, true) => "caught up",
-                (None, false) => "stopped",
+                (Some(_), _) => Ending::Failed,
+                (None, true) => Ending::CaughtUp,
+                (None, false) => Ending::Stopped,
             };
             let summary = summary(&name, ending, &ended.core, &totals, started.elapsed());
             Report { summary, failure: ended.failure, name }

@@ -20,6 +20,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use host_core::delivery::{OnError, PoisonPolicy, TrapPolicy};
 use host_core::moment::EpochMillis;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
@@ -245,35 +246,6 @@ pub struct Checkpoint {
 pub enum StateStore {
     /// An SQLite database in this file.
     Sqlite(PathBuf),
-}
-
-/// What happens to records that cannot be delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnError {
-    /// A record that the component refuses for good (`poison`, default fail).
-    pub poison: PoisonPolicy,
-    /// A batch on which the component traps, runs out of a limit or lies (`trap`, default bisect).
-    pub trap: TrapPolicy,
-    /// Attempts at one batch before it counts as refused (`max_attempts`, 1 to 100, default 3).
-    pub max_attempts: u32,
-}
-
-/// What happens to a record that the component refuses for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoisonPolicy {
-    /// The pipeline stops before it.
-    Fail,
-    /// It is reported, counted and passed over.
-    Skip,
-}
-
-/// What happens to a batch on which the component traps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrapPolicy {
-    /// The batch is halved until the record that does it stands alone; that one is poison.
-    Bisect,
-    /// The pipeline stops.
-    Fail,
 }
 
 /// How AWS is reached.

@@ -11,6 +11,7 @@ use host_core::shard::ShardId;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::pipeline::Totals;
+use crate::state::edit::position;
 
 /// Time between two lines of progress when stderr is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -167,7 +168,7 @@ fn lag_text(millis: i64) -> String {
 
 /// A shard's state in a word.
 #[must_use]
-pub fn state_text(state: ShardState) -> &'static str {
+pub const fn state_text(state: ShardState) -> &'static str {
     match state {
         ShardState::Waiting => "waiting",
         ShardState::Reading => "reading",
@@ -192,13 +193,44 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With every shard read to the end that was fixed at its start.
+    CaughtUp,
+    /// Because somebody asked for it.
+    Stopped,
+    /// Before its time.
+    Failed,
+}
+
+impl Ending {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::CaughtUp => "caught up",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// A shard's state in a word, now that nothing goes on. A reader that was at its end when the run failed says
+    /// nothing of what the sinks have.
+    const fn of_shard(self, state: ShardState) -> &'static str {
+        match (self, state) {
+            (_, ShardState::Finished | ShardState::Waiting) | (Self::CaughtUp, _) => state_text(state),
+            (Self::Stopped | Self::Failed, _) => "stopped",
+        }
+    }
+}
+
 /// What a run did, for people: the last thing on stderr.
 #[must_use]
-pub fn summary(name: &str, ending: &str, core: &Coordinator, totals: &Totals, took: Duration) -> String {
+pub fn summary(name: &str, ending: Ending, core: &Coordinator, totals: &Totals, took: Duration) -> String {
     let seconds = took.as_secs_f64().max(0.001);
     let megabytes = totals.bytes_in.get() as f64 / 1e6;
     let mut text = format!(
-        "{name}: {ending} in {seconds:.1} s\n  {} records in ({megabytes:.1} MB, {:.1} MB/s), {} elements out, {} filtered, {} skipped\n",
+        "{name}: {} in {seconds:.1} s\n  {} records in ({megabytes:.1} MB, {:.1} MB/s), {} elements out, {} filtered, {} skipped\n",
+        ending.text(),
         grouped(totals.records_in.get()),
         megabytes / seconds,
         grouped(totals.elements_out.get()),
@@ -207,11 +239,11 @@ pub fn summary(name: &str, ending: &str, core: &Coordinator, totals: &Totals, to
     );
     let noteworthy = [(totals.restarts.get(), "component restarts"), (totals.retries.get(), "repeated calls")];
     for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
-        writeln!(text, "  {} {what}", grouped(count)).expect(STRING);
+        writeln!(text, "  {what}: {}", grouped(count)).expect(STRING);
     }
     for shard in core.shards() {
-        let position = shard.position.map_or_else(|| "no position yet".to_owned(), ToString::to_string);
-        writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, state_text(shard.state))
+        let position = shard.position.map_or_else(|| "no position yet".to_owned(), position::print);
+        writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, ending.of_shard(shard.state))
             .expect(STRING);
     }
     text

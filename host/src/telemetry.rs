@@ -13,7 +13,9 @@ use crate::progress::Screen;
 /// # Errors
 /// `filter` is no filter.
 pub fn start(filter: &str, format: LogFormat, screen: &Screen) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    // The embedded endpoint logs every refusal and every stream; what comes of it is told by whoever asked. A filter
+    // that names it itself comes later and wins.
+    let filter = EnvFilter::builder().parse(format!("ferrokinesis=warn,{filter}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines(screen.clone()));
     match format {
         LogFormat::Human => {

@@ -10,5 +10,7 @@ mod state_refusals;
 mod state_edits;
 // What is promised is documented, and the tests that hold it are listed.
 mod guarantees;
+// The binary, used wrongly on purpose.
+mod cli;
 // A killed host comes back.
 mod recovery;

@@ -1,6 +1,6 @@
 //! `sluicebox run`: pipelines, each on its own, until they are done, stopped or failed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinSet;
@@ -13,7 +13,9 @@ use crate::commands::signals::stop_on_signal;
 use crate::commands::{DONE, FAILED, WRONG, complain, read_manifests, tell, with_causes};
 use crate::component::Engine;
 use crate::config::Manifest;
+use crate::pipeline::failure::Failure;
 use crate::progress::Screen;
+use crate::source::classify::SourceErrorKind;
 
 /// Runs pipelines.
 #[must_use]
@@ -32,15 +34,15 @@ pub fn run(arguments: &Run, screen: &Screen) -> u8 {
 /// Everything that can be found wrong before anything starts.
 fn prepare(arguments: &Run, screen: &Screen) -> Option<Vec<Ready>> {
     let manifests = read_manifests(screen, &arguments.manifests)?;
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     for manifest in &manifests {
-        if !seen.insert((manifest.tenant.to_string(), manifest.name.to_string())) {
-            let path = manifest.path.display();
+        let identity = format!("{}/{}", manifest.tenant, manifest.name);
+        if let Some(other) = seen.insert(identity.clone(), &manifest.path) {
+            let (path, other) = (manifest.path.display(), other.display());
             complain(
                 screen,
                 &format!(
-                    "{path}: pipeline {}/{} is there twice; a pipeline is one tenant and name",
-                    manifest.tenant, manifest.name
+                    "{path}: pipeline {identity} is that of {other} already; give one of them another name or tenant"
                 ),
             );
             return None;
@@ -96,10 +98,13 @@ async fn pipelines(
         match ended {
             Ok(Report { name, summary, failure }) => {
                 if let Some(failure) = failure {
-                    complain(screen, &format!("{name}: {}", with_causes(&failure)));
-                    code = failure.exit_code();
+                    complain(screen, &format!("{name}: {}{}", with_causes(&failure), hint(arguments.local, &failure)));
+                    // Of several failures, one in a run that had begun weighs more than one before anything began.
+                    code = if code == FAILED { FAILED } else { failure.exit_code() };
                 }
-                tell(screen, &summary);
+                if !summary.is_empty() {
+                    tell(screen, &summary);
+                }
             }
             Err(error) => {
                 complain(screen, &format!("a pipeline ended unexpectedly: {error}; this is a bug in sluicebox"));
@@ -108,6 +113,16 @@ async fn pipelines(
         }
     }
     code
+}
+
+/// The embedded endpoint has the streams that it was told of, which no advice about AWS mentions.
+fn hint(local: bool, failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Source(error) if local && error.kind == SourceErrorKind::NotFound => {
+            "\nwith --local, streams are those that `streams` in [local] lists"
+        }
+        _ => "",
+    }
 }
 
 /// Where the embedded endpoint keeps what belongs to a manifest: beside it.

@@ -42,7 +42,7 @@ impl std::fmt::Display for GuestError {
 #[non_exhaustive]
 pub enum ComponentError {
     /// The code trapped, or broke a rule of the component model.
-    #[error("the component trapped in {during}: {reason}{}; the fault is in its code: replay the batch, halve it to find the record", LastWords(.last_words.as_deref()))]
+    #[error("the component trapped in {during}: {reason}{}; the fault is in its code", LastWords(.last_words.as_deref()))]
     Trapped {
         /// The exported function, or `start`.
         during: &'static str,
@@ -53,7 +53,8 @@ pub enum ComponentError {
     },
     /// It used up its CPU time.
     #[error(
-        "the component used {used:?} of CPU in {during}, its budget is {budget:?}; mend its loop or raise `limits.cpu_per_batch`"
+        "the component used {used:.0?} of CPU in {during}, its budget is {budget:?}; mend its loop{}",
+        OrRaise(.during, "limits.cpu_per_batch")
     )]
     CpuBudgetExceeded {
         /// The exported function, or `start`.
@@ -64,7 +65,7 @@ pub enum ComponentError {
         budget: Duration,
     },
     /// It took too long.
-    #[error("the component did not return from {during} within {budget:?}; mend it or raise `limits.wall_per_batch`")]
+    #[error("the component did not return from {during} within {budget:?}; mend it{}", OrRaise(.during, "limits.wall_per_batch"))]
     TimedOut {
         /// The exported function, or `start`.
         during: &'static str,
@@ -83,7 +84,8 @@ pub enum ComponentError {
     },
     /// It returned more than it may.
     #[error(
-        "the component handed over more than {limit} bytes in one call of {during}; mend it or raise `limits.output_ratio`"
+        "the component handed over more than {limit} bytes in one call of {during}; mend it{}",
+        OrRaise(.during, "limits.output_ratio")
     )]
     OutputTooLarge {
         /// The exported function.
@@ -92,7 +94,7 @@ pub enum ComponentError {
         limit: usize,
     },
     /// What it returned breaks the contract.
-    #[error("the component broke the contract: {0}; nothing of the batch was used: mend the component")]
+    #[error("the component broke the contract: {0}; nothing of what it returned was used")]
     Violation(#[from] Violation),
     /// It returned an error for the whole call.
     #[error("the component refused {during}: {} ({})", .error.message, .error.code)]
@@ -141,6 +143,18 @@ impl ComponentError {
     /// Whether the instance is still good for the next call.
     pub(super) fn leaves_the_instance_usable(&self) -> bool {
         matches!(self, Self::Refused { error, .. } if error.class != ErrorClass::Fatal)
+    }
+}
+
+/// Batches have limits that the manifest sets; what is called once has fixed ones.
+struct OrRaise<'a>(&'a str, &'static str);
+
+impl std::fmt::Display for OrRaise<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            "deserialize" => write!(f, " or raise `{}`", self.1),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -45,7 +45,8 @@ impl Row {
     }
 }
 
-const WAIT: &str = "it is tried again";
+/// True of a call that is repeated and of the last one before a run gives up.
+const WAIT: &str = "such calls are repeated for a while; if it persists, check the way to {endpoint}";
 
 /// By code. `KMS…` come first in the API's list and mean what their counterparts without the prefix mean.
 pub(super) const CODES: &[Row] = &[
@@ -269,7 +270,7 @@ pub(super) fn by_fate(fate: Fate) -> &'static Row {
         &[],
         (SourceErrorKind::Transient, Fault::Network),
         "cannot be asked for: the source of credentials failed",
-        "it is tried again; if it persists, check {credentials}",
+        "such calls are repeated for a while; if it persists, check {credentials}",
     );
     match fate {
         Fate::Refused => &REFUSED,

@@ -1,0 +1,116 @@
+//! Starts that are refused: the stream, or the way to it, is not what the manifest says; or the component does not open.
+//! Each says so once, and leaves no state behind.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
+use super::{Scene, TO_END};
+use tests::process::Finished;
+
+/// One clear error, exit code 1, nothing on stdout, and no positions.
+fn refused(scene: &Scene, words: &[&str]) -> Finished {
+    let failed = scene.run(&TO_END).expect_code(1);
+    for word in words {
+        failed.expect_stderr(word);
+    }
+    let errors = failed.stderr.lines().filter(|line| line.starts_with("error:")).count();
+    assert_eq!((errors, failed.stderr.lines().count()), (1, 1), "{}", failed.stderr);
+    assert_eq!(failed.stdout, "");
+    assert!(!scene.has_state(), "a start that failed left state behind");
+    failed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_does_not_exist_is_named() {
+    let scene = Scene::new().await;
+    let text = scene.pipeline("passthrough").text().replace("stream/words", "stream/wordz");
+    scene.write("p.toml", &text);
+    refused(&scene, &["default/words: stream \"wordz\"", "us-east-1", "000000000000", &scene.ferro.endpoint]);
+}
+
+/// The service's own body for a key that it does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_that_are_not_accepted_are_told_by_their_kind() {
+    let scene = Scene::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            // The request fits one packet of loopback; what it says does not matter.
+            drop(connection.read(&mut [0; 16 << 10]));
+            let body = r#"{"__type":"UnrecognizedClientException","message":"The security token included in the request is invalid."}"#;
+            let head = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close";
+            drop(write!(connection, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+        }
+    });
+    let mut pipeline = scene.pipeline("passthrough");
+    pipeline.aws = format!("endpoint = \"http://{address}\"");
+    scene.manifest(&pipeline);
+    let failed =
+        refused(&scene, &["UnrecognizedClientException", "does not accept the credentials", "credentials = \"basic\""]);
+    assert!(!failed.stderr.contains("secret_access_key = "), "{}", failed.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_refuses_connections_is_named() {
+    let scene = Scene::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let mut pipeline = scene.pipeline("passthrough");
+    pipeline.aws = format!("endpoint = \"http://{address}\"\nretry = {{ min_delay = \"1ms\", max_delay = \"1ms\" }}");
+    scene.manifest(&pipeline);
+    refused(&scene, &[&format!("http://{address}"), "refused", "aws.endpoint"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_never_answers_is_given_up() {
+    let scene = Scene::new().await;
+    // The system accepts connections; nobody ever reads from them.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("bound");
+    let mut pipeline = scene.pipeline("passthrough");
+    let aws = format!("endpoint = \"http://{address}\"\nretry = {{ min_delay = \"1ms\", max_delay = \"1ms\" }}");
+    pipeline.aws = format!("{aws}\ntimeouts = {{ call = \"200ms\" }}");
+    scene.manifest(&pipeline);
+    refused(&scene, &[&format!("http://{address}"), "no answer", "such calls are repeated for a while"]);
+    // A stop does not wait for an answer either. A new listener knows no connection but that of the next run.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("bound");
+    let aws = format!("endpoint = \"http://{address}\"");
+    pipeline.aws = format!("{aws}\ntimeouts = {{ call = \"10m\" }}");
+    scene.manifest(&pipeline);
+    let running = scene.start(&["run", "p.toml"]);
+    let _waiting = listener.accept().expect("the binary connects");
+    running.terminate();
+    running.finish().expect_code(0).expect_stderr("stopped before it began to read");
+    assert!(!scene.has_state());
+}
+
+/// The component's `open` comes before the stream: what it refuses is a mistake in the component or its configuration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_does_not_open_touches_no_stream() {
+    let scene = Scene::new().await;
+    let mut pipeline = scene.pipeline("faulty");
+    // Whoever asked it would never get an answer.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    pipeline.aws = format!("endpoint = \"http://{}\"", listener.local_addr().expect("bound"));
+    for (config, reason) in [
+        ("open = \"refuse\"", "refused to open, as configured (refused)"),
+        ("open = \"retry\"", "not ready to open, as configured (not-yet)"),
+        ("open = \"trap\"", "trapped"),
+        ("open = \"spin\"", "of CPU in open"),
+        ("open = 5", "open"),
+    ] {
+        pipeline.config = config;
+        scene.manifest(&pipeline);
+        let failed = scene.run(&TO_END).expect_code(2);
+        failed.expect_stderr("faulty.wasm did not open").expect_stderr(reason);
+        assert_eq!(failed.stderr.lines().count(), 1, "{}", failed.stderr);
+        assert_eq!(failed.stdout, "");
+        assert!(!scene.has_state() && !scene.folder.path().join("out.txt").exists());
+    }
+    listener.set_nonblocking(true).expect("a listener can be asked");
+    assert!(listener.accept().is_err(), "the stream was touched");
+}
