@@ -85,7 +85,7 @@ impl Engine {
 
     /// Ticks until the guard is dropped: a call runs.
     pub(super) fn ticking(&self) -> Ticking<'_> {
-        self.0.ticker.calls(|calls| calls.running += 1);
+        self.0.ticker.begin();
         Ticking(&self.0.ticker)
     }
 }
@@ -142,6 +142,10 @@ fn pool() -> PoolingAllocationConfig {
 
 struct Calls {
     running: usize,
+    /// Whether one began since the last tick.
+    begun: bool,
+    /// Whether the thread waits for the next call rather than for the next tick.
+    asleep: bool,
     stopped: bool,
 }
 
@@ -150,7 +154,8 @@ struct Shared {
     changed: Condvar,
 }
 
-/// The thread that advances the epoch.
+/// The thread that advances the epoch. It falls asleep only after a whole tick without a call: most calls are much shorter
+/// than a tick and follow one another closely, and to wake a thread costs more than to hand over a hundred records.
 struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -161,18 +166,19 @@ pub(super) struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
     fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
-        let calls = Mutex::new(Calls { running: 0, stopped: false });
+        let calls = Mutex::new(Calls { running: 0, begun: false, asleep: false, stopped: false });
         let shared = Arc::new(Shared { calls, changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("component-tick".into()).spawn(move || theirs.tick(&engine))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    fn calls(&self, change: impl FnOnce(&mut Calls)) {
+    /// A call begins.
+    fn begin(&self) {
         let mut calls = self.shared.lock();
-        let was_idle = calls.running == 0;
-        change(&mut calls);
-        if was_idle || calls.stopped {
+        calls.running += 1;
+        calls.begun = true;
+        if std::mem::take(&mut calls.asleep) {
             self.shared.changed.notify_one();
         }
     }
@@ -186,12 +192,19 @@ impl Shared {
     fn tick(&self, engine: &wasmtime::Engine) {
         let mut calls = self.lock();
         while !calls.stopped {
-            calls = if calls.running == 0 {
-                self.changed.wait(calls).unwrap_or_else(PoisonError::into_inner)
-            } else {
-                let (calls, _) = self.changed.wait_timeout(calls, TICK).unwrap_or_else(PoisonError::into_inner);
+            let busy = std::mem::take(&mut calls.begun) || calls.running > 0;
+            calls = if busy {
+                let (calls, _) = self
+                    .changed
+                    .wait_timeout_while(calls, TICK, |calls| !calls.stopped)
+                    .unwrap_or_else(PoisonError::into_inner);
                 engine.increment_epoch();
                 calls
+            } else {
+                calls.asleep = true;
+                self.changed
+                    .wait_while(calls, |calls| calls.asleep && !calls.stopped)
+                    .unwrap_or_else(PoisonError::into_inner)
             };
         }
     }
@@ -199,7 +212,8 @@ impl Shared {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.calls(|calls| calls.stopped = true);
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -210,7 +224,7 @@ impl Drop for Ticker {
 
 impl Drop for Ticking<'_> {
     fn drop(&mut self) {
-        self.0.calls(|calls| calls.running -= 1);
+        self.0.shared.lock().running -= 1;
     }
 }
 
