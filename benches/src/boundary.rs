@@ -132,7 +132,12 @@ pub(crate) fn run() -> Result<Section> {
     for transform in Transform::ALL {
         for size in SIZES {
             for records in COUNTS {
-                cases.push(Case { transform, size, records, batches: cut(&records_of(records, size), usize::MAX, view) });
+                cases.push(Case {
+                    transform,
+                    size,
+                    records,
+                    batches: cut(&records_of(records, size), usize::MAX, view),
+                });
                 if records * size > BATCH_DATA_BYTES_MAX {
                     let batches = cut(&records_of(records, size), BATCH_DATA_BYTES_MAX, view);
                     cases.push(Case { transform, size, records, batches });

@@ -149,20 +149,24 @@ async fn children_run_beside_their_parents_if_order_is_not_asked_for() {
 /// LIN-3: the configured timestamp is for the shards of the first listing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_found_later_is_read_from_its_beginning_whatever_the_timestamp_says() {
-    let mut rig = Rig::new(1);
-    let parent = rig.shards()[0].clone();
-    let early = rig.say(&parent, "early").arrival;
-    rig.stream.set_now(EpochMillis(early.0 + 10_500));
-    rig.manifest.source.initial_position = InitialPosition::AtTimestamp(EpochMillis(early.0 + 10_400));
-    rig.say(&parent, "late");
-    let run = rig.start().await;
-    rig.until_elements(1).await;
-    // A clock that is behind: the child's records look older than the timestamp.
-    rig.stream.set_now(EpochMillis(early.0 + 500));
-    let [child, _] = rig.stream.split(&parent);
-    rig.say(&child, "child");
-    rig.until_elements(2).await;
-    run.drained().await.expect_success();
-    let said: Vec<_> = rig.elements().iter().filter_map(|text| Some(text.rsplit_once(' ')?.1.to_owned())).collect();
-    assert_eq!(said, ["late", "child"]);
+    // Told with the parent's end, or found by a listing.
+    for children in [Children::Told, Children::Omitted] {
+        let mut rig = Rig::new(1);
+        rig.stream.tell_children(children);
+        let parent = rig.shards()[0].clone();
+        let early = rig.say(&parent, "early").arrival;
+        rig.stream.set_now(EpochMillis(early.0 + 10_500));
+        rig.manifest.source.initial_position = InitialPosition::AtTimestamp(EpochMillis(early.0 + 10_400));
+        rig.say(&parent, "late");
+        let run = rig.start().await;
+        rig.until_elements(1).await;
+        // A clock that is behind: the child's records look older than the timestamp.
+        rig.stream.set_now(EpochMillis(early.0 + 500));
+        let [child, _] = rig.stream.split(&parent);
+        rig.say(&child, "child");
+        rig.until_elements(2).await;
+        run.drained().await.expect_success();
+        let said: Vec<_> = rig.elements().iter().filter_map(|text| Some(text.rsplit_once(' ')?.1.to_owned())).collect();
+        assert_eq!(said, ["late", "child"]);
+    }
 }
