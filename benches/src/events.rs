@@ -8,7 +8,11 @@ const STRING: &str = "writing to a string does not fail";
 /// Event `number`, exactly `size` bytes of JSON (at least about 200); the same number gives the same event.
 pub(crate) fn event(number: u64, size: usize) -> Vec<u8> {
     let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
-    let mut text = format!("{{\"event_id\":\"e-{:016x}\",\"type\":\"order\",\"user_id\":\"u-{:06}\",", random.next(), random.below(1_000_000));
+    let mut text = format!(
+        "{{\"event_id\":\"e-{:016x}\",\"type\":\"order\",\"user_id\":\"u-{:06}\",",
+        random.next(),
+        random.below(1_000_000)
+    );
     // The last field fills up to the size, so leave room for what must come behind the items.
     text.push_str("\"items\":[");
     let mut first = true;

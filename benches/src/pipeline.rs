@@ -22,10 +22,8 @@ pub(crate) const REGION: &str = "us-east-1";
 /// Shards of each stream.
 pub(crate) const SHARDS: i32 = 4;
 /// What is read.
-pub(crate) const STREAMS: [Stream; 2] = [
-    Stream { name: "kib", records: 200_000, size: 1024 },
-    Stream { name: "small", records: 400_000, size: 300 },
-];
+pub(crate) const STREAMS: [Stream; 2] =
+    [Stream { name: "kib", records: 200_000, size: 1024 }, Stream { name: "small", records: 400_000, size: 300 }];
 /// Rounds in which all variants take turns.
 const ROUNDS: usize = 5;
 /// The baseline first.
@@ -60,7 +58,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It ends by itself with its standard input; this is for one that is stuck.
+        // Nothing in it is to be kept. Where it cannot be killed it is gone already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -71,7 +69,8 @@ pub(crate) fn run() -> Result<Section> {
     tell("filling the streams");
     let server = Server::start()?;
     let directory = tempfile::tempdir()?;
-    let mut table = Table::new(2, &["stream", "reader", "CPU s", "±%", "records/CPU-s", "to native", "wall s", "records/s"]);
+    let mut table =
+        Table::new(2, &["stream", "reader", "CPU s", "±%", "records/CPU-s", "to native", "wall s", "records/s"]);
     let mut runs = 0;
     for stream in &STREAMS {
         let mut costs: BTreeMap<Variant, Vec<Cost>> = BTreeMap::new();
@@ -88,7 +87,10 @@ pub(crate) fn run() -> Result<Section> {
                     run: runs,
                 };
                 let cost = measure(&job)?;
-                tell(&format!("{} {variant:?}: {:.2} CPU s, {:.2} s", stream.name, cost.cpu_seconds, cost.wall_seconds));
+                tell(&format!(
+                    "{} {variant:?}: {:.2} CPU s, {:.2} s",
+                    stream.name, cost.cpu_seconds, cost.wall_seconds
+                ));
                 if round > 0 {
                     costs.entry(variant).or_default().push(cost);
                 }
