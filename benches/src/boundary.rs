@@ -175,8 +175,9 @@ pub(crate) fn run() -> Result<Section> {
         "Nanoseconds of CPU time per record, medians of {ROUNDS} rounds; ± is half the distance of the quartiles, of the \
          noisier of both.\n`sandboxed` is `KinesisDeserializer::deserialize`: columns in, validated columns out. `native` \
          is the same Rust code on the\nsame columns. Their difference is the sandbox's own cost: copies, checks and calls, \
-         and with `projection` the slower\ncode inside. A page in one batch shows the boundary; a page in several is what the \
-         host does, which cuts batches at\n{} KiB because larger ones fall out of the processor's cache.\n\n{}\n{}",
+         and with `projection` the slower\ncode inside, half of which are the checks by which a loop can be stopped. A page in one batch shows the boundary; a \
+         page in\nseveral is what the host does, which cuts batches at {} KiB because larger ones fall out of the processor's \
+         cache.\n\n{}\n{}",
         BATCH_DATA_BYTES_MAX / 1024,
         origin("boundary"),
         table.text()

@@ -58,7 +58,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It ends by itself with its standard input; this is for one that is stuck.
+        // Nothing in it is to be kept. Where it cannot be killed it is gone already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

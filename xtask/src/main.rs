@@ -43,6 +43,9 @@ enum Chore {
     Bench {
         /// `boundary`, `pipeline`, or both when left out
         which: Option<String>,
+        /// Also put the tables into docs/benchmarks.md
+        #[arg(long)]
+        write: bool,
     },
     /// What continuous integration runs: lint, then test
     Ci,
@@ -76,7 +79,7 @@ fn chore(chore: &Chore) -> Result<()> {
             command.env("SIM_HISTORIES", histories.to_string());
             run(&mut command)
         }
-        Chore::Bench { which } => bench(&workspace, which.as_deref()),
+        Chore::Bench { which, write } => bench(&workspace, which.as_deref(), *write),
         Chore::Ci => lint(&workspace).and_then(|()| test(&workspace, None)),
     }
 }
@@ -117,9 +120,9 @@ fn lint(workspace: &Workspace) -> Result<()> {
     run(&mut workspace.cargo(&["clippy", "--package", "host", "--no-default-features", "--", "--deny", "warnings"]))
 }
 
-fn bench(workspace: &Workspace, which: Option<&str>) -> Result<()> {
+fn bench(workspace: &Workspace, which: Option<&str>, write: bool) -> Result<()> {
     components::build(workspace)?;
     let mut command = workspace.cargo(&["run", "--release", "--package", "benches", "--"]);
-    command.args(which);
+    command.args(which).args(write.then_some("--write"));
     run(&mut command)
 }

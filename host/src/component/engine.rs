@@ -232,6 +232,33 @@ impl Drop for Ticking<'_> {
 mod tests {
     use super::*;
 
+    /// Whether the thread waits for a call.
+    fn asleep(engine: &Engine) -> bool {
+        engine.0.ticker.shared.lock().asleep
+    }
+
+    #[test]
+    fn a_loop_that_calls_nothing_is_stopped_also_after_a_rest() {
+        let engine = Engine::new().expect("the engine starts here");
+        let endless = r#"(module (func (export "endless") (loop (br 0))))"#;
+        let module = wasmtime::Module::new(engine.wasmtime(), endless).expect("a valid module");
+        let mut store = wasmtime::Store::new(engine.wasmtime(), ());
+        let instance = wasmtime::Instance::new(&mut store, &module, &[]).expect("it imports nothing");
+        let endless = instance.get_typed_func::<(), ()>(&mut store, "endless").expect("exported");
+        for _ in 0..3 {
+            // The longest way to be stopped: the thread has to be woken first.
+            while !asleep(&engine) {
+                std::thread::yield_now();
+            }
+            store.set_epoch_deadline(2);
+            let ticking = engine.ticking();
+            let stopped = endless.call(&mut store, ()).expect_err("an endless loop does not return");
+            assert_eq!(stopped.downcast_ref::<wasmtime::Trap>(), Some(&wasmtime::Trap::Interrupt));
+            assert!(!asleep(&engine), "while a call runs the thread ticks");
+            drop(ticking);
+        }
+    }
+
     #[test]
     fn the_stated_version_is_the_locked_one() {
         let lock = include_str!("../../../Cargo.lock");
