@@ -124,7 +124,7 @@ async fn ours(job: &Job, parallelism: u32) -> Result<()> {
     let manifest = Manifest::parse(&text, &path, |_| None).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
     let ready = load::load(manifest, &Engine::new()?)?;
     let settings = RunSettings { until_caught_up: true, local: None };
-    let report = run(ready, settings, Screen::lines(), CancellationToken::new()).await;
+    let report = Box::pin(run(ready, settings, Screen::lines(), CancellationToken::new())).await;
     if let Some(failure) = report.failure {
         return Err(failure).context("the pipeline failed");
     }
