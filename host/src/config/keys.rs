@@ -102,7 +102,7 @@ fn source(table: &mut Table<'_, '_>) -> Option<Source> {
         "read_ahead",
         Sized("1MiB", "64GiB"),
         "64MiB",
-        "Bytes that may be read and not yet through the component, over all shards.",
+        "Bytes that may be read and not yet through the component, over all shards; each subtask has an equal share.",
     );
     let reader =
         table.default("reader", Choice(&[("polling", ())]), "polling", "How records are fetched: `GetRecords`.");
