@@ -303,7 +303,8 @@ impl Lane<'_> {
         input_index.truncate(kept);
         input_index.dedup();
         self.subtask.totals.filtered.add((count as u64).saturating_sub(input_index.len() as u64 + skipped));
-        let times = if elements.event_time.is_empty() { &records.arrival[..count] } else { &elements.event_time[..] };
+        // Arrival on both sides of the watermark: what is read and not yet deserialized has no other time.
+        let times = &records.arrival[..count];
         let delivery = Delivery {
             shard: self.shard.clone(),
             session: self.session,

@@ -36,7 +36,7 @@ pub struct Delivery {
     pub count: u64,
     /// The position after the last of them.
     pub last: Position,
-    /// The newest event time among the elements, or the newest arrival.
+    /// The newest arrival among the records.
     pub latest: Option<EpochMillis>,
     /// What goes to the sinks.
     pub elements: ElementBatch,
