@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::load::Ready;
 use crate::clock::Clock;
+use crate::config::OnGap;
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
 use crate::progress::{Ending, Screen, summary};
@@ -48,27 +49,44 @@ pub struct Report {
     pub failure: Option<Failure>,
 }
 
-/// Runs one pipeline to its end.
+/// Runs one pipeline to its end. A stream that is created anew while it is read ends a run, and begins the next one if
+/// the manifest allows the gap.
 pub async fn run(ready: Ready, settings: RunSettings, screen: Screen, stop: CancellationToken) -> Report {
+    let (started, totals) = (Instant::now(), Arc::new(Totals::default()));
+    loop {
+        let report = once(ready.clone(), &settings, &screen, &stop, started, Arc::clone(&totals)).await;
+        let recreated = matches!(report.failure, Some(Failure::Recreated { .. }));
+        if !recreated || ready.manifest.source.on_gap == OnGap::Fail {
+            return report;
+        }
+    }
+}
+
+async fn once(
+    ready: Ready,
+    settings: &RunSettings,
+    screen: &Screen,
+    stop: &CancellationToken,
+    started: Instant,
+    totals: Arc<Totals>,
+) -> Report {
     let name = format!("{}/{}", ready.manifest.tenant, ready.manifest.name);
-    let started = Instant::now();
-    let totals = Arc::new(Totals::default());
+    let streams: Vec<String> = ready.manifest.source.streams.iter().map(|stream| stream.name().to_owned()).collect();
     let clock = Clock::start();
-    let starting = Box::pin(start::start(ready, &settings, &screen, clock, Arc::clone(&totals)));
+    let starting = Box::pin(start::start(ready, settings, screen, clock, Arc::clone(&totals)));
     // A service that does not answer must not make a stop wait for every attempt at it.
     let Some(parts) = stop.run_until_cancelled(starting).await else {
         return Report { summary: format!("{name}: stopped before it began to read"), failure: None, name };
     };
     match parts {
         Ok(pipeline) => {
-            let stopped = stop.clone();
-            let ended = pipeline.run(stop).await;
-            let ending = match (&ended.failure, settings.until_caught_up && !stopped.is_cancelled()) {
+            let ended = pipeline.run(stop.clone()).await;
+            let ending = match (&ended.failure, settings.until_caught_up && !stop.is_cancelled()) {
                 (Some(_), _) => Ending::Failed,
                 (None, true) => Ending::CaughtUp,
                 (None, false) => Ending::Stopped,
             };
-            let summary = summary(&name, ending, &ended.core, &totals, started.elapsed());
+            let summary = summary(&name, ending, &ended.core, &totals, started.elapsed(), &streams);
             Report { summary, failure: ended.failure, name }
         }
         Err(failure) => Report { summary: String::new(), failure: Some(failure), name },

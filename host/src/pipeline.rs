@@ -18,6 +18,8 @@
 //! is confirmed is committed, so that as little as possible is done twice.
 
 pub mod failure;
+pub mod lanes;
+mod notices;
 pub mod positions;
 pub mod totals;
 
@@ -56,6 +58,24 @@ pub enum Input {
     Event(Event),
     /// Something that the run cannot go on from.
     Failed(Failure),
+    /// A subtask's thread is gone; every receipt of what it delivered came before.
+    Lost {
+        /// Which one.
+        subtask: u32,
+    },
+}
+
+/// A stream of the source.
+#[derive(Clone)]
+pub struct Stream {
+    /// Reads it.
+    pub api: Arc<dyn StreamApi>,
+    /// Its name, as messages tell it.
+    pub name: String,
+    /// How long it keeps records.
+    pub retention: Duration,
+    /// When it was created: a stream created later is another one.
+    pub created: EpochMillis,
 }
 
 /// How shards are read.
@@ -69,18 +89,24 @@ pub struct ReaderSettings {
     pub attempts_max: u32,
     /// The end fixed at the run's start, with `--until-caught-up`.
     pub stop_at: Option<EpochMillis>,
+    /// What happens when records were trimmed before they were read.
+    pub on_gap: OnGap,
 }
 
 /// A pipeline whose parts stand ready.
 pub struct Pipeline {
     /// Decides.
     pub core: Coordinator,
-    /// The stream.
-    pub stream: Arc<dyn StreamApi>,
-    /// How its shards are read.
+    /// The streams, by their index in the source.
+    pub streams: Vec<Stream>,
+    /// How their shards are read.
     pub reader: ReaderSettings,
     /// The ways into the subtasks, by index.
     pub subtasks: Vec<Intake>,
+    /// Starts subtasks again.
+    pub lanes: Lanes,
+    /// The component that assigns shards, if the manifest names one.
+    pub assigner: Option<AssignerThread>,
     /// Set to make subtasks drop what they hold.
     pub abandoned: Arc<AtomicBool>,
     /// Cancelled with it, so that no subtask waits out a pause.
@@ -104,7 +130,7 @@ pub struct Pipeline {
 /// What is left to keep while running.
 struct Running {
     core: Coordinator,
-    stream: Arc<dyn StreamApi>,
+    streams: Vec<Stream>,
     reader: ReaderSettings,
     /// Emptied when the run is abandoned: then the data plane ends by itself, and with it `inputs`.
     data_plane: Option<DataPlane>,
@@ -113,8 +139,8 @@ struct Running {
     positions: Positions,
     totals: Arc<Totals>,
     clock: Clock,
-    open: BTreeMap<ShardId, (u64, CancellationToken)>,
-    failed_listings: u32,
+    open: BTreeMap<ShardId, OpenReader>,
+    assigner: Option<AssignerThread>,
     effects: Vec<Effect>,
     failure: Option<Failure>,
     /// Nothing more can be made durable: what is left to wait for is that the data plane ends.
@@ -123,7 +149,15 @@ struct Running {
 
 struct DataPlane {
     subtasks: Vec<Intake>,
+    lanes: Lanes,
     sender: mpsc::Sender<Input>,
+}
+
+/// The loop's hold on a reader.
+struct OpenReader {
+    session: u64,
+    closed: CancellationToken,
+    paused: watch::Sender<bool>,
 }
 
 /// How a run ended.
@@ -140,16 +174,16 @@ impl Pipeline {
         let Self { mut inputs, mut progress, shutdown_timeout, .. } = self;
         let mut running = Running {
             core: self.core,
-            stream: self.stream,
+            streams: self.streams,
             reader: self.reader,
-            data_plane: Some(DataPlane { subtasks: self.subtasks, sender: self.sender }),
+            data_plane: Some(DataPlane { subtasks: self.subtasks, lanes: self.lanes, sender: self.sender }),
             abandoned: self.abandoned,
             hurry: self.hurry,
             positions: self.positions,
             totals: self.totals,
             clock: self.clock,
             open: BTreeMap::new(),
-            failed_listings: 0,
+            assigner: self.assigner,
             effects: Vec::new(),
             failure: None,
             positions_lost: false,
@@ -219,28 +253,36 @@ impl Running {
     fn take_in(&mut self, input: Input) {
         match input {
             Input::Event(event) => {
-                match &event {
-                    Event::Listed { .. } => self.failed_listings = 0,
-                    Event::ListingFailed => self.totals.retries.add(1),
-                    Event::Tick
-                    | Event::Read(_)
-                    | Event::ReadToEnd { .. }
-                    | Event::CaughtUp { .. }
-                    | Event::Closed { .. }
-                    | Event::Delivered(_)
-                    | Event::Committed { .. }
-                    | Event::Drain
-                    | Event::Abandon => {}
-                }
-                if let Event::ReadToEnd { shard, .. } | Event::CaughtUp { shard, .. } | Event::Closed { shard, .. } =
-                    &event
+                if let Event::ReadToEnd { shard, session, .. }
+                | Event::CaughtUp { shard, session }
+                | Event::Closed { shard, session }
+                | Event::ShardGone { shard, session } = &event
+                    && self.open.get(shard).is_some_and(|open| open.session == *session)
                 {
                     self.open.remove(shard);
                 }
                 self.handle(event);
             }
             Input::Failed(failure) => self.fail(failure),
+            Input::Lost { subtask } => self.lost(subtask),
         }
+    }
+
+    /// Starts a lost subtask again; the core has its shards read again from where the sinks have them.
+    fn lost(&mut self, subtask: u32) {
+        let now = self.clock.now();
+        let Some(DataPlane { subtasks, lanes, .. }) = &mut self.data_plane else { return };
+        let Some(place) = subtasks.get_mut(subtask as usize) else { return };
+        if !lanes.losses.bear(now) {
+            return self.fail(Failure::Vanished { part: SUBTASK });
+        }
+        match lanes.restart(subtask) {
+            Ok(intake) => *place = intake,
+            Err(failure) => return self.fail(failure),
+        }
+        tracing::error!(subtask, "a subtask ended unexpectedly and starts again; its shards are read again from their positions");
+        self.totals.lost_subtasks.add(1);
+        self.handle(Event::SubtaskLost { subtask });
     }
 
     fn handle(&mut self, event: Event) {
@@ -261,8 +303,8 @@ impl Running {
     fn abandon(&mut self) {
         self.abandoned.store(true, Ordering::Relaxed);
         self.hurry.cancel();
-        for (_, closed) in self.open.values() {
-            closed.cancel();
+        for reader in self.open.values() {
+            reader.closed.cancel();
         }
         self.data_plane = None;
     }
@@ -280,62 +322,93 @@ impl Running {
         let mut finished = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::List => self.list(),
+                Effect::List { stream, scope } => self.list(stream, scope),
                 Effect::Open { shard, session, subtask, from, range: _ } => self.open(shard, session, subtask, from),
-                Effect::Close { shard, session } => {
-                    if let Some((_, closed)) = self.open.get(&shard).filter(|(open, _)| *open == session) {
-                        closed.cancel();
-                    }
-                }
+                Effect::Close { shard, session } => self.tell(&shard, session, |reader| reader.closed.cancel()),
+                Effect::Pause { shard, session } => self.tell(&shard, session, |reader| reader.pause(true)),
+                Effect::Resume { shard, session } => self.tell(&shard, session, |reader| reader.pause(false)),
+                Effect::Assign(round) => self.assign(round),
                 Effect::Commit(commit) => self.positions.commit(commit),
-                Effect::Notice(notice) => log(&notice),
+                Effect::Notice(notice) => notices::log(&notice, &self.streams),
+                Effect::Stop(gap) => {
+                    let stream = self.stream_name(&gap.shard);
+                    self.fail(Failure::Gap { stream, gap });
+                }
                 Effect::Finished => finished = true,
             }
         }
         finished
     }
 
-    fn list(&mut self) {
+    fn tell(&self, shard: &ShardId, session: u64, what: impl FnOnce(&OpenReader)) {
+        if let Some(reader) = self.open.get(shard).filter(|reader| reader.session == session) {
+            what(reader);
+        }
+    }
+
+    fn assign(&mut self, round: Round) {
         let Some(DataPlane { sender, .. }) = &self.data_plane else { return };
-        let (stream, sender) = (Arc::clone(&self.stream), sender.clone());
-        let attempt = self.failed_listings + 1;
-        self.failed_listings = attempt;
-        let attempts_max = self.reader.attempts_max;
+        match &self.assigner {
+            Some(assigner) => assigner.ask(round, sender.clone()),
+            None => {
+                let answer = Err("the manifest names no assigner component".to_owned());
+                self.handle(Event::Assigned { round: round.round, answer });
+            }
+        }
+    }
+
+    fn stream_name(&self, shard: &ShardId) -> String {
+        self.streams.get(shard.stream() as usize).map(|stream| stream.name.clone()).unwrap_or_default()
+    }
+
+    fn list(&mut self, stream: u32, scope: Scope) {
+        let Some(DataPlane { sender, .. }) = &self.data_plane else { return };
+        let Some(Stream { api, .. }) = self.streams.get(stream as usize) else { return };
+        let (api, sender) = (Arc::clone(api), sender.clone());
         tokio::spawn(async move {
-            let input = listed(stream.list_shards().await, attempt < attempts_max);
+            let input = list(stream, scope, api.as_ref()).await;
             // A pipeline that is gone does not want to know.
             drop(sender.send(input).await);
         });
     }
 
     fn open(&mut self, shard: ShardId, session: u64, subtask: u32, from: Position) {
-        let Some(DataPlane { subtasks, sender }) = &self.data_plane else { return };
+        let Some(DataPlane { subtasks, sender, .. }) = &self.data_plane else { return };
         let Some(intake) = subtasks.get(subtask as usize) else { return };
-        let closed = CancellationToken::new();
-        tracing::info!(%shard, subtask, position = crate::state::edit::position::print(&from), "reading");
+        let Some(stream) = self.streams.get(shard.stream() as usize) else { return };
+        let (closed, (paused, pause)) = (CancellationToken::new(), watch::channel(false));
+        let position = crate::state::edit::position::print(&from);
+        tracing::info!(stream = %stream.name, %shard, subtask, position, "reading");
         let floor = match &from {
             Position::AtTimestamp(at) => Some(*at),
             Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => None,
         };
         let reader = ShardReader {
-            stream: Arc::clone(&self.stream),
+            stream: stream.clone(),
             shard: shard.clone(),
             session,
             floor,
             reading: Reading::new(from, self.reader.pace, self.reader.stop_at, self.clock.now())
                 .with_backoff(self.reader.backoff.0, self.reader.backoff.1),
-            attempts_max: self.reader.attempts_max,
-            limit: self.reader.pace.max_records,
+            settings: self.reader.clone(),
             subtask: intake.queue.clone(),
             pipeline: sender.clone(),
             budget: intake.room.clone(),
             clock: self.clock,
             closed: closed.clone(),
+            pause,
             totals: Arc::clone(&self.totals),
             handed: 0,
         };
-        self.open.insert(shard, (session, closed));
+        self.open.insert(shard, OpenReader { session, closed, paused });
         tokio::spawn(reader.run());
+    }
+}
+
+impl OpenReader {
+    /// A reader that has ended needs no word.
+    fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
     }
 }
 
@@ -355,32 +428,5 @@ fn listed(answer: Result<Vec<ShardDescription>, SourceError>, may_repeat: bool) 
             | SourceErrorKind::Denied
             | SourceErrorKind::Invalid => Input::Failed(Failure::Source(error)),
         },
-    }
-}
-
-fn log(notice: &Notice) {
-    match notice {
-        Notice::ParentMissing { shard, parent } => {
-            tracing::info!(%shard, %parent, "a parent is neither known nor listed; listing again before its child is read");
-        }
-        Notice::ParentPresumedExpired { parent } => {
-            tracing::info!(%parent, "a parent is gone from the stream: its records have expired");
-        }
-        Notice::PresumedParentListed { parent } => {
-            tracing::warn!(%parent, "a parent that was taken as expired is listed after all and is read now, after its children");
-        }
-        Notice::EndWithoutChildren { shard } => {
-            tracing::warn!(%shard, "a shard ended and no listing shows children for all of its keys");
-        }
-        Notice::KeySpaceGap { hole } => {
-            tracing::warn!(
-                start = hole.start,
-                end = hole.end,
-                "no shard that is still to be read owns these hash keys"
-            );
-        }
-        Notice::Forgotten { shard } => {
-            tracing::debug!(%shard, "a finished shard is past retention; its row is dropped")
-        }
     }
 }

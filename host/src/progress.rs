@@ -19,6 +19,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const STRING: &str = "writing to a string does not fail";
 /// Shards shown on a terminal; those furthest behind come first.
 const SHARDS_SHOWN: usize = 8;
+/// Shards that a summary tells one by one; of more it tells how many there are.
+const SHARDS_TOLD: usize = 32;
 
 /// Where progress and log lines share a terminal without writing over one another.
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl Lags {
 #[derive(Debug)]
 pub struct Progress {
     name: String,
+    streams: Vec<String>,
     bar: Option<ProgressBar>,
     last: Option<(Instant, u64)>,
     last_line: Instant,
@@ -82,14 +85,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress of the pipeline `name`.
+    /// Progress of the pipeline `name` over streams of these names.
     #[must_use]
-    pub fn new(name: &str, screen: &Screen) -> Self {
+    pub fn new(name: &str, streams: Vec<String>, screen: &Screen) -> Self {
         let bar = screen.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::no_length());
             bar.with_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
         });
-        Self { name: name.to_owned(), bar, last: None, last_line: Instant::now(), draining: false }
+        Self { name: name.to_owned(), streams, bar, last: None, last_line: Instant::now(), draining: false }
     }
 
     /// Somebody asked the run to stop.
@@ -109,7 +112,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 self.last = Some((now, records));
-                bar.set_message(screenful(&self.name, core, totals, rate, self.draining));
+                bar.set_message(self.screenful(core, totals, rate));
                 bar.tick();
             }
             None if now.duration_since(self.last_line) >= LINE_INTERVAL => {
@@ -131,29 +134,30 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
-}
 
-fn screenful(name: &str, core: &Coordinator, totals: &Totals, rate: u64, draining: bool) -> String {
-    let mut text = format!(
-        "{name}{}  {} records in ({}/s)  {} elements out",
-        if draining { " (stopping)" } else { "" },
-        grouped(totals.records_in.get()),
-        grouped(rate),
-        grouped(totals.elements_out.get()),
-    );
-    let mut shards: Vec<_> = core.shards().filter(|shard| shard.state != ShardState::Finished).collect();
-    shards.sort_by_key(|shard| std::cmp::Reverse(totals.lags.of(shard.shard).unwrap_or(0)));
-    let hidden = shards.len().saturating_sub(SHARDS_SHOWN);
-    for shard in shards.into_iter().take(SHARDS_SHOWN) {
-        let lag = totals.lags.of(shard.shard).map_or_else(String::new, lag_text);
-        let state = state_text(shard.state);
-        let in_flight = grouped(shard.in_flight);
-        write!(text, "\n  {}  {state:<10} {lag:>12}  {in_flight} in flight", shard.shard).expect(STRING);
+    fn screenful(&self, core: &Coordinator, totals: &Totals, rate: u64) -> String {
+        let mut text = format!(
+            "{}{}  {} records in ({}/s)  {} elements out",
+            self.name,
+            if self.draining { " (stopping)" } else { "" },
+            grouped(totals.records_in.get()),
+            grouped(rate),
+            grouped(totals.elements_out.get()),
+        );
+        let mut shards: Vec<_> = core.shards().filter(|shard| shard.state != ShardState::Finished).collect();
+        shards.sort_by_key(|shard| std::cmp::Reverse(totals.lags.of(shard.shard).unwrap_or(0)));
+        let hidden = shards.len().saturating_sub(SHARDS_SHOWN);
+        for shard in shards.into_iter().take(SHARDS_SHOWN) {
+            let lag = totals.lags.of(shard.shard).map_or_else(String::new, lag_text);
+            let (id, state) = (shard_text(shard.shard, &self.streams), state_text(shard.state));
+            let in_flight = grouped(shard.in_flight);
+            write!(text, "\n  {id}  {state:<10} {lag:>12}  {in_flight} in flight").expect(STRING);
+        }
+        if hidden > 0 {
+            write!(text, "\n  and {hidden} more shards").expect(STRING);
+        }
+        text
     }
-    if hidden > 0 {
-        write!(text, "\n  and {hidden} more shards").expect(STRING);
-    }
-    text
 }
 
 fn lag_text(millis: i64) -> String {
@@ -223,9 +227,16 @@ impl Ending {
     }
 }
 
-/// What a run did, for people: the last thing on stderr.
+/// What a run did, for people: the last thing on stderr. `streams` are the names of the source's streams.
 #[must_use]
-pub fn summary(name: &str, ending: Ending, core: &Coordinator, totals: &Totals, took: Duration) -> String {
+pub fn summary(
+    name: &str,
+    ending: Ending,
+    core: &Coordinator,
+    totals: &Totals,
+    took: Duration,
+    streams: &[String],
+) -> String {
     let seconds = took.as_secs_f64().max(0.001);
     let megabytes = totals.bytes_in.get() as f64 / 1e6;
     let mut text = format!(
@@ -237,16 +248,39 @@ pub fn summary(name: &str, ending: Ending, core: &Coordinator, totals: &Totals, 
         grouped(totals.filtered.get()),
         grouped(totals.skipped.get()),
     );
-    let noteworthy = [(totals.restarts.get(), "component restarts"), (totals.retries.get(), "repeated calls")];
+    let noteworthy = [
+        (totals.gaps.get(), "gaps passed over"),
+        (totals.restarts.get(), "component restarts"),
+        (totals.lost_subtasks.get(), "subtasks restarted"),
+        (totals.retries.get(), "repeated calls"),
+    ];
     for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(text, "  {what}: {}", grouped(count)).expect(STRING);
     }
+    if core.shards().nth(SHARDS_TOLD).is_some() {
+        let mut states: BTreeMap<&str, u64> = BTreeMap::new();
+        for shard in core.shards() {
+            *states.entry(ending.of_shard(shard.state)).or_default() += 1;
+        }
+        let states: Vec<String> = states.iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
+        writeln!(text, "  shards: {}; `sluicebox state list` tells their positions", states.join(", ")).expect(STRING);
+        return text;
+    }
     for shard in core.shards() {
         let position = shard.position.map_or_else(|| "no position yet".to_owned(), position::print);
-        writeln!(text, "  {}  subtask {}  {:<9}  {position}", shard.shard, shard.subtask, ending.of_shard(shard.state))
-            .expect(STRING);
+        let (subtask, state) = (shard.subtask, ending.of_shard(shard.state));
+        let id = shard_text(shard.shard, streams);
+        writeln!(text, "  {id}  subtask {subtask}  {state:<9}  {position}").expect(STRING);
     }
     text
+}
+
+/// A shard as people know it: with its stream's name, if there are several.
+fn shard_text(shard: &ShardId, streams: &[String]) -> String {
+    match streams {
+        [] | [_] => shard.to_string(),
+        _ => format!("{}/{shard}", streams.get(shard.stream() as usize).map_or("?", String::as_str)),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use host_core::coordinator::Receipt;
 use host_core::delivery::{Decision, OnError, Outcome};
 use host_core::moment::EpochMillis;
 use host_core::shard::ShardId;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::columns::RecordColumns;
+use crate::columns::{NO_ARRIVAL, RecordColumns};
 use crate::component::deserializer::{self, Deserialized, KinesisDeserializer, RecordError, ShardContext};
 use crate::component::error::{ComponentError, ErrorClass, GuestError};
 use crate::flow::{Budget, Held};
@@ -93,16 +94,22 @@ impl Deserialize for KinesisDeserializer {
     }
 }
 
-/// What a subtask's thread works with.
-pub struct Subtask {
-    /// The stream's ARN and name.
-    pub stream: (String, String),
-    /// The component.
-    pub deserializer: Box<dyn Deserialize>,
+/// A stream as components and messages are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamLabel {
+    /// `StreamARN`.
+    pub arn: String,
+    /// The stream's name.
+    pub name: String,
+}
+
+/// What every subtask of a pipeline works with.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The streams, by their index in the source.
+    pub streams: Arc<[StreamLabel]>,
     /// What to do with what cannot be delivered.
     pub policy: OnError,
-    /// Where deliveries go.
-    pub sinks: mpsc::Sender<ToSinks>,
     /// Set once the run is abandoned: what is held is dropped.
     pub abandoned: Arc<AtomicBool>,
     /// Cancelled together with `abandoned`, to end a pause before its time.
@@ -113,6 +120,46 @@ pub struct Subtask {
     pub clock: Clock,
     /// What the run counts.
     pub totals: Arc<Totals>,
+}
+
+impl Surroundings {
+    fn stream(&self, shard: &ShardId) -> &StreamLabel {
+        let index = usize::try_from(shard.stream()).unwrap_or(usize::MAX);
+        self.streams.get(index).or(self.streams.first()).expect("a source has streams")
+    }
+}
+
+/// A subtask before its thread starts.
+pub struct Subtask {
+    /// Its index.
+    pub index: u32,
+    /// What it works with.
+    pub around: Surroundings,
+    /// Where deliveries go.
+    pub sinks: mpsc::Sender<ToSinks>,
+}
+
+/// Says that the subtask is lost, unless it ended as it should.
+struct Alarm {
+    subtask: u32,
+    sinks: mpsc::Sender<ToSinks>,
+    silent: bool,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if !self.silent {
+            // Sinks that are gone have failed and said so.
+            drop(self.sinks.blocking_send(ToSinks::Lost { subtask: self.subtask }));
+        }
+    }
+}
+
+/// A subtask at work.
+struct Worker {
+    around: Surroundings,
+    sinks: mpsc::Sender<ToSinks>,
+    deserializer: Box<dyn Deserialize>,
 }
 
 /// Records `from..to` of a batch, still to be delivered.
@@ -131,35 +178,52 @@ impl Range {
 }
 
 impl Subtask {
-    /// Starts the thread. It ends when the queue's senders are gone.
+    /// Starts the thread. It opens the component and ends when the queue's senders are gone.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn spawn(mut self, name: &str, mut queue: mpsc::Receiver<Batch>) -> std::io::Result<JoinHandle<()>> {
+    pub fn spawn(
+        self,
+        name: &str,
+        open: impl FnOnce() -> Result<Box<dyn Deserialize>, Failure> + Send + 'static,
+        queue: mpsc::Receiver<Batch>,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let Self { index, around, sinks } = self;
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Some(batch) = queue.blocking_recv() {
-                if self.abandoned.load(Ordering::Relaxed) {
-                    continue;
-                }
-                if let Err(failure) = self.deliver(batch) {
-                    // Behind what was delivered before, so that the position right before the culprit holds.
-                    drop(self.sinks.blocking_send(ToSinks::Failed(failure)));
-                    return;
-                }
+            let mut alarm = Alarm { subtask: index, sinks: sinks.clone(), silent: false };
+            let worked = open().and_then(|deserializer| {
+                let worker = Worker { around, sinks: sinks.clone(), deserializer };
+                worker.work(queue)
+            });
+            alarm.silent = true;
+            if let Err(failure) = worked {
+                // Behind what was delivered before, so that the position right before the culprit holds.
+                drop(sinks.blocking_send(ToSinks::Failed(failure)));
             }
-            self.deserializer.close(self.clock.wall());
         })
+    }
+}
+
+impl Worker {
+    fn work(mut self, mut queue: mpsc::Receiver<Batch>) -> Result<(), Failure> {
+        while let Some(batch) = queue.blocking_recv() {
+            if !self.around.abandoned.load(Ordering::Relaxed) {
+                self.deliver(batch)?;
+            }
+        }
+        self.deserializer.close(self.around.clock.wall());
+        Ok(())
     }
 
     fn deliver(&mut self, batch: Batch) -> Result<(), Failure> {
         let context = ShardContext {
-            stream_arn: self.stream.0.clone(),
+            stream_arn: self.around.stream(&batch.shard).arn.clone(),
             shard_id: batch.shard.to_string(),
             millis_behind_latest: batch.millis_behind_latest,
         };
         let whole = Range { from: 0, to: batch.records.len(), attempt: 1 };
         let mut lane = Lane {
-            subtask: self,
+            worker: self,
             shard: batch.shard,
             session: batch.session,
             first: batch.first,
@@ -174,10 +238,10 @@ impl Subtask {
                 part = batch.records.slice(range.from, range.to);
                 &part
             };
-            let delivery = deserializer::Delivery { attempt: range.attempt, time: lane.subtask.clock.wall() };
-            let answer = lane.subtask.deserializer.deserialize(&context, records, delivery);
+            let delivery = deserializer::Delivery { attempt: range.attempt, time: lane.worker.around.clock.wall() };
+            let answer = lane.worker.deserializer.deserialize(&context, records, delivery);
             // A component that comes back after the run was given up comes too late: the sinks may be the next run's.
-            if lane.subtask.abandoned.load(Ordering::Relaxed) {
+            if lane.worker.around.abandoned.load(Ordering::Relaxed) {
                 return Ok(());
             }
             match answer {
@@ -189,9 +253,14 @@ impl Subtask {
     }
 }
 
+/// The earliest and the latest of the times that a component gave, if it gave any.
+fn span(times: &[i64]) -> Option<(EpochMillis, EpochMillis)> {
+    Some((EpochMillis(*times.iter().min()?), EpochMillis(*times.iter().max()?)))
+}
+
 /// A batch on its way through.
 struct Lane<'a> {
-    subtask: &'a mut Subtask,
+    worker: &'a mut Worker,
     shard: ShardId,
     session: u64,
     first: u64,
@@ -215,7 +284,7 @@ impl Lane<'_> {
                 // The instance says that it cannot be trusted: as good as a trap on what it has not done.
                 ErrorClass::Fatal => Outcome::Trapped { records: left.records(), attempt },
             };
-            match self.subtask.policy.decide(outcome) {
+            match self.worker.around.policy.decide(outcome) {
                 Decision::Skip => {
                     self.skip(records, index, &error.to_string());
                     skipped += 1;
@@ -244,14 +313,14 @@ impl Lane<'_> {
     /// The component broke on all of `range`, or refused it as a whole.
     fn broke(&mut self, range: Range, records: &RecordColumns, error: &ComponentError) -> Result<(), Failure> {
         if !error.leaves_the_instance_usable() && error.is_components_fault() {
-            self.subtask.totals.restarts.add(1);
+            self.worker.around.totals.restarts.add(1);
         }
         let outcome = if error.is_retryable() || !error.is_components_fault() {
             Outcome::Retryable { attempt: range.attempt }
         } else {
             Outcome::Trapped { records: range.records(), attempt: range.attempt }
         };
-        match self.subtask.policy.decide(outcome) {
+        match self.worker.around.policy.decide(outcome) {
             again @ (Decision::RetryAfter(_) | Decision::Split { .. }) => {
                 tracing::debug!(shard = %self.shard, %error, records = range.records(), "the component broke; what it had is tried again");
                 self.again(range, again);
@@ -276,8 +345,8 @@ impl Lane<'_> {
     /// An instance that says it cannot be trusted sees no other record.
     fn renew_if_suspect(&mut self, error: &GuestError) {
         if error.class == ErrorClass::Fatal {
-            self.subtask.deserializer.renew();
-            self.subtask.totals.restarts.add(1);
+            self.worker.deserializer.renew();
+            self.worker.around.totals.restarts.add(1);
         }
     }
 
@@ -302,32 +371,33 @@ impl Lane<'_> {
         elements.truncate(kept);
         input_index.truncate(kept);
         input_index.dedup();
-        self.subtask.totals.filtered.add((count as u64).saturating_sub(input_index.len() as u64 + skipped));
-        // Arrival on both sides of the watermark: what is read and not yet deserialized has no other time.
-        let times = &records.arrival[..count];
-        let delivery = Delivery {
+        self.worker.around.totals.filtered.add((count as u64).saturating_sub(input_index.len() as u64 + skipped));
+        let arrived = records.arrival[..count].iter().copied().filter(|arrival| *arrival != NO_ARRIVAL).max();
+        let receipt = Receipt {
             shard: self.shard.clone(),
             session: self.session,
             first: self.first + range.from as u64,
             count: count as u64,
             last,
-            latest: times.iter().max().copied().map(EpochMillis),
-            elements,
-            held: if self.work.is_empty() { self.held.take() } else { None },
+            event_time: span(&elements.event_time),
+            arrived: arrived.map(EpochMillis),
+            marks: Vec::new(),
         };
+        let held = if self.work.is_empty() { self.held.take() } else { None };
+        let delivery = Delivery { receipt, elements, held };
         // Sinks that are gone have failed and said so.
-        drop(self.subtask.sinks.blocking_send(ToSinks::Deliver(Box::new(delivery))));
+        drop(self.worker.sinks.blocking_send(ToSinks::Deliver(Box::new(delivery))));
     }
 
     fn skip(&self, records: &RecordColumns, index: usize, reason: &str) {
-        self.subtask.totals.skipped.add(1);
+        self.worker.around.totals.skipped.add(1);
         let sequence = sequence_text(position_of(records, index).as_ref());
-        tracing::warn!(stream = %self.subtask.stream.1, shard = %self.shard, sequence, reason, "skipped a record");
+        tracing::warn!(stream = %self.stream_name(), shard = %self.shard, sequence, reason, "skipped a record");
     }
 
     fn poison(&self, records: &RecordColumns, index: usize, reason: String) -> Failure {
         Failure::Poison {
-            stream: self.subtask.stream.1.clone(),
+            stream: self.stream_name(),
             shard: self.shard.clone(),
             sequence: sequence_text(position_of(records, index).as_ref()),
             reason,
@@ -337,7 +407,7 @@ impl Lane<'_> {
     fn trap(&self, records: &RecordColumns, reason: String) -> Failure {
         let sequence = |index| sequence_text(position_of(records, index).as_ref());
         Failure::Trap {
-            stream: self.subtask.stream.1.clone(),
+            stream: self.stream_name(),
             shard: self.shard.clone(),
             first: sequence(0),
             last: sequence(records.len().saturating_sub(1)),
@@ -347,21 +417,25 @@ impl Lane<'_> {
 
     fn no_room(&self, records: &RecordColumns, reason: String) -> Failure {
         Failure::NoRoom {
-            stream: self.subtask.stream.1.clone(),
+            stream: self.stream_name(),
             shard: self.shard.clone(),
             first: sequence_text(position_of(records, 0).as_ref()),
             reason,
         }
     }
 
+    fn stream_name(&self) -> String {
+        self.worker.around.stream(&self.shard).name.clone()
+    }
+
     fn pause(&self, decision: Decision) {
         if let Decision::RetryAfter(pause) = decision
             && !pause.is_zero()
         {
-            let hurry = self.subtask.hurry.clone();
+            let hurry = self.worker.around.hurry.clone();
             let waited = async move { hurry.run_until_cancelled(tokio::time::sleep(pause)).await };
             // Cut short or not: what follows looks whether the run was abandoned.
-            let _whole: Option<()> = self.subtask.runtime.block_on(waited);
+            let _whole: Option<()> = self.worker.around.runtime.block_on(waited);
         }
     }
 }

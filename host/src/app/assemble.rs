@@ -3,49 +3,50 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use host_core::checkpoint::SinkMark;
-use host_core::coordinator::{Coordinator, Settings, StartPoint};
+use host_core::checkpoint::{ShardRow, SinkMark};
+use host_core::coordinator::{AssignerPolicy, Coordinator, Settings, StartPoint, StreamSettings};
+use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
-use host_core::reading::Pace;
+use host_core::reading::{self, Pace};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::assigner::AssignerThread;
 use crate::clock::Clock;
-use crate::config::{InitialPosition, Manifest, Reader};
-use crate::flow::Budget;
+use crate::config::{Assigner, BuiltinAssigner, InitialPosition, Manifest, Reader, StreamArn};
 use crate::pipeline::failure::Failure;
+use crate::pipeline::lanes::{Lanes, Losses, OpenDeserializer};
 use crate::pipeline::positions::{Keeper, Positions};
-use crate::pipeline::{Input, Pipeline, ReaderSettings, Totals};
+use crate::pipeline::{Input, Pipeline, ReaderSettings, Stream, Totals};
 use crate::ports::{StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::thread::{self as sink_thread, RoutedSink};
-use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity};
-use crate::subtask::{Deserialize, Intake, Subtask};
+use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity, StreamState};
+use crate::subtask::{Deserialize, StreamLabel, Surroundings};
 
-/// Batches that wait for one subtask; the byte budget bounds what they hold.
+/// Deliveries that wait for the sinks.
 const QUEUE: usize = 64;
 /// Words that wait for the loop.
 const INPUTS: usize = 1024;
-/// A shard that is silent for this long holds no watermark back.
-const IDLE_AFTER: Duration = Duration::from_secs(30);
 
 /// What a pipeline works on. Nothing here was claimed, resumed or written to yet.
 pub struct Ports {
-    /// The stream.
-    pub stream: Arc<dyn StreamApi>,
-    /// What it said of itself just now.
-    pub description: StreamDescription,
+    /// The streams, in the manifest's order, with what each said of itself just now.
+    pub streams: Vec<(Arc<dyn StreamApi>, StreamDescription)>,
     /// The pipeline's positions.
     pub store: Box<dyn LeaseStore>,
     /// Where elements go.
     pub sinks: Vec<RoutedSink>,
     /// One opened component instance per subtask: as many as the manifest's `parallelism`.
     pub deserializers: Vec<Box<dyn Deserialize>>,
-    /// The component's digest, for the store.
-    pub digest: String,
+    /// Opens a component for a subtask that is started again.
+    pub reopen: OpenDeserializer,
+    /// The component that assigns shards.
+    pub assigner: Option<AssignerThread>,
+    /// The components' digests, for the store.
+    pub digests: Vec<ComponentDigest>,
 }
 
 /// Claims the positions, places the sinks, starts the threads. Called within a runtime; nothing is read before
@@ -61,34 +62,39 @@ pub fn assemble(
     clock: Clock,
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
-    let Ports { stream, description, mut store, mut sinks, deserializers, digest } = ports;
+    let Ports { streams, mut store, mut sinks, deserializers, reopen, assigner, digests } = ports;
     let owner = Owner { name: owner_name(), since: clock.wall() };
-    let claimed = store.claim(&owner, &[ComponentDigest { role: "deserializer".to_owned(), digest }])?;
-    let identity = StreamIdentity { arn: manifest.source.stream.to_string(), created: description.created };
-    let (start, rows) = starting_point(manifest, &identity, &claimed, store.as_mut(), clock)?;
-    let (keeper, resumed) = resume(&mut sinks, &claimed, store, identity)?;
+    let claimed = store.claim(&owner, &digests)?;
+    let begun = Beginning { manifest, claimed: &claimed, clock, totals: &totals }.all(&streams, store.as_mut())?;
+    let identities = begun.iter().map(|begun| begun.identity.clone()).collect();
+    let (keeper, resumed) = resume(&mut sinks, &claimed, store, identities)?;
     tracing::debug!(?resumed, "sinks are at their places");
     let positions = Positions::start(manifest.name.as_str(), keeper)?;
-    let settings = Settings {
-        parallelism: manifest.parallelism,
-        start,
-        discovery_interval: manifest.source.discovery_interval,
-        checkpoint_interval: manifest.checkpoint.interval,
-        preserve_shard_order: manifest.source.preserve_shard_order,
-        until_caught_up,
-        retention: Duration::from_secs(u64::from(description.retention_hours) * 3600),
-        idle_after: IDLE_AFTER,
-    };
+    let settings = settings(manifest, &begun, until_caught_up);
+    let rows = begun.into_iter().flat_map(|begun| begun.rows).collect();
     let (sender, inputs) = mpsc::channel(INPUTS);
     let abandoned = Arc::new(AtomicBool::new(false));
     let hurry = CancellationToken::new();
-    let lanes = Lanes { manifest, abandoned: &abandoned, hurry: &hurry, clock, totals: &totals };
-    let subtasks = lanes.spawn(deserializers, sinks, &sender)?;
+    let surroundings = Surroundings {
+        streams: manifest.source.streams.iter().map(label).collect(),
+        policy: manifest.on_error,
+        abandoned: Arc::clone(&abandoned),
+        hurry: hurry.clone(),
+        runtime: Handle::current(),
+        clock,
+        totals: Arc::clone(&totals),
+    };
+    let lanes = lanes(manifest, surroundings, sinks, reopen, &sender)?;
+    let open = |(index, deserializer)| lanes.start(index, deserializer);
+    let subtasks = (0_u32..).zip(deserializers).map(open).collect::<Result<_, Failure>>()?;
+    let service_time = streams.iter().filter_map(|(_, description)| description.service_time).max();
     Ok(Pipeline {
         core: Coordinator::new(settings, rows, clock.now()),
-        stream,
-        reader: reader_settings(manifest, until_caught_up, clock),
+        streams: manifest.source.streams.iter().zip(streams).map(stream).collect(),
+        reader: reader_settings(manifest, until_caught_up.then(|| service_time.unwrap_or(clock.wall()))),
         subtasks,
+        lanes,
+        assigner,
         abandoned,
         hurry,
         sender,
@@ -101,38 +107,136 @@ pub fn assemble(
     })
 }
 
+fn settings(manifest: &Manifest, begun: &[Begun], until_caught_up: bool) -> Settings {
+    let source = &manifest.source;
+    Settings {
+        streams: begun.iter().map(|begun| begun.settings.clone()).collect(),
+        parallelism: manifest.parallelism,
+        assigner: match &manifest.assigner {
+            Assigner::Builtin(BuiltinAssigner::Uniform) => AssignerPolicy::Uniform,
+            Assigner::Builtin(BuiltinAssigner::Fewest) => AssignerPolicy::Fewest,
+            Assigner::Component(_) => AssignerPolicy::Component,
+        },
+        discovery_interval: source.discovery_interval,
+        audit_interval: source.audit_interval,
+        checkpoint_interval: manifest.checkpoint.interval,
+        preserve_shard_order: source.preserve_shard_order,
+        until_caught_up,
+        idle_after: source.idle_after,
+        max_drift: source.max_drift,
+        on_gap: source.on_gap,
+    }
+}
+
+fn label(arn: &StreamArn) -> StreamLabel {
+    StreamLabel { arn: arn.to_string(), name: arn.name().to_owned() }
+}
+
+fn stream((arn, (api, description)): (&StreamArn, (Arc<dyn StreamApi>, StreamDescription))) -> Stream {
+    Stream { api, name: arn.name().to_owned(), retention: description.retention(), created: description.created }
+}
+
 /// `host:pid`, for people.
 fn owner_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}:{}", std::process::id())
 }
 
-/// Where a pipeline without rows starts, and the rows of one that has them. `latest` becomes a time here, once, and is
-/// durable before the first read (POS-1). It is the start of the running second: some services keep whole seconds.
-fn starting_point(
-    manifest: &Manifest,
-    identity: &StreamIdentity,
-    claimed: &Claimed,
-    store: &mut dyn LeaseStore,
+/// A stream whose start is durable.
+struct Begun {
+    identity: StreamIdentity,
+    settings: StreamSettings,
+    rows: Vec<ShardRow>,
+}
+
+/// What decides where each stream begins.
+struct Beginning<'a> {
+    manifest: &'a Manifest,
+    claimed: &'a Claimed,
     clock: Clock,
-) -> Result<(StartPoint, Vec<host_core::checkpoint::ShardRow>), Failure> {
-    if let Some(known) = claimed.streams.iter().find(|stream| stream.identity == *identity) {
-        tracing::info!(shards = known.rows.len(), "resuming at the recorded positions; initial_position has no effect");
-        return Ok((known.start, known.rows.clone()));
+    totals: &'a Totals,
+}
+
+impl Beginning<'_> {
+    fn all(
+        &self,
+        streams: &[(Arc<dyn StreamApi>, StreamDescription)],
+        store: &mut dyn LeaseStore,
+    ) -> Result<Vec<Begun>, Failure> {
+        let arns = self.manifest.source.streams.iter();
+        (0_u32..).zip(arns.zip(streams)).map(|(index, (arn, (_, told)))| self.one(index, arn, told, store)).collect()
     }
-    if claimed.streams.iter().any(|stream| stream.identity.arn == identity.arn) {
-        return Err(Failure::Recreated { stream: identity.arn.clone() });
-    }
-    let start = match manifest.source.initial_position {
-        InitialPosition::TrimHorizon => StartPoint::TrimHorizon,
-        InitialPosition::AtTimestamp(at) => StartPoint::AtTimestamp(at),
-        InitialPosition::Latest => {
-            let now = clock.wall().0;
-            StartPoint::AtTimestamp(EpochMillis(now - now.rem_euclid(1000)))
+
+    /// The rows of a stream that has them, or where one without rows starts; that is durable before the first read
+    /// (POS-1).
+    fn one(
+        &self,
+        index: u32,
+        arn: &StreamArn,
+        told: &StreamDescription,
+        store: &mut dyn LeaseStore,
+    ) -> Result<Begun, Failure> {
+        let identity = StreamIdentity { arn: arn.to_string(), created: told.created };
+        let settings = |start, start_spent| StreamSettings { start, start_spent, retention: told.retention() };
+        if let Some(known) = self.claimed.streams.iter().find(|stream| stream.identity == identity) {
+            let shards = known.rows.len();
+            tracing::info!(stream = arn.name(), shards, "resuming at the recorded positions; initial_position has no effect");
+            let rows: Vec<_> = known.rows.iter().map(|row| row.clone().in_stream(index)).collect();
+            return Ok(Begun { identity, settings: settings(known.start, !rows.is_empty()), rows });
         }
-    };
-    store.start_stream(identity, start, &[])?;
-    Ok((start, Vec::new()))
+        let older: Vec<_> = self.claimed.streams.iter().filter(|stream| stream.identity.arn == identity.arn).collect();
+        let start = if older.is_empty() {
+            self.start(arn, told)
+        } else {
+            self.recreated(arn, &older, store)?
+        };
+        store.start_stream(&identity, start, &[])?;
+        Ok(Begun { identity, settings: settings(start, false), rows: Vec::new() })
+    }
+
+    /// A stream that was deleted and created again is read from its oldest record, once the manifest allows the gap.
+    fn recreated(
+        &self,
+        arn: &StreamArn,
+        older: &[&StreamState],
+        store: &mut dyn LeaseStore,
+    ) -> Result<StartPoint, Failure> {
+        match self.manifest.source.on_gap {
+            OnGap::Fail => Err(Failure::Recreated { stream: arn.to_string() }),
+            OnGap::Continue => {
+                for stream in older {
+                    store.forget_stream(&stream.identity)?;
+                }
+                self.totals.gaps.add(1);
+                tracing::warn!(
+                    stream = arn.name(),
+                    "gap: the stream was deleted and created again; what the old one still held is lost; reading the new one \
+                     from its oldest record, as on_gap = \"continue\" says"
+                );
+                Ok(StartPoint::TrimHorizon)
+            }
+        }
+    }
+
+    /// `latest` becomes a time here, once: that of the service, whose clock stamps the records. It is the start of the
+    /// running second: some services keep whole seconds.
+    fn start(&self, arn: &StreamArn, told: &StreamDescription) -> StartPoint {
+        let now = told.service_time.unwrap_or_else(|| self.clock.wall());
+        let stream = arn.name();
+        match self.manifest.source.initial_position {
+            InitialPosition::TrimHorizon => StartPoint::TrimHorizon,
+            InitialPosition::AtTimestamp(at) => {
+                let text = crate::state::rfc3339(at);
+                if reading::falls_before_horizon(at, now, told.retention()) {
+                    tracing::warn!(stream, initial_timestamp = text, "older than the stream's retention: reading from the oldest record that it keeps");
+                } else if at > now {
+                    tracing::info!(stream, initial_timestamp = text, "in the future: reading begins then");
+                }
+                StartPoint::AtTimestamp(at)
+            }
+            InitialPosition::Latest => StartPoint::AtTimestamp(EpochMillis(now.0 - now.0.rem_euclid(1000))),
+        }
+    }
 }
 
 /// Puts every sink at the place that belongs to the positions.
@@ -140,7 +244,7 @@ fn resume(
     sinks: &mut [RoutedSink],
     claimed: &Claimed,
     store: Box<dyn LeaseStore>,
-    stream: StreamIdentity,
+    streams: Vec<StreamIdentity>,
 ) -> Result<(Keeper, Vec<SinkMark>), Failure> {
     let (mut resumed, mut settles) = (Vec::new(), Vec::new());
     for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
@@ -149,10 +253,10 @@ fn resume(
         settles.extend(routed.sink.settle()?.map(|settle| (routed.name.clone(), settle)));
     }
     let names = sinks.iter().map(|sink| sink.name.clone()).collect();
-    Ok((Keeper { store, stream, sinks: names, settles, resumed: resumed.clone() }, resumed))
+    Ok((Keeper { store, streams, sinks: names, settles, resumed: resumed.clone() }, resumed))
 }
 
-fn reader_settings(manifest: &Manifest, until_caught_up: bool, clock: Clock) -> ReaderSettings {
+fn reader_settings(manifest: &Manifest, stop_at: Option<EpochMillis>) -> ReaderSettings {
     let Reader::Polling(polling) = &manifest.source.reader;
     let retry = &manifest.aws.retry;
     ReaderSettings {
@@ -164,54 +268,28 @@ fn reader_settings(manifest: &Manifest, until_caught_up: bool, clock: Clock) -> 
         },
         backoff: (retry.min_delay, retry.max_delay),
         attempts_max: retry.max_attempts,
-        stop_at: until_caught_up.then(|| clock.wall()),
+        stop_at,
+        on_gap: manifest.source.on_gap,
     }
 }
 
-/// What every lane's thread is given.
-struct Lanes<'a> {
-    manifest: &'a Manifest,
-    abandoned: &'a Arc<AtomicBool>,
-    hurry: &'a CancellationToken,
-    clock: Clock,
-    totals: &'a Arc<Totals>,
-}
-
-impl Lanes<'_> {
-    /// Starts the sinks' thread and one thread per subtask, and returns the ways into the subtasks. Each has
-    /// its own share of the bytes that may be read ahead, so that one that stands still cannot take what others need.
-    fn spawn(
-        &self,
-        deserializers: Vec<Box<dyn Deserialize>>,
-        sinks: Vec<RoutedSink>,
-        inputs: &mpsc::Sender<Input>,
-    ) -> Result<Vec<Intake>, Failure> {
-        let manifest = self.manifest;
-        let thread = |part: &str| {
-            let part = part.to_owned();
-            move |source| Failure::Thread { part, source }
-        };
-        let (to_sinks, deliveries) = mpsc::channel(QUEUE);
-        sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), Arc::clone(self.totals))
-            .map_err(thread("sinks"))?;
-        let share = manifest.source.read_ahead / u64::from(manifest.parallelism.max(1));
-        let mut intakes = Vec::new();
-        for (index, deserializer) in deserializers.into_iter().enumerate() {
-            let (queue, batches) = mpsc::channel(QUEUE);
-            let subtask = Subtask {
-                stream: (manifest.source.stream.to_string(), manifest.source.stream.name().to_owned()),
-                deserializer,
-                policy: manifest.on_error,
-                sinks: to_sinks.clone(),
-                abandoned: Arc::clone(self.abandoned),
-                hurry: self.hurry.clone(),
-                runtime: Handle::current(),
-                clock: self.clock,
-                totals: Arc::clone(self.totals),
-            };
-            subtask.spawn(&format!("{} {index}", manifest.name), batches).map_err(thread("a subtask"))?;
-            intakes.push(Intake { queue, room: Budget::new(share) });
-        }
-        Ok(intakes)
-    }
+/// Starts the sinks' thread; what it returns starts subtasks.
+fn lanes(
+    manifest: &Manifest,
+    surroundings: Surroundings,
+    sinks: Vec<RoutedSink>,
+    reopen: OpenDeserializer,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<Lanes, Failure> {
+    let (to_sinks, deliveries) = mpsc::channel(QUEUE);
+    sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), Arc::clone(&surroundings.totals))
+        .map_err(|source| Failure::Thread { part: "sinks".to_owned(), source })?;
+    Ok(Lanes {
+        name: manifest.name.to_string(),
+        surroundings,
+        sinks: to_sinks,
+        room: manifest.source.read_ahead / u64::from(manifest.parallelism.max(1)),
+        reopen,
+        losses: Losses::default(),
+    })
 }

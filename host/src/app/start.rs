@@ -40,46 +40,44 @@ pub(super) async fn start(
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
     let manifest = &ready.manifest;
-    let deserializers = open_components(&ready, clock)?;
-    let stream: Arc<dyn StreamApi> = Arc::new(connect(manifest, settings).await);
-    let description = describe(stream.as_ref(), manifest).await?;
+    let open = opener(&ready, clock);
+    let deserializers = (0..manifest.parallelism).map(|subtask| open(subtask)).collect::<Result<_, Failure>>()?;
+    let assigner = assigner(&ready, clock)?;
+    let streams = connect(manifest, settings).await?;
     let store = open_store(&ready, settings)?;
-    let ports = Ports {
-        stream,
-        description,
-        store,
-        sinks: sinks(manifest),
-        deserializers: deserializers.into_iter().map(|one| Box::new(one) as Box<dyn Deserialize>).collect(),
-        digest: ready.deserializer.digest().to_string(),
-    };
+    let ports = Ports { streams, store, sinks: sinks(manifest), deserializers, reopen: open, assigner, digests: digests(&ready) };
     assemble(manifest, ports, settings.until_caught_up, screen, clock, totals)
 }
 
-/// One instance per subtask, opened: a component that refuses its configuration is found before any stream is touched.
-fn open_components(ready: &Ready, clock: Clock) -> Result<Vec<KinesisDeserializer>, Failure> {
+/// Opens an instance for a subtask. All are opened before any stream is touched, so that a component that refuses its
+/// configuration is found early.
+fn opener(ready: &Ready, clock: Clock) -> OpenDeserializer {
     let manifest = &ready.manifest;
     let limits = limits(&manifest.deserializer.limits);
     let metrics = Arc::new(ComponentMetrics::default());
-    let config: Vec<_> =
-        manifest.deserializer.config.iter().map(|(key, value)| (key.clone(), config_value(value))).collect();
-    let open = |subtask| {
-        let context = OpenContext {
-            tenant: manifest.tenant.to_string(),
-            pipeline: manifest.name.to_string(),
-            stage: "deserializer".to_owned(),
-            subtask,
-            parallelism: manifest.parallelism,
-            config: config.clone(),
-            shadow: false,
-        };
-        let opened =
-            KinesisDeserializer::open(&ready.deserializer, context, limits.clone(), Arc::clone(&metrics), clock.wall());
-        opened.map_err(|source| Failure::Open {
-            component: manifest.deserializer.component.display().to_string(),
-            source,
-        })
-    };
-    (0..manifest.parallelism).map(open).collect()
+    let component = manifest.deserializer.component.display().to_string();
+    let context = open_context(manifest, "deserializer", &manifest.deserializer.config);
+    let loaded = ready.deserializer.clone();
+    Arc::new(move |subtask| {
+        let context = OpenContext { subtask, ..context.clone() };
+        let opened = KinesisDeserializer::open(&loaded, context, limits.clone(), Arc::clone(&metrics), clock.wall());
+        match opened {
+            Ok(opened) => Ok(Box::new(opened) as Box<dyn Deserialize>),
+            Err(source) => Err(Failure::Open { component: component.clone(), source }),
+        }
+    })
+}
+
+fn open_context(manifest: &Manifest, stage: &str, config: &[(String, ConfigValue)]) -> OpenContext {
+    OpenContext {
+        tenant: manifest.tenant.to_string(),
+        pipeline: manifest.name.to_string(),
+        stage: stage.to_owned(),
+        subtask: 0,
+        parallelism: manifest.parallelism,
+        config: config.iter().map(|(key, value)| (key.clone(), config_value(value))).collect(),
+        shadow: false,
+    }
 }
 
 fn limits(limits: &crate::config::Limits) -> Limits {

@@ -1,8 +1,10 @@
 //! Why a pipeline stopped: on what, whose fault it is, and what to do next.
 
+use host_core::gap::Gap;
 use host_core::shard::{Position, ShardId};
 
 use crate::component::error::ComponentError;
+use crate::pipeline::notices;
 use crate::ports::SinkError;
 use crate::source::classify::SourceError;
 use crate::state::StoreError;
@@ -96,10 +98,23 @@ pub enum Failure {
         /// The shard.
         shard: ShardId,
     },
+    /// Records are lost, or may be, before they were read, and the manifest says to stop (GAP-1).
+    #[error(
+        "gap in shard {} of stream {stream}: {}; {}the position stays {}\n\
+         set on_gap = \"continue\" to read on behind the gap, or move the position with `sluicebox state set`",
+        gap.shard, notices::reason(gap.reason), span(gap), gap.from
+    )]
+    Gap {
+        /// The stream's name.
+        stream: String,
+        /// What is known of it.
+        gap: Gap,
+    },
     /// The stream was deleted and created again since the positions were written.
     #[error(
         "stream {stream} was created anew since the positions of this pipeline were written, so they mean nothing there; \
-         `sluicebox state delete --all` drops them, and the pipeline begins at its initial_position"
+         set on_gap = \"continue\" to begin with its oldest record, or drop the positions with `sluicebox state delete --all` and the \
+         pipeline begins at its initial_position"
     )]
     Recreated {
         /// The stream's ARN.
@@ -143,6 +158,7 @@ impl Failure {
             | Self::Trap { .. }
             | Self::NoRoom { .. }
             | Self::Route { .. }
+            | Self::Gap { .. }
             | Self::Recreated { .. }
             | Self::Vanished { .. }
             | Self::Thread { .. }
@@ -159,10 +175,22 @@ impl Failure {
             | Self::Store(_)
             | Self::NoRoom { .. }
             | Self::Route { .. }
+            | Self::Gap { .. }
             | Self::Recreated { .. }
             | Self::Thread { .. } => Whose::Operator,
             Self::Source(_) | Self::Vanished { .. } | Self::DrainTimedOut { .. } => Whose::Service,
         }
+    }
+}
+
+/// When the records that may be lost arrived, as part of a sentence.
+fn span(gap: &Gap) -> String {
+    match (gap.since, gap.until) {
+        (Some(since), Some(until)) => {
+            format!("records that arrived from {} to {} may be lost; ", crate::state::rfc3339(since), crate::state::rfc3339(until))
+        }
+        (Some(since), None) => format!("records that arrived after {} may be lost; ", crate::state::rfc3339(since)),
+        (None, _) => String::new(),
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) const POSITIONS: &str = "positions";
 pub struct Keeper {
     /// The claimed store.
     pub store: Box<dyn LeaseStore>,
-    /// The stream whose rows are kept.
-    pub stream: StreamIdentity,
+    /// The streams whose rows are kept, by their index in the source.
+    pub streams: Vec<StreamIdentity>,
     /// The sinks' names, by their index.
     pub sinks: Vec<String>,
     /// How each sink that needs it is settled, with its name.
@@ -102,7 +102,7 @@ impl Keeper {
             let target = "its file".to_owned();
             settle().map_err(|source| crate::ports::SinkError::Write { sink: sink.clone(), target, source })?;
         }
-        self.store.commit(&self.stream, &commit, &self.sinks)?;
+        self.store.commit(&self.streams, &commit, &self.sinks)?;
         Ok(commit.id)
     }
 }

@@ -36,6 +36,10 @@ pub struct Totals {
     pub skipped: Counter,
     /// Times that a component instance was dropped and a fresh one made.
     pub restarts: Counter,
+    /// Times that a subtask was lost and started again.
+    pub lost_subtasks: Counter,
+    /// Gaps that were passed over because the manifest says so.
+    pub gaps: Counter,
     /// Calls to the stream that failed and were repeated.
     pub retries: Counter,
     /// How far behind each shard is.

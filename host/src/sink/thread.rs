@@ -4,8 +4,6 @@ use std::thread::{self, JoinHandle};
 
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Event, Receipt};
-use host_core::moment::EpochMillis;
-use host_core::shard::{Position, ShardId};
 use tokio::sync::mpsc;
 
 use crate::columns::{Column, ElementBatch};
@@ -26,18 +24,8 @@ pub struct RoutedSink {
 
 /// What a subtask made of consecutive records of one shard: maybe no element at all, which is confirmed just the same.
 pub struct Delivery {
-    /// The shard.
-    pub shard: ShardId,
-    /// The reader's session.
-    pub session: u64,
-    /// Ordinal of the first record within the session.
-    pub first: u64,
-    /// How many records.
-    pub count: u64,
-    /// The position after the last of them.
-    pub last: Position,
-    /// The newest arrival among the records.
-    pub latest: Option<EpochMillis>,
+    /// The records' receipt, as it will be once the elements are written; the sinks' marks come in then.
+    pub receipt: Receipt,
     /// What goes to the sinks.
     pub elements: ElementBatch,
     /// The records' share of the byte budget, given back once the elements are written.
@@ -50,6 +38,11 @@ pub enum ToSinks {
     Deliver(Box<Delivery>),
     /// A subtask gave up; reported once everything before it is written, so that the position right before it holds.
     Failed(Failure),
+    /// A subtask's thread ended without a word; everything that it delivered came before this.
+    Lost {
+        /// Which one.
+        subtask: u32,
+    },
 }
 
 /// Starts the thread. It ends when all senders are gone or after it reported a failure of its own.
@@ -71,6 +64,7 @@ pub fn spawn(
                     Err(failure) => Input::Failed(failure),
                 },
                 ToSinks::Failed(failure) => Input::Failed(failure),
+                ToSinks::Lost { subtask } => Input::Lost { subtask },
             };
             let failed = matches!(answer, Input::Failed(_));
             if output.blocking_send(answer).is_err() || failed {
@@ -81,30 +75,22 @@ pub fn spawn(
 }
 
 fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Result<Receipt, Failure> {
-    let elements = &delivery.elements;
-    if let Some(route) = untaken_route(sinks, elements) {
-        return Err(Failure::Route { route: route.to_owned(), shard: delivery.shard });
+    let Delivery { mut receipt, elements, held } = delivery;
+    if let Some(route) = untaken_route(sinks, &elements) {
+        return Err(Failure::Route { route: route.to_owned(), shard: receipt.shard });
     }
-    let mut marks = Vec::new();
     if !elements.is_empty() {
         for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
-            let mark = match chosen(routed, elements) {
+            let mark = match chosen(routed, &elements) {
                 Some(payloads) => routed.sink.write(&payloads)?,
                 None => routed.sink.write(&elements.payload)?,
             };
-            marks.extend(mark.map(|mark| SinkMark { sink: index, mark }));
+            receipt.marks.extend(mark.map(|mark| SinkMark { sink: index, mark }));
         }
     }
     totals.elements_out.add(elements.len() as u64);
-    Ok(Receipt {
-        shard: delivery.shard,
-        session: delivery.session,
-        first: delivery.first,
-        count: delivery.count,
-        last: delivery.last,
-        latest: delivery.latest,
-        marks,
-    })
+    drop(held);
+    Ok(receipt)
 }
 
 /// A route that some element takes and no sink does: dropping it would be a silent loss.
