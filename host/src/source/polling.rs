@@ -30,7 +30,7 @@ const FIRST_PAGE: usize = 1 << 20;
 /// The reader of one shard for one session.
 pub struct ShardReader {
     /// The stream.
-    pub stream: Arc<dyn StreamApi>,
+    pub stream: Stream,
     /// The shard.
     pub shard: ShardId,
     /// The session that the coordinator gave.
@@ -40,10 +40,8 @@ pub struct ShardReader {
     pub floor: Option<EpochMillis>,
     /// Decides pace and patience.
     pub reading: Reading,
-    /// Failures in a row after which the run stops.
-    pub attempts_max: u32,
-    /// Records asked for in one call.
-    pub limit: u32,
+    /// What holds for every reader of the run.
+    pub settings: ReaderSettings,
     /// The subtask that the shard is assigned to.
     pub subtask: mpsc::Sender<Batch>,
     /// The pipeline.
@@ -54,6 +52,8 @@ pub struct ShardReader {
     pub clock: Clock,
     /// Set when the coordinator closes this reader.
     pub closed: CancellationToken,
+    /// Whether the coordinator lets this reader wait for slower shards.
+    pub pause: watch::Receiver<bool>,
     /// What the run counts.
     pub totals: Arc<Totals>,
     /// Records handed over so far: the ordinal of the next one.
@@ -65,6 +65,7 @@ enum End {
     Exhausted(Vec<ShardDescription>),
     CaughtUp,
     Closed,
+    Gone,
 }
 
 /// What changes while reading.
@@ -82,6 +83,7 @@ impl ShardReader {
             Ok(End::Exhausted(children)) => Input::Event(Event::ReadToEnd { shard, session, children }),
             Ok(End::CaughtUp) => Input::Event(Event::CaughtUp { shard, session }),
             Ok(End::Closed) => Input::Event(Event::Closed { shard, session }),
+            Ok(End::Gone) => Input::Event(Event::ShardGone { shard, session }),
             Err(failure) => Input::Failed(failure),
         };
         // A pipeline that is gone does not want to know.
