@@ -1,3 +1,7 @@
+mod aligning;
+mod assigning;
+mod losing;
+
 use std::time::Duration;
 
 use super::*;
