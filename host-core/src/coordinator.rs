@@ -23,28 +23,29 @@ mod listing;
 mod reading;
 mod committing;
 mod finishing;
+mod assigning;
+mod aligning;
+mod losing;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 pub use self::vocabulary::{
-    Effect, Event, Notice, ReadReport, Receipt, Settings, ShardState, ShardView, StartPoint, Totals,
+    AssignerPolicy, Effect, Event, Notice, Placement, ReadReport, Receipt, Round, Settings, ShardState, ShardView,
+    StartPoint, Totals,
 };
 
+use self::aligning::Comparison;
 use self::committing::Commits;
 use self::finishing::Mode;
 use self::listing::Coverage;
 use self::session::{Session, Shard, Stage};
-use crate::assignment;
+use crate::assignment::Assignments;
 use crate::checkpoint::ShardRow;
 use crate::discovery::Discovery;
 use crate::lineage::Lineage;
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::ShardId;
 use crate::watermark::StreamWatermark;
-
-/// How often the watermark over all shards is taken: it visits every shard, and events come by the thousand.
-const WATERMARK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The state of one pipeline over one stream.
 #[derive(Clone, Debug)]
@@ -64,8 +65,9 @@ pub struct Coordinator {
     start_spent: bool,
     /// A stage, a row or a parent may have changed: look at all shards again.
     look_again: bool,
+    assignments: Assignments,
     watermark: StreamWatermark,
-    watermark_due: Moment,
+    comparison: Comparison,
     totals: Totals,
 }
 
@@ -75,7 +77,7 @@ impl Coordinator {
     pub fn new(settings: Settings, restored: Vec<ShardRow>, now: Moment) -> Self {
         let mut lineage = Lineage::default();
         restored.iter().for_each(|row| lineage.restore(row));
-        let shards = restored.iter().map(|row| (row.shard.clone(), Shard::restored(row))).collect();
+        let shards = restored.iter().map(|row| (row.shard.clone(), Shard::restored(row, now))).collect();
         Self {
             mode: Mode::Running,
             start_spent: !restored.is_empty(),
@@ -88,7 +90,8 @@ impl Coordinator {
             sessions: 0,
             look_again: true,
             watermark: StreamWatermark::default(),
-            watermark_due: now,
+            comparison: Comparison::new(now),
+            assignments: Assignments::new(settings.assigner, settings.parallelism, settings.discovery_interval),
             totals: Totals::default(),
             settings,
         }
@@ -104,11 +107,15 @@ impl Coordinator {
             Event::Listed { shards } => self.listed(now, &shards, effects),
             Event::ListingFailed => self.discovery.failed(now),
             Event::Read(report) => self.read(now, &report),
-            Event::ReadToEnd { shard, session, children } => self.read_to_end(now, &shard, session, &children),
+            Event::ReadToEnd { shard, session, children } => {
+                self.read_to_end(now, &shard, session, &children);
+            }
             Event::CaughtUp { shard, session } => self.stopped(&shard, session, Stage::CaughtUp),
             Event::Closed { shard, session } => self.stopped(&shard, session, Stage::Closed),
             Event::Delivered(receipt) => self.delivered(receipt),
             Event::Committed { id } => self.committed(id, effects),
+            Event::Assigned { round, answer } => self.assigned(now, round, answer, effects),
+            Event::SubtaskLost { subtask } => self.subtask_lost(subtask, effects),
             Event::Drain => self.drain(effects),
             Event::Abandon => self.abandon(effects),
         }
@@ -118,9 +125,12 @@ impl Coordinator {
     /// When to send the next [`Event::Tick`] if nothing else happens; `None` while only events can change anything.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        let listing = if self.mode == Mode::Running { self.discovery.deadline() } else { None };
         let commit = if self.mode == Mode::Finished { None } else { self.commits.deadline() };
-        listing.into_iter().chain(commit).min()
+        if self.mode != Mode::Running {
+            return commit;
+        }
+        let due = [self.discovery.deadline(), self.assignments.deadline(), self.comparison.deadline()];
+        due.into_iter().chain([commit]).flatten().min()
     }
 
     /// Every known shard, in the order of their ids.
@@ -130,8 +140,9 @@ impl Coordinator {
             let session = shard.session();
             ShardView {
                 shard: id,
-                subtask: self.subtask(id),
+                subtask: self.assignments.subtask(id),
                 state: shard.stage.state(),
+                paused: session.is_some_and(|session| session.paused),
                 position: row.map(|row| &row.position),
                 in_flight: session.map_or(0, |session| session.ledger.in_flight()),
                 watermark: session.map_or(row.and_then(|row| row.watermark), |session| session.watermark.value()),
@@ -158,38 +169,15 @@ impl Coordinator {
             if self.discovery.ask(now) {
                 effects.push(Effect::List);
             }
+            self.give_up_assigner(now, effects);
             if self.look_again {
                 self.open_readable(now, effects);
             }
+            self.ask_assigner(now, effects);
         }
-        if now >= self.watermark_due {
-            self.watermark_due = now + WATERMARK_INTERVAL;
-            self.raise_watermark(now);
-        }
+        self.compare_watermarks(now, effects);
         self.finish(now, wall, effects);
         self.look_again = false;
-    }
-
-    fn subtask(&self, shard: &ShardId) -> u32 {
-        assignment::uniform(shard, self.lineage.range(shard), self.settings.parallelism)
-    }
-
-    fn raise_watermark(&mut self, now: Moment) {
-        let idle_after = self.settings.idle_after;
-        let held_by_parent = |id: &ShardId| self.lineage.parents(id).any(|parent| self.is_unfinished(parent));
-        let holding = self.shards.iter().filter_map(|(id, shard)| match &shard.stage {
-            Stage::Finished => None,
-            // A parent that is still read speaks for its children.
-            Stage::Waiting => (!held_by_parent(id)).then(|| self.inherited_watermark(id)),
-            Stage::Reading(session)
-            | Stage::Ending(session, _)
-            | Stage::CaughtUp(session)
-            | Stage::Closing(session)
-            | Stage::Closed(session) => (!session.is_idle(now, idle_after)).then(|| session.watermark.holding()),
-        });
-        let mut watermark = self.watermark;
-        watermark.raise(holding);
-        self.watermark = watermark;
     }
 
     fn is_unfinished(&self, shard: &ShardId) -> bool {

@@ -13,5 +13,6 @@ pub mod reading;
 pub mod delivery;
 pub mod ledger;
 pub mod watermark;
+pub mod alignment;
 pub mod checkpoint;
 pub mod coordinator;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use host_core::assignment;
 use host_core::checkpoint::{Commit, ShardRow};
-use host_core::coordinator::{Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::coordinator::{AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
 use host_core::ledger::Ledger;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
@@ -18,6 +18,7 @@ const START: EpochMillis = EpochMillis(1_000_000);
 fn settings() -> Settings {
     Settings {
         parallelism: 3,
+        assigner: AssignerPolicy::Uniform,
         start: StartPoint::AtTimestamp(START),
         discovery_interval: Duration::from_secs(10),
         checkpoint_interval: Duration::from_millis(30),
@@ -25,6 +26,7 @@ fn settings() -> Settings {
         until_caught_up: false,
         retention: Duration::from_secs(86_400),
         idle_after: Duration::from_secs(60),
+        max_drift: None,
     }
 }
 
@@ -129,7 +131,7 @@ impl Driver {
                     assert!(self.out.is_none(), "CKP-2: two commits are out");
                     self.out = Some(commit.clone());
                 }
-                Effect::Notice(_) => {}
+                Effect::Notice(_) | Effect::Pause { .. } | Effect::Resume { .. } | Effect::Assign(_) => {}
                 Effect::Finished => self.finished = true,
             }
         }
@@ -173,7 +175,8 @@ impl Driver {
             first,
             count,
             last: after(first + count),
-            latest: Some(time),
+            arrived: Some(time),
+            event_time: None,
             marks: Vec::new(),
             shard,
         };
@@ -245,7 +248,14 @@ fn script() -> impl Strategy<Value = Vec<(u8, u8)>> {
 fn every_open(effects: &[Effect], mut check: impl FnMut(&ShardId, &Position) -> TestCaseResult) -> TestCaseResult {
     effects.iter().try_for_each(|effect| match effect {
         Effect::Open { shard, from, .. } => check(shard, from),
-        Effect::List | Effect::Close { .. } | Effect::Commit(_) | Effect::Notice(_) | Effect::Finished => Ok(()),
+        Effect::List
+        | Effect::Close { .. }
+        | Effect::Pause { .. }
+        | Effect::Resume { .. }
+        | Effect::Assign(_)
+        | Effect::Commit(_)
+        | Effect::Notice(_)
+        | Effect::Finished => Ok(()),
     })
 }
 
@@ -409,7 +419,7 @@ proptest! {
             let (first, count) = pieces.swap_remove(usize::from(draw) % pieces.len());
             confirmed.extend(first..first + count);
             let (shard, last) = (ShardId::new("s"), after(first + count));
-            ledger.confirm(Receipt { shard, session: 1, first, count, last, latest: None, marks: Vec::new() });
+            ledger.confirm(Receipt { shard, session: 1, first, count, last, arrived: None, event_time: None, marks: Vec::new() });
             let prefix = (0..).take_while(|ordinal| confirmed.contains(ordinal)).count();
             let expected = if prefix == 0 { Position::TrimHorizon } else { after(u64::try_from(prefix).expect("small")) };
             prop_assert_eq!(ledger.position(), &expected);

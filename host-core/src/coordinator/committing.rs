@@ -105,17 +105,23 @@ impl Coordinator {
             if let Some(shard) = self.shards.get_mut(&advance.shard) {
                 shard.stage = Stage::Finished;
             }
+            self.assignments.release(&advance.shard);
         }
         for shard in commit.forget {
             self.shards.remove(&shard);
             self.lineage.forget(&shard);
+            self.assignments.release(&shard);
             effects.push(Effect::Notice(Notice::Forgotten { shard }));
         }
         self.look_again = true;
     }
 
     fn has_urgent(&self) -> bool {
-        self.shards.iter().any(|(id, shard)| !self.rows.contains_key(id) || self.end_is_ready(id, shard))
+        let is_urgent = |(id, shard): (&ShardId, &Shard)| match self.rows.get(id) {
+            None => true,
+            Some(row) => self.end_is_ready(id, shard) || shard.is_lost_beyond(&row.position),
+        };
+        self.shards.iter().any(is_urgent)
     }
 
     /// Read to its end, all of it confirmed, and its children known (LIN-1, DEL-1).
@@ -129,6 +135,7 @@ impl Coordinator {
             | Stage::CaughtUp(_)
             | Stage::Closing(_)
             | Stage::Closed(_)
+            | Stage::Lost(_)
             | Stage::Finished => false,
         }
     }

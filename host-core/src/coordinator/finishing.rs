@@ -69,7 +69,7 @@ impl Coordinator {
 
     fn is_drained(&self) -> bool {
         self.shards.values().all(|shard| match &shard.stage {
-            Stage::Waiting | Stage::Finished => true,
+            Stage::Waiting | Stage::Lost(_) | Stage::Finished => true,
             Stage::Reading(_) | Stage::Closing(_) => false,
             Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session) => {
                 session.ledger.is_settled()
@@ -86,7 +86,7 @@ impl Coordinator {
             && self.shards.values().all(|shard| match &shard.stage {
                 Stage::Finished | Stage::Waiting => true,
                 Stage::CaughtUp(session) => session.ledger.is_settled(),
-                Stage::Reading(_) | Stage::Ending(..) | Stage::Closing(_) | Stage::Closed(_) => false,
+                Stage::Reading(_) | Stage::Ending(..) | Stage::Closing(_) | Stage::Closed(_) | Stage::Lost(_) => false,
             })
             && self.all_waiting_lie_beyond()
     }

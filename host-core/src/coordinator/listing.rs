@@ -38,7 +38,7 @@ impl Coordinator {
         let expected = self.discovery.answered();
         let start = self.spend_start(shards);
         for description in shards {
-            self.learn(description, &start, effects);
+            self.learn(now, description, &start, effects);
         }
         self.lineage.listed(shards);
         self.look_again = true;
@@ -63,26 +63,26 @@ impl Coordinator {
         }
     }
 
-    fn learn(&mut self, description: &ShardDescription, start: &Position, effects: &mut Vec<Effect>) {
+    fn learn(&mut self, now: Moment, description: &ShardDescription, start: &Position, effects: &mut Vec<Effect>) {
         if !self.lineage.learn(description) {
             return;
         }
         if self.lineage.is_presumed_expired(&description.id) {
             effects.push(Effect::Notice(Notice::PresumedParentListed { parent: description.id.clone() }));
         }
-        self.shards.insert(description.id.clone(), Shard::new(start.clone()));
+        self.shards.insert(description.id.clone(), Shard::new(start.clone(), now));
         self.look_again = true;
     }
 
     /// Children that came with their parent's end: always from their beginning.
-    pub(super) fn learn_children(&mut self, parent: &ShardId, children: &[ShardDescription]) {
+    pub(super) fn learn_children(&mut self, now: Moment, parent: &ShardId, children: &[ShardDescription]) {
         for child in children {
             let mut child = child.clone();
             if !child.parents.contains(parent) {
                 child.parents.push(parent.clone());
             }
             if self.lineage.learn(&child) {
-                self.shards.insert(child.id, Shard::new(Position::TrimHorizon));
+                self.shards.insert(child.id, Shard::new(Position::TrimHorizon, now));
             }
         }
     }

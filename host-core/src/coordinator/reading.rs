@@ -5,6 +5,7 @@ use super::{Coordinator, Effect, ReadReport, Receipt};
 use crate::lineage::Gate;
 use crate::moment::Moment;
 use crate::shard::{ShardDescription, ShardId};
+use crate::watermark::ShardWatermark;
 
 impl Coordinator {
     /// Opens every waiting shard whose row is durable (POS-1) and whose parents' ends are (LIN-1).
@@ -13,7 +14,7 @@ impl Coordinator {
             .shards
             .iter()
             .filter(|(id, shard)| {
-                let waiting = matches!(shard.stage, Stage::Waiting);
+                let waiting = matches!(shard.stage, Stage::Waiting | Stage::Lost(_));
                 waiting && (!self.settings.preserve_shard_order || self.lineage.gate(id, &self.rows) == Gate::Open)
             })
             .map(|(id, _)| id.clone())
@@ -25,17 +26,24 @@ impl Coordinator {
 
     fn open(&mut self, now: Moment, id: &ShardId, effects: &mut Vec<Effect>) {
         let Some(from) = self.rows.get(id).map(|row| row.position.clone()) else { return };
-        let (subtask, watermark) = (self.subtask(id), self.inherited_watermark(id));
+        let range = self.lineage.range(id);
+        let Some(subtask) = self.assignments.assign(now, id, range) else { return };
+        let inherited = self.inherited_watermark(id);
         let Some(shard) = self.shards.get_mut(id) else { return };
+        let watermark = match &shard.stage {
+            Stage::Lost(_) if shard.is_lost_beyond(&from) => return,
+            Stage::Lost(session) => session.watermark.clone(),
+            Stage::Waiting => ShardWatermark::new(inherited),
+            Stage::Reading(_)
+            | Stage::Ending(..)
+            | Stage::CaughtUp(_)
+            | Stage::Closing(_)
+            | Stage::Closed(_)
+            | Stage::Finished => return,
+        };
         self.sessions += 1;
         shard.stage = Stage::Reading(Session::new(self.sessions, from.clone(), watermark, now));
-        effects.push(Effect::Open {
-            shard: id.clone(),
-            session: self.sessions,
-            subtask,
-            from,
-            range: self.lineage.range(id),
-        });
+        effects.push(Effect::Open { shard: id.clone(), session: self.sessions, subtask, from, range });
     }
 
     pub(super) fn read(&mut self, now: Moment, report: &ReadReport) {
@@ -43,7 +51,7 @@ impl Coordinator {
         let end = session.ledger.read(report.records);
         session.watermark.read(end, report.earliest);
         // The receipt may have come first.
-        session.watermark.delivered(session.ledger.confirmed(), None);
+        session.watermark.delivered(session.ledger.confirmed(), None, None);
         session.touch(now);
         self.totals.read += report.records;
     }
@@ -51,11 +59,15 @@ impl Coordinator {
     pub(super) fn delivered(&mut self, receipt: Receipt) {
         let (id, number) = (receipt.shard.clone(), receipt.session);
         let Some(session) = self.session_mut(&id, number) else { return };
+        let event_time = receipt.event_time;
         let progress = session.ledger.confirm(receipt);
+        if let Some((earliest, latest)) = event_time.filter(|_| progress.is_news) {
+            session.watermark.held(earliest, latest);
+        }
         if progress.records == 0 {
             return;
         }
-        session.watermark.delivered(session.ledger.confirmed(), progress.latest);
+        session.watermark.delivered(session.ledger.confirmed(), progress.arrived, progress.latest);
         let settled = session.ledger.is_settled();
         let reading = self.shards.get(&id).is_some_and(|shard| matches!(shard.stage, Stage::Reading(_)));
         self.look_again |= settled && !reading;
@@ -68,7 +80,7 @@ impl Coordinator {
         if self.session_mut(id, session).is_none() {
             return;
         }
-        self.learn_children(id, children);
+        self.learn_children(now, id, children);
         // Asked for even if the end told its children: another parent of theirs may be unknown yet.
         let settled = self.lineage.children_cover(id);
         let ticket = self.discovery.want(now);

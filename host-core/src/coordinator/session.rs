@@ -6,15 +6,20 @@ use std::time::Duration;
 use super::ShardState;
 use crate::checkpoint::ShardRow;
 use crate::ledger::Ledger;
-use crate::moment::{EpochMillis, Moment};
+use crate::moment::Moment;
 use crate::shard::Position;
 use crate::watermark::ShardWatermark;
+
+/// The number of a session that is over; those of readers start at 1.
+const NOBODY: u64 = 0;
 
 /// A known shard.
 #[derive(Clone, Debug)]
 pub(super) struct Shard {
     /// Where it starts, until its row is durable and says so.
     pub(super) start: Position,
+    /// Since when it waits to be opened for the first time.
+    pub(super) known_at: Moment,
     pub(super) stage: Stage,
 }
 
@@ -27,6 +32,8 @@ pub(super) enum Stage {
     CaughtUp(Session),
     Closing(Session),
     Closed(Session),
+    /// Its subtask was lost: to be opened again once what is confirmed is durable.
+    Lost(Session),
     Finished,
 }
 
@@ -49,17 +56,25 @@ pub(super) struct Session {
     pub(super) id: u64,
     pub(super) ledger: Ledger,
     pub(super) watermark: ShardWatermark,
+    /// Told to pause, and not to resume since.
+    pub(super) paused: bool,
+    opened_at: Moment,
     active_at: Moment,
 }
 
 impl Shard {
-    pub(super) const fn new(start: Position) -> Self {
-        Self { start, stage: Stage::Waiting }
+    pub(super) const fn new(start: Position, now: Moment) -> Self {
+        Self { start, known_at: now, stage: Stage::Waiting }
     }
 
-    pub(super) fn restored(row: &ShardRow) -> Self {
+    pub(super) fn restored(row: &ShardRow, now: Moment) -> Self {
         let stage = if row.position.is_end() { Stage::Finished } else { Stage::Waiting };
-        Self { start: row.position.clone(), stage }
+        Self { start: row.position.clone(), known_at: now, stage }
+    }
+
+    /// Whether its subtask was lost and more is confirmed than `durable`.
+    pub(super) fn is_lost_beyond(&self, durable: &Position) -> bool {
+        matches!(&self.stage, Stage::Lost(session) if session.ledger.position().is_past(durable))
     }
 
     pub(super) const fn session(&self) -> Option<&Session> {
@@ -69,7 +84,8 @@ impl Shard {
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
-            | Stage::Closed(session) => Some(session),
+            | Stage::Closed(session)
+            | Stage::Lost(session) => Some(session),
         }
     }
 
@@ -80,7 +96,8 @@ impl Shard {
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
-            | Stage::Closed(session) => Some(session),
+            | Stage::Closed(session)
+            | Stage::Lost(session) => Some(session),
         }
     }
 
@@ -88,9 +105,12 @@ impl Shard {
     pub(super) fn stop_reading(&mut self, next: impl FnOnce(Session) -> Stage) {
         self.stage = match mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Reading(session) | Stage::Closing(session) => next(session),
-            stage @ (Stage::Waiting | Stage::Ending(..) | Stage::CaughtUp(_) | Stage::Closed(_) | Stage::Finished) => {
-                stage
-            }
+            stage @ (Stage::Waiting
+            | Stage::Ending(..)
+            | Stage::CaughtUp(_)
+            | Stage::Closed(_)
+            | Stage::Lost(_)
+            | Stage::Finished) => stage,
         };
     }
 }
@@ -98,7 +118,7 @@ impl Shard {
 impl Stage {
     pub(super) const fn state(&self) -> ShardState {
         match self {
-            Self::Waiting => ShardState::Waiting,
+            Self::Waiting | Self::Lost(_) => ShardState::Waiting,
             Self::Reading(_) => ShardState::Reading,
             Self::Ending(..) => ShardState::Ending,
             Self::CaughtUp(_) => ShardState::CaughtUp,
@@ -110,8 +130,16 @@ impl Stage {
 }
 
 impl Session {
-    pub(super) const fn new(id: u64, from: Position, watermark: Option<EpochMillis>, now: Moment) -> Self {
-        Self { id, ledger: Ledger::new(from), watermark: ShardWatermark::new(watermark), active_at: now }
+    pub(super) const fn new(id: u64, from: Position, watermark: ShardWatermark, now: Moment) -> Self {
+        Self { id, ledger: Ledger::new(from), watermark, paused: false, opened_at: now, active_at: now }
+    }
+
+    /// Its subtask is lost: what is in flight will never be confirmed here, and nothing that still comes in under this
+    /// session's number counts.
+    #[must_use]
+    pub(super) fn lost(self) -> Self {
+        let watermark = self.watermark.read_again(self.ledger.confirmed());
+        Self { id: NOBODY, ledger: Ledger::new(self.ledger.position().clone()), watermark, paused: false, ..self }
     }
 
     pub(super) const fn touch(&mut self, now: Moment) {
@@ -120,6 +148,12 @@ impl Session {
 
     /// Nothing in flight and nothing read for a while.
     pub(super) fn is_idle(&self, now: Moment, idle_after: Duration) -> bool {
-        self.ledger.is_settled() && now.since(self.active_at) >= idle_after
+        !self.paused && self.ledger.is_settled() && now.since(self.active_at) >= idle_after
+    }
+
+    /// Whether others have to wait for it: one that brought nothing yet is waited for no longer than one that falls idle.
+    pub(super) fn is_waited_for(&self, now: Moment, idle_after: Duration) -> bool {
+        let silent = self.watermark.value().is_none() && now.since(self.opened_at) >= idle_after;
+        !silent && !self.is_idle(now, idle_after)
     }
 }

@@ -1,3 +1,9 @@
+mod aligning;
+mod assigning;
+mod losing;
+
+use std::time::Duration;
+
 use super::*;
 use crate::checkpoint::{Commit, SinkMark};
 use crate::shard::{HashRange, Position, SequenceNumber, ShardDescription};
@@ -7,6 +13,7 @@ const HALF: u128 = u128::MAX / 2;
 fn settings() -> Settings {
     Settings {
         parallelism: 2,
+        assigner: AssignerPolicy::Uniform,
         start: StartPoint::AtTimestamp(EpochMillis(5)),
         discovery_interval: Duration::from_secs(10),
         checkpoint_interval: Duration::from_secs(1),
@@ -14,6 +21,7 @@ fn settings() -> Settings {
         until_caught_up: false,
         retention: Duration::from_secs(60),
         idle_after: Duration::from_secs(5),
+        max_drift: None,
     }
 }
 
@@ -80,7 +88,16 @@ impl Bench {
     fn deliver(&mut self, first: u64, count: u64, last: u64) -> Vec<Effect> {
         let marks = vec![SinkMark { sink: 0, mark: last }];
         let (shard, last) = (id("a"), after(last));
-        self.send(Event::Delivered(Receipt { shard, session: 1, first, count, last, latest: None, marks }))
+        self.send(Event::Delivered(Receipt {
+            shard,
+            session: 1,
+            first,
+            count,
+            last,
+            arrived: None,
+            event_time: None,
+            marks,
+        }))
     }
 
     fn read_to_end(&mut self, children: Vec<ShardDescription>) -> Vec<Effect> {
@@ -161,8 +178,16 @@ fn a_report_of_another_session_changes_nothing() {
     let mut bench = Bench::reading_a(settings());
     bench.read(1, 10);
     let (shard, last) = (id("a"), after(10));
-    let receipt =
-        Receipt { shard: shard.clone(), session: 9, first: 0, count: 1, last, latest: None, marks: Vec::new() };
+    let receipt = Receipt {
+        shard: shard.clone(),
+        session: 9,
+        first: 0,
+        count: 1,
+        last,
+        arrived: None,
+        event_time: None,
+        marks: Vec::new(),
+    };
     bench.send(Event::Delivered(receipt));
     bench.send(Event::ReadToEnd { shard: shard.clone(), session: 9, children: Vec::new() });
     bench.send(Event::Closed { shard, session: 9 });
@@ -289,9 +314,17 @@ fn a_child_inherits_the_watermark_and_idle_shards_hold_nobody_back() {
     let time = |millis| Some(EpochMillis(millis));
     let report = ReadReport { shard: id("a"), session: 1, records: 1, last: after(1), earliest: time(70) };
     bench.send(Event::Read(report));
-    let receipt =
-        Receipt { shard: id("a"), session: 1, first: 0, count: 1, last: after(1), latest: time(70), marks: Vec::new() };
-    bench.after(200, Event::Delivered(receipt));
+    let receipt = Receipt {
+        shard: id("a"),
+        session: 1,
+        first: 0,
+        count: 1,
+        last: after(1),
+        arrived: time(70),
+        event_time: None,
+        marks: Vec::new(),
+    };
+    bench.after(200, Event::Delivered(receipt.clone()));
     assert_eq!(bench.core.watermark(), time(70));
     let children = vec![shard("b", &["a"], 0, HALF), shard("c", &["a"], HALF + 1, u128::MAX)];
     let end = commit(&bench.read_to_end(children));
@@ -299,9 +332,11 @@ fn a_child_inherits_the_watermark_and_idle_shards_hold_nobody_back() {
     bench.send(Event::Committed { id: end.id });
     assert!(bench.core.shards().all(|view| view.watermark == time(70)));
     let report = ReadReport { shard: id("b"), session: 2, records: 1, last: after(2), earliest: time(90) };
-    bench.after(200, Event::Read(report));
+    bench.after(3_000, Event::Read(report));
+    let receipt = Receipt { shard: id("b"), session: 2, last: after(2), arrived: time(90), ..receipt };
+    bench.after(200, Event::Delivered(receipt));
     assert_eq!(bench.core.watermark(), time(70), "c may still bring something");
-    bench.after(6_000, Event::Tick);
+    bench.after(2_000, Event::Tick);
     assert_eq!(bench.core.watermark(), time(90), "c is idle");
 }
 

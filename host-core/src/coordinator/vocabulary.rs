@@ -27,11 +27,47 @@ impl StartPoint {
     }
 }
 
+/// Who decides which subtask reads a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AssignerPolicy {
+    /// The shard's place in the key space.
+    #[default]
+    Uniform,
+    /// The subtask with the fewest shards.
+    Fewest,
+    /// A component, and uniform where its answer is wrong or does not come.
+    Component,
+}
+
+/// A question to the component that assigns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Grows by one per question of a run; the answer carries it back.
+    pub round: u64,
+    /// Shards that need a subtask, in the order of their ids.
+    pub unassigned: Vec<ShardId>,
+    /// Shards that have one, in the order of their ids.
+    pub current: Vec<Placement>,
+}
+
+/// A shard that has a subtask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The shard.
+    pub shard: ShardId,
+    /// Below [`Settings::parallelism`].
+    pub subtask: u32,
+    /// It is not read right now.
+    pub pending: bool,
+}
+
 /// What does not change during a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Subtasks of the pipeline, at least 1 (0 is taken as 1).
     pub parallelism: u32,
+    /// Who decides which subtask reads a shard.
+    pub assigner: AssignerPolicy,
     /// For the shards of the first listing of a pipeline without rows; all others start at their beginning.
     pub start: StartPoint,
     /// Pause between listings.
@@ -46,6 +82,8 @@ pub struct Settings {
     pub retention: Duration,
     /// A shard that brought nothing for this long does not hold the watermark back.
     pub idle_after: Duration,
+    /// How far a shard's watermark may be ahead of the least before the shard pauses; `None`: as far as it likes.
+    pub max_drift: Option<Duration>,
 }
 
 /// Records handed to a subtask, not yet delivered.
@@ -59,7 +97,7 @@ pub struct ReadReport {
     pub records: u64,
     /// The position after the last of them.
     pub last: Position,
-    /// Their earliest event time (or arrival time, where elements have none).
+    /// Their earliest arrival.
     pub earliest: Option<EpochMillis>,
 }
 
@@ -76,8 +114,11 @@ pub struct Receipt {
     pub count: u64,
     /// The position after the last of them.
     pub last: Position,
-    /// Their latest event time.
-    pub latest: Option<EpochMillis>,
+    /// Their latest arrival.
+    pub arrived: Option<EpochMillis>,
+    /// Where the component gives event times, as the session stands after this receipt: the earliest of what is made and
+    /// not delivered, and the latest of what is delivered. Equal ones mean that nothing earlier is held.
+    pub event_time: Option<(EpochMillis, EpochMillis)>,
     /// The sinks' marks after them.
     pub marks: Vec<SinkMark>,
 }
@@ -126,6 +167,19 @@ pub enum Event {
         /// From [`Commit::id`].
         id: u64,
     },
+    /// The component's answer to [`Effect::Assign`].
+    Assigned {
+        /// From [`Round::round`].
+        round: u64,
+        /// Shards with their subtasks. An error says why there is no answer; its subject is the component.
+        answer: Result<Vec<(ShardId, u32)>, String>,
+    },
+    /// A subtask is no more, with everything handed to it and not delivered. Comes after all receipts of what it had
+    /// delivered; the shell starts it again under its number.
+    SubtaskLost {
+        /// Below [`Settings::parallelism`].
+        subtask: u32,
+    },
     /// Stop reading, deliver what was read, checkpoint, finish.
     Drain,
     /// Stop waiting for outstanding receipts (a drain timed out, a record failed for good): checkpoint what is confirmed,
@@ -151,13 +205,31 @@ pub enum Effect {
         /// The shard's slice of the key space, where the service has one.
         range: Option<HashRange>,
     },
-    /// Stop a reader; answer with [`Event::Closed`], unless it reports its own end first.
+    /// Stop a reader; answer with [`Event::Closed`], unless it reports its own end first. Where its subtask is lost nobody
+    /// waits for the answer: the shard is opened again with another session.
     Close {
         /// The shard.
         shard: ShardId,
         /// The reader's session.
         session: u64,
     },
+    /// The reader asks for nothing more until it is resumed or closed. What it asked for before may still come.
+    Pause {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+    },
+    /// The reader goes on.
+    Resume {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+    },
+    /// Ask the component that assigns; answer with [`Event::Assigned`]. At most one is out, but for one that was given up
+    /// after [`crate::assignment::ANSWER_WITHIN`].
+    Assign(Round),
     /// Make this durable, whole or not at all; answer with [`Event::Committed`]. At most one is out.
     Commit(Commit),
     /// Something worth a line in the log.
@@ -196,6 +268,11 @@ pub enum Notice {
         /// The keys without an owner.
         hole: HashRange,
     },
+    /// The component that assigns did not decide as it should: uniform decided in its place.
+    AssignerOverruled {
+        /// What it did; its subject is the component.
+        why: String,
+    },
     /// A finished shard is past the stream's retention and no longer listed: its row goes.
     Forgotten {
         /// The shard.
@@ -206,7 +283,7 @@ pub enum Notice {
 /// Where a shard stands in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ShardState {
-    /// Not opened yet: its row is not durable, or a parent's end is not.
+    /// Not open: its row is not durable, a parent's end is not, it has no subtask yet, or its subtask was lost.
     Waiting,
     /// A reader is open.
     Reading,
@@ -227,10 +304,12 @@ pub enum ShardState {
 pub struct ShardView<'a> {
     /// The shard.
     pub shard: &'a ShardId,
-    /// Who takes its records.
-    pub subtask: u32,
+    /// Who takes its records; `None` before it is first opened and once it is finished.
+    pub subtask: Option<u32>,
     /// Where it stands.
     pub state: ShardState,
+    /// Whether its reader is paused.
+    pub paused: bool,
     /// Its durable position; `None` while its row is not durable.
     pub position: Option<&'a Position>,
     /// Records read and not confirmed.

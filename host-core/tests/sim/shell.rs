@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::checkpoint::Commit;
-use host_core::coordinator::{Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::coordinator::{AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::ShardDescription;
 
@@ -193,6 +193,7 @@ impl History {
         let at = |at| StartPoint::AtTimestamp(EpochMillis(i64::try_from(at).expect("small")));
         Settings {
             parallelism: self.plan.parallelism,
+            assigner: AssignerPolicy::Uniform,
             start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
             discovery_interval: self.plan.discovery_interval,
             checkpoint_interval: self.plan.checkpoint_interval,
@@ -200,6 +201,7 @@ impl History {
             until_caught_up: run.until_caught_up,
             retention: std::time::Duration::from_millis(self.plan.retention),
             idle_after: self.plan.idle_after,
+            max_drift: None,
         }
     }
 
@@ -318,7 +320,7 @@ impl History {
         let end = self.world.reached(shard, &report.last).expect("the reader's own position");
         let offset = end - usize::try_from(self.ordinal_at(reader, shard, end)).expect("small");
         for index in end - usize::try_from(report.records).expect("small")..end {
-            let time = self.world.shards[shard].records[index].event_time;
+            let time = self.world.shards[shard].records[index].arrival;
             process.in_flight.insert((shard, u64::try_from(index - offset).expect("small")), time);
         }
     }
@@ -359,7 +361,8 @@ impl History {
                 }
             }
             Effect::Commit(commit) => self.schedule(100, Item::Store(commit)),
-            Effect::Notice(_) | Effect::Finished => {}
+            Effect::Pause { .. } | Effect::Resume { .. } | Effect::Assign(_) | Effect::Notice(_) | Effect::Finished => {
+            }
         }
         Ok(())
     }

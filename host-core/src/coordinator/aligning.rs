@@ -1,0 +1,111 @@
+//! The watermark over all shards, and who runs too far ahead of the others.
+//!
+//! Both visit every shard, and events come by the thousand: so it happens at an interval ([`alignment::interval`]), and
+//! while somebody is paused also when nothing else happens.
+
+use super::finishing::Mode;
+use super::session::{Shard, Stage};
+use super::{Coordinator, Effect};
+use crate::alignment::{self, Least};
+use crate::moment::{EpochMillis, Moment};
+use crate::shard::ShardId;
+
+/// When watermarks are compared next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Comparison {
+    due: Moment,
+    /// Whether the last one left somebody paused.
+    someone_paused: bool,
+}
+
+impl Comparison {
+    pub(super) const fn new(now: Moment) -> Self {
+        Self { due: now, someone_paused: false }
+    }
+
+    /// Who is paused cannot bring about anything by itself.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.someone_paused.then_some(self.due)
+    }
+}
+
+impl Coordinator {
+    /// Raises the watermark; pauses and resumes readers.
+    pub(super) fn compare_watermarks(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if now < self.comparison.due {
+            return;
+        }
+        self.comparison.due = now + alignment::interval(self.shards.len());
+        let mut watermark = self.watermark;
+        watermark.raise(self.shards.iter().filter_map(|(id, shard)| self.holding(now, id, shard)));
+        self.watermark = watermark;
+        if self.mode == Mode::Running {
+            self.align(now, effects);
+        }
+    }
+
+    fn align(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(max_drift) = self.settings.max_drift else { return };
+        let waited_for = self.shards.iter().filter_map(|(id, shard)| self.waited_for(now, id, shard));
+        let least = waited_for.fold(Least::default(), Least::and);
+        self.comparison.someone_paused = false;
+        for (id, shard) in &mut self.shards {
+            let Stage::Reading(session) = &mut shard.stage else { continue };
+            let pause = least.is_left_behind_by(session.watermark.value(), max_drift);
+            self.comparison.someone_paused |= pause;
+            if pause == session.paused {
+                continue;
+            }
+            session.paused = pause;
+            let (shard, session_id) = (id.clone(), session.id);
+            if pause {
+                effects.push(Effect::Pause { shard, session: session_id });
+            } else {
+                // It was silent because it was told to be.
+                session.touch(now);
+                effects.push(Effect::Resume { shard, session: session_id });
+            }
+        }
+    }
+
+    /// Where a shard holds the watermark over all shards, if it does.
+    fn holding(&self, now: Moment, id: &ShardId, shard: &Shard) -> Option<Option<EpochMillis>> {
+        match &shard.stage {
+            Stage::Finished => None,
+            Stage::Waiting => (!self.waits_for_parent(id)).then(|| self.inherited_watermark(id)),
+            Stage::Lost(session) => Some(session.watermark.holding()),
+            Stage::Reading(session)
+            | Stage::Ending(session, _)
+            | Stage::CaughtUp(session)
+            | Stage::Closing(session)
+            | Stage::Closed(session) => {
+                (!session.is_idle(now, self.settings.idle_after)).then(|| session.watermark.holding())
+            }
+        }
+    }
+
+    /// The watermark of a shard that others must not run far ahead of.
+    fn waited_for(&self, now: Moment, id: &ShardId, shard: &Shard) -> Option<Option<EpochMillis>> {
+        let idle_after = self.settings.idle_after;
+        match &shard.stage {
+            Stage::Finished => None,
+            Stage::Waiting => {
+                let soon = now.since(shard.known_at) < idle_after && !self.waits_for_parent(id);
+                soon.then(|| self.inherited_watermark(id))
+            }
+            Stage::Lost(session) => Some(session.watermark.value()),
+            // It brings nothing more in this run.
+            Stage::CaughtUp(session) if session.ledger.is_settled() => None,
+            Stage::Reading(session)
+            | Stage::Ending(session, _)
+            | Stage::CaughtUp(session)
+            | Stage::Closing(session)
+            | Stage::Closed(session) => session.is_waited_for(now, idle_after).then(|| session.watermark.value()),
+        }
+    }
+
+    /// A parent that is still read speaks for its children.
+    fn waits_for_parent(&self, shard: &ShardId) -> bool {
+        self.lineage.parents(shard).any(|parent| self.is_unfinished(parent))
+    }
+}
