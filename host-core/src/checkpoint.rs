@@ -25,6 +25,8 @@ pub struct ShardRow {
     pub position: Position,
     /// The event time up to which the shard is complete, if any element told one.
     pub watermark: Option<EpochMillis>,
+    /// Every record that arrived before this time is with the sinks ([`crate::gap`]).
+    pub complete_until: Option<EpochMillis>,
     /// Wall-clock time at which the shard's end became durable; only with [`Position::ShardEnd`].
     pub finished_at: Option<EpochMillis>,
 }
@@ -36,12 +38,14 @@ pub struct Advance {
     pub shard: ShardId,
     /// The position that the store must hold now; anything else refuses the whole commit.
     pub from: Position,
-    /// The new position, past `from`.
+    /// The new position, past `from`; or `from` itself, when nothing but `complete_until` has moved.
     pub to: Position,
     /// Children learned since the row was written; empty leaves the row's children alone.
     pub children: Vec<ShardId>,
     /// The shard's watermark at `to`.
     pub watermark: Option<EpochMillis>,
+    /// Every record that arrived before this time is with the sinks; `None` leaves what the row says.
+    pub complete_until: Option<EpochMillis>,
     /// Set when `to` is the shard's end.
     pub finished_at: Option<EpochMillis>,
 }
@@ -148,7 +152,7 @@ impl Commit {
                 let (expected, found) = (advance.from.clone(), row.position.clone());
                 return Err(Refusal::Moved { shard, expected, found });
             }
-            if !advance.to.is_past(&advance.from) {
+            if !advance.is_forward(row) {
                 return Err(Refusal::NotForward { shard, from: advance.from.clone(), to: advance.to.clone() });
             }
         }
@@ -159,10 +163,30 @@ impl Commit {
     }
 }
 
+impl ShardRow {
+    /// The same row as one of the stream with this index.
+    #[must_use]
+    pub fn in_stream(mut self, stream: u32) -> Self {
+        let moved = |shard: &ShardId| shard.moved_to(stream);
+        self.shard = moved(&self.shard);
+        self.parents = self.parents.iter().map(moved).collect();
+        self.children = self.children.iter().map(moved).collect();
+        self
+    }
+}
+
 impl Advance {
+    /// Whether it moves `row` forward: its position, or without it the time up to which it is complete.
+    #[must_use]
+    pub fn is_forward(&self, row: &ShardRow) -> bool {
+        let stays = self.to == self.from && !self.to.is_end() && self.complete_until > row.complete_until;
+        stays || self.to.is_past(&self.from)
+    }
+
     fn apply(&self, row: &mut ShardRow) {
         row.position = self.to.clone();
         row.watermark = row.watermark.max(self.watermark);
+        row.complete_until = row.complete_until.max(self.complete_until);
         row.finished_at = self.finished_at;
         if !self.children.is_empty() {
             row.children.clone_from(&self.children);
@@ -182,12 +206,39 @@ mod tests {
             range: None,
             position,
             watermark: None,
+            complete_until: None,
             finished_at: None,
         }
     }
 
     fn advance(id: &str, from: Position, to: Position) -> Advance {
-        Advance { shard: ShardId::new(id), from, to, children: Vec::new(), watermark: None, finished_at: None }
+        Advance {
+            shard: ShardId::new(id),
+            from,
+            to,
+            children: Vec::new(),
+            watermark: None,
+            complete_until: None,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn a_shard_may_become_complete_up_to_a_later_time_at_its_place_and_to_no_earlier_one() {
+        let mut rows: BTreeMap<_, _> = [row("a", Position::TrimHorizon)].map(|row| (row.shard.clone(), row)).into();
+        let until = |millis: i64| Commit {
+            advance: vec![Advance {
+                complete_until: Some(EpochMillis(millis)),
+                ..advance("a", Position::TrimHorizon, Position::TrimHorizon)
+            }],
+            ..Commit::default()
+        };
+        until(5).apply(&mut rows).expect("later");
+        assert_eq!(rows[&ShardId::new("a")].complete_until, Some(EpochMillis(5)));
+        for millis in [4, 5] {
+            assert!(matches!(until(millis).apply(&mut rows), Err(Refusal::NotForward { .. })));
+        }
+        assert_eq!(rows[&ShardId::new("a")].complete_until, Some(EpochMillis(5)));
     }
 
     #[test]

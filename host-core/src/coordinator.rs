@@ -19,6 +19,7 @@
 
 mod vocabulary;
 mod session;
+mod streams;
 mod listing;
 mod reading;
 mod committing;
@@ -27,27 +28,25 @@ mod assigning;
 mod aligning;
 mod losing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::vocabulary::{
-    AssignerPolicy, Effect, Event, Notice, Placement, ReadReport, Receipt, Round, Settings, ShardState, ShardView,
-    StartPoint, Totals,
+    AssignerPolicy, Effect, Event, Notice, Placement, ReadReport, Receipt, Round, Scope, Settings, ShardState, ShardView,
+    StartPoint, StreamSettings, Totals,
 };
 
 use self::aligning::Comparison;
 use self::committing::Commits;
 use self::finishing::Mode;
-use self::listing::Coverage;
 use self::session::{Session, Shard, Stage};
+use self::streams::Stream;
 use crate::assignment::Assignments;
 use crate::checkpoint::ShardRow;
-use crate::discovery::Discovery;
-use crate::lineage::Lineage;
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::ShardId;
 use crate::watermark::StreamWatermark;
 
-/// The state of one pipeline over one stream.
+/// The state of one pipeline over the streams of its source.
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     settings: Settings,
@@ -55,16 +54,25 @@ pub struct Coordinator {
     /// The store's rows as the last answered commit left them: the only ground for opening a shard.
     rows: BTreeMap<ShardId, ShardRow>,
     shards: BTreeMap<ShardId, Shard>,
-    lineage: Lineage,
-    discovery: Discovery,
-    coverage: Coverage,
+    /// By their index in the settings.
+    streams: Vec<Stream>,
     commits: Commits,
     /// Sessions opened so far.
     sessions: u64,
-    /// Whether the configured start is spent: it holds for the first shards ever seen and for no others.
-    start_spent: bool,
-    /// A stage, a row or a parent may have changed: look at all shards again.
+    /// A stage, a row or a parent may have changed in a way that lets something happen now.
     look_again: bool,
+    /// A change that others wait for is not committed yet.
+    urgent: bool,
+    /// Shards without a row.
+    unrecorded: BTreeSet<ShardId>,
+    /// Shards that may have become readable.
+    to_open: BTreeSet<ShardId>,
+    /// Shards that have changed since the last commit.
+    to_commit: BTreeSet<ShardId>,
+    /// Shards read to their end, denied or lost, until they are finished or opened again.
+    to_settle: BTreeSet<ShardId>,
+    /// The first shard, as far as is known, that keeps the run from being over.
+    hindrance: Option<ShardId>,
     assignments: Assignments,
     watermark: StreamWatermark,
     comparison: Comparison,
@@ -72,23 +80,31 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// A run that continues from the store's rows. Nothing happens before the first event, which is [`Event::Tick`].
+    /// A run that continues from the store's rows, each of a stream of the settings. Nothing happens before the first event, which is [`Event::Tick`].
     #[must_use]
     pub fn new(settings: Settings, restored: Vec<ShardRow>, now: Moment) -> Self {
-        let mut lineage = Lineage::default();
-        restored.iter().for_each(|row| lineage.restore(row));
-        let shards = restored.iter().map(|row| (row.shard.clone(), Shard::restored(row, now))).collect();
+        let mut streams: Vec<_> = settings.streams.iter().map(|stream| Stream::new(&settings, stream, now)).collect();
+        let mut shards = BTreeMap::new();
+        for row in &restored {
+            let stream = &mut streams[row.shard.stream() as usize];
+            stream.lineage.restore(row);
+            stream.note_newest(std::iter::once(&row.shard));
+            shards.insert(row.shard.clone(), Shard::restored(row, now));
+        }
         Self {
             mode: Mode::Running,
-            start_spent: !restored.is_empty(),
+            to_open: shards.keys().cloned().collect(),
             rows: restored.into_iter().map(|row| (row.shard.clone(), row)).collect(),
             shards,
-            lineage,
-            discovery: Discovery::new(settings.discovery_interval, now),
-            coverage: Coverage::default(),
+            streams,
             commits: Commits::new(now + settings.checkpoint_interval),
             sessions: 0,
             look_again: true,
+            urgent: false,
+            unrecorded: BTreeSet::new(),
+            to_commit: BTreeSet::new(),
+            to_settle: BTreeSet::new(),
+            hindrance: None,
             watermark: StreamWatermark::default(),
             comparison: Comparison::new(now),
             assignments: Assignments::new(settings.assigner, settings.parallelism, settings.discovery_interval),
@@ -104,14 +120,21 @@ impl Coordinator {
         }
         match event {
             Event::Tick => {}
-            Event::Listed { shards } => self.listed(now, &shards, effects),
-            Event::ListingFailed => self.discovery.failed(now),
+            Event::Listed { stream, scope, shards } => self.listed(now, stream, &scope, &shards, effects),
+            Event::ListingFailed { stream } => {
+                if let Some(stream) = self.streams.get_mut(stream as usize) {
+                    stream.discovery.failed(now);
+                }
+            }
             Event::Read(report) => self.read(now, &report),
             Event::ReadToEnd { shard, session, children } => {
                 self.read_to_end(now, &shard, session, &children);
             }
             Event::CaughtUp { shard, session } => self.stopped(&shard, session, Stage::CaughtUp),
             Event::Closed { shard, session } => self.stopped(&shard, session, Stage::Closed),
+            Event::AtTip { shard, session, at } => self.at_tip(&shard, session, at),
+            Event::ShardGone { shard, session } => self.shard_gone(now, &shard, session, effects),
+            Event::Gap(gap) => self.pass_over(gap, effects),
             Event::Delivered(receipt) => self.delivered(receipt),
             Event::Committed { id } => self.committed(id, effects),
             Event::Assigned { round, answer } => self.assigned(now, round, answer, effects),
@@ -129,8 +152,8 @@ impl Coordinator {
         if self.mode != Mode::Running {
             return commit;
         }
-        let due = [self.discovery.deadline(), self.assignments.deadline(), self.comparison.deadline()];
-        due.into_iter().chain([commit]).flatten().min()
+        let listings = self.streams.iter().map(|stream| stream.discovery.deadline());
+        listings.chain([self.assignments.deadline(), self.comparison.deadline(), commit]).flatten().min()
     }
 
     /// Every known shard, in the order of their ids.
@@ -166,9 +189,7 @@ impl Coordinator {
     /// What may be due after any event, in the order in which one thing enables the next.
     fn go_on(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) {
         if self.mode == Mode::Running {
-            if self.discovery.ask(now) {
-                effects.push(Effect::List);
-            }
+            self.ask_for_listings(now, effects);
             self.give_up_assigner(now, effects);
             if self.look_again {
                 self.open_readable(now, effects);
@@ -187,7 +208,7 @@ impl Coordinator {
     /// The shard's own durable watermark, or where its parents ended.
     fn inherited_watermark(&self, shard: &ShardId) -> Option<EpochMillis> {
         let own = self.rows.get(shard).and_then(|row| row.watermark);
-        let parents = self.lineage.parents(shard).filter_map(|parent| self.rows.get(parent)?.watermark).min();
+        let parents = self.lineage(shard).parents(shard).filter_map(|parent| self.rows.get(parent)?.watermark).min();
         own.max(parents)
     }
 

@@ -8,6 +8,7 @@ pub mod moment;
 pub mod shard;
 pub mod lineage;
 pub mod discovery;
+pub mod gap;
 pub mod assignment;
 pub mod reading;
 pub mod delivery;

@@ -31,6 +31,12 @@ impl ShardId {
         Self { stream, text: Arc::from(text) }
     }
 
+    /// The shard of this name in the stream with this index.
+    #[must_use]
+    pub fn moved_to(&self, stream: u32) -> Self {
+        Self { stream, text: Arc::clone(&self.text) }
+    }
+
     /// Index of its stream.
     #[must_use]
     pub const fn stream(&self) -> u32 {
@@ -186,6 +192,16 @@ pub struct ShardDescription {
     /// Whether the listing says that the shard takes no more records (`EndingSequenceNumber` is present). A hint only:
     /// emulators report it for open shards, so nothing is decided on it alone.
     pub closed: bool,
+}
+
+impl ShardDescription {
+    /// The same shard and parents as those of the stream with this index.
+    #[must_use]
+    pub fn in_stream(mut self, stream: u32) -> Self {
+        self.id = self.id.moved_to(stream);
+        self.parents = self.parents.iter().map(|parent| parent.moved_to(stream)).collect();
+        self
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use host_core::assignment;
 use host_core::checkpoint::{Commit, ShardRow};
-use host_core::coordinator::{AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::coordinator::{
+    AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Scope, Settings, StartPoint, StreamSettings,
+};
+use host_core::gap::OnGap;
 use host_core::ledger::Ledger;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
@@ -19,14 +22,19 @@ fn settings() -> Settings {
     Settings {
         parallelism: 3,
         assigner: AssignerPolicy::Uniform,
-        start: StartPoint::AtTimestamp(START),
+        streams: vec![StreamSettings {
+            start: StartPoint::AtTimestamp(START),
+            start_spent: false,
+            retention: Duration::from_secs(86_400),
+        }],
         discovery_interval: Duration::from_secs(10),
+        audit_interval: Duration::from_secs(10),
         checkpoint_interval: Duration::from_millis(30),
         preserve_shard_order: true,
         until_caught_up: false,
-        retention: Duration::from_secs(86_400),
         idle_after: Duration::from_secs(60),
         max_drift: None,
+        on_gap: OnGap::Fail,
     }
 }
 
@@ -121,7 +129,8 @@ impl Driver {
         self.core.handle(Moment::from_millis(self.now), wall, event, &mut effects);
         for effect in &effects {
             match effect {
-                Effect::List => self.listing = true,
+                Effect::List { .. } => self.listing = true,
+                Effect::Stop(gap) => panic!("GAP-1: nothing is gone, and the run stops for {gap:?}"),
                 Effect::Open { shard, session, from, .. } => {
                     self.opened.push((shard.clone(), from.clone()));
                     self.readers.insert(shard.clone(), Reader { session: *session, ..Reader::default() });
@@ -140,7 +149,7 @@ impl Driver {
 
     fn list(&mut self, shards: Vec<ShardDescription>) -> Vec<Effect> {
         self.listing = false;
-        self.send(Event::Listed { shards })
+        self.send(Event::Listed { stream: 0, scope: Scope::Full, shards })
     }
 
     fn commit(&mut self) -> Vec<Effect> {
@@ -248,7 +257,8 @@ fn script() -> impl Strategy<Value = Vec<(u8, u8)>> {
 fn every_open(effects: &[Effect], mut check: impl FnMut(&ShardId, &Position) -> TestCaseResult) -> TestCaseResult {
     effects.iter().try_for_each(|effect| match effect {
         Effect::Open { shard, from, .. } => check(shard, from),
-        Effect::List
+        Effect::List { .. }
+        | Effect::Stop(_)
         | Effect::Close { .. }
         | Effect::Pause { .. }
         | Effect::Resume { .. }
@@ -332,7 +342,7 @@ proptest! {
             })?;
             if index % 40 == 39 {
                 let settled = !driver.rows.is_empty();
-                driver.settings.start = StartPoint::AtTimestamp(EpochMillis(START.0 + if settled { later } else { 0 }));
+                driver.settings.streams[0].start = StartPoint::AtTimestamp(EpochMillis(START.0 + if settled { later } else { 0 }));
                 driver.restart();
             }
         }

@@ -71,13 +71,14 @@ impl Coordinator {
     /// Where a shard holds the watermark over all shards, if it does.
     fn holding(&self, now: Moment, id: &ShardId, shard: &Shard) -> Option<Option<EpochMillis>> {
         match &shard.stage {
-            Stage::Finished => None,
+            Stage::Gone | Stage::Finished => None,
             Stage::Waiting => (!self.waits_for_parent(id)).then(|| self.inherited_watermark(id)),
             Stage::Lost(session) => Some(session.watermark.holding()),
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
+            | Stage::Missing(session, _)
             | Stage::Closed(session) => {
                 (!session.is_idle(now, self.settings.idle_after)).then(|| session.watermark.holding())
             }
@@ -88,7 +89,7 @@ impl Coordinator {
     fn waited_for(&self, now: Moment, id: &ShardId, shard: &Shard) -> Option<Option<EpochMillis>> {
         let idle_after = self.settings.idle_after;
         match &shard.stage {
-            Stage::Finished => None,
+            Stage::Gone | Stage::Finished => None,
             Stage::Waiting => {
                 let soon = now.since(shard.known_at) < idle_after && !self.waits_for_parent(id);
                 soon.then(|| self.inherited_watermark(id))
@@ -100,12 +101,13 @@ impl Coordinator {
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
+            | Stage::Missing(session, _)
             | Stage::Closed(session) => session.is_waited_for(now, idle_after).then(|| session.watermark.value()),
         }
     }
 
     /// A parent that is still read speaks for its children.
     fn waits_for_parent(&self, shard: &ShardId) -> bool {
-        self.lineage.parents(shard).any(|parent| self.is_unfinished(parent))
+        self.lineage(shard).parents(shard).any(|parent| self.is_unfinished(parent))
     }
 }

@@ -35,6 +35,7 @@ impl Coordinator {
 
     fn take_assignments(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
         self.look_again |= !outcome.assigned.is_empty();
+        self.to_open.extend(outcome.assigned);
         effects.extend(outcome.overruled.map(|why| Effect::Notice(Notice::AssignerOverruled { why })));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::session::Stage;
+use super::session::{Shard, Stage};
+use super::streams::Stream;
 use super::{Coordinator, Effect};
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::ShardId;
@@ -67,28 +68,46 @@ impl Coordinator {
         self.look_again = true;
     }
 
-    fn is_drained(&self) -> bool {
-        self.shards.values().all(|shard| match &shard.stage {
-            Stage::Waiting | Stage::Lost(_) | Stage::Finished => true,
+    fn is_drained(&mut self) -> bool {
+        self.all_shards_are(|shard| match &shard.stage {
+            Stage::Waiting | Stage::Lost(_) | Stage::Gone | Stage::Finished => true,
             Stage::Reading(_) | Stage::Closing(_) => false,
-            Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session) => {
-                session.ledger.is_settled()
-            }
+            Stage::Ending(session, _)
+            | Stage::CaughtUp(session)
+            | Stage::Closed(session)
+            | Stage::Missing(session, _) => session.ledger.is_settled(),
         })
     }
 
     /// Everything up to the end fixed at the start is confirmed, and no listing is owed that could show more.
-    fn is_caught_up(&self) -> bool {
-        self.discovery.has_answered(1)
-            && self.discovery.has_answered(self.commits.end_ticket())
-            && self.coverage.is_settled()
-            && !self.lineage.is_investigating()
-            && self.shards.values().all(|shard| match &shard.stage {
+    fn is_caught_up(&mut self) -> bool {
+        self.streams.iter().all(Stream::is_settled)
+            && self.all_shards_are(|shard| match &shard.stage {
                 Stage::Finished | Stage::Waiting => true,
                 Stage::CaughtUp(session) => session.ledger.is_settled(),
-                Stage::Reading(_) | Stage::Ending(..) | Stage::Closing(_) | Stage::Closed(_) | Stage::Lost(_) => false,
+                Stage::Reading(_)
+                | Stage::Ending(..)
+                | Stage::Closing(_)
+                | Stage::Closed(_)
+                | Stage::Lost(_)
+                | Stage::Missing(..)
+                | Stage::Gone => false,
             })
             && self.all_waiting_lie_beyond()
+    }
+
+    /// Whether `done` holds for every shard. Asked often while shards become done one by one, so it goes on where it found
+    /// one that was not, and looks at all of them only when it comes to the last.
+    fn all_shards_are(&mut self, done: impl Fn(&Shard) -> bool) -> bool {
+        if let Some(hindrance) = &self.hindrance {
+            let found = self.shards.range(hindrance..).find(|(_, shard)| !done(shard));
+            if let Some((id, _)) = found {
+                self.hindrance = Some(id.clone());
+                return false;
+            }
+        }
+        self.hindrance = self.shards.iter().find(|(_, shard)| !done(shard)).map(|(id, _)| id.clone());
+        self.hindrance.is_none()
     }
 
     /// A descendant of a shard that is caught up holds only records from after the run's end.
@@ -97,7 +116,7 @@ impl Coordinator {
         let mut beyond: BTreeSet<&ShardId> = BTreeSet::new();
         let mut fringe: Vec<&ShardId> = caught_up.map(|(id, _)| id).collect();
         while let Some(id) = fringe.pop() {
-            fringe.extend(self.lineage.children(id).filter(|child| beyond.insert(*child)));
+            fringe.extend(self.lineage(id).children(id).filter(|child| beyond.insert(*child)));
         }
         let mut waiting = self.shards.iter().filter(|(_, shard)| matches!(shard.stage, Stage::Waiting));
         waiting.all(|(id, _)| beyond.contains(id))

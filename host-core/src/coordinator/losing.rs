@@ -21,9 +21,12 @@ impl Coordinator {
         for id in shards {
             let Some(shard) = self.shards.get_mut(&id) else { continue };
             if let Stage::Reading(session) = &shard.stage {
-                effects.push(Effect::Close { shard: id, session: session.id });
+                effects.push(Effect::Close { shard: id.clone(), session: session.id });
             }
             shard.stage = lose(mem::replace(&mut shard.stage, Stage::Waiting), next);
+            self.to_settle.insert(id.clone());
+            self.to_open.insert(id.clone());
+            self.note_if_urgent(&id);
         }
         self.look_again = true;
         self.commits.note_change();
@@ -34,7 +37,7 @@ impl Coordinator {
 fn lose(stage: Stage, next: fn(Session) -> Stage) -> Stage {
     match stage {
         Stage::Reading(session) | Stage::Closing(session) => next(session.lost()),
-        Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session)
+        Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session) | Stage::Missing(session, _)
             if !session.ledger.is_settled() =>
         {
             next(session.lost())
@@ -44,6 +47,8 @@ fn lose(stage: Stage, next: fn(Session) -> Stage) -> Stage {
         | Stage::CaughtUp(_)
         | Stage::Closed(_)
         | Stage::Lost(_)
+        | Stage::Missing(..)
+        | Stage::Gone
         | Stage::Finished => stage,
     }
 }

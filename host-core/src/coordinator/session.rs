@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ShardState;
 use crate::checkpoint::ShardRow;
 use crate::ledger::Ledger;
-use crate::moment::Moment;
+use crate::moment::{EpochMillis, Moment};
 use crate::shard::Position;
 use crate::watermark::ShardWatermark;
 
@@ -34,6 +34,10 @@ pub(super) enum Stage {
     Closed(Session),
     /// Its subtask was lost: to be opened again once what is confirmed is durable.
     Lost(Session),
+    /// The service denied it to its reader: to be opened again or given up, as listings tell.
+    Missing(Session, Missing),
+    /// Given up.
+    Gone,
     Finished,
 }
 
@@ -50,12 +54,35 @@ pub(super) struct End {
     pub(super) settled: bool,
 }
 
+/// What was found of a shard that the service denied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Missing {
+    /// The first listing that counts.
+    pub(super) ticket: u64,
+    /// One that is asked for earlier does not count.
+    pub(super) not_before: Moment,
+    /// Listings without it.
+    pub(super) absences: u32,
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// See [`Missing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A listing has it.
+    Exists,
+    /// Listings lack it.
+    Gone,
+}
+
 /// A reader, its receipts and its watermark.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) id: u64,
     pub(super) ledger: Ledger,
     pub(super) watermark: ShardWatermark,
+    /// Every record that arrived earlier is confirmed.
+    pub(super) complete_until: Option<EpochMillis>,
     /// Told to pause, and not to resume since.
     pub(super) paused: bool,
     opened_at: Moment,
@@ -79,24 +106,26 @@ impl Shard {
 
     pub(super) const fn session(&self) -> Option<&Session> {
         match &self.stage {
-            Stage::Waiting | Stage::Finished => None,
+            Stage::Waiting | Stage::Gone | Stage::Finished => None,
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
             | Stage::Closed(session)
+            | Stage::Missing(session, _)
             | Stage::Lost(session) => Some(session),
         }
     }
 
     pub(super) const fn session_mut(&mut self) -> Option<&mut Session> {
         match &mut self.stage {
-            Stage::Waiting | Stage::Finished => None,
+            Stage::Waiting | Stage::Gone | Stage::Finished => None,
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
             | Stage::Closed(session)
+            | Stage::Missing(session, _)
             | Stage::Lost(session) => Some(session),
         }
     }
@@ -110,6 +139,8 @@ impl Shard {
             | Stage::CaughtUp(_)
             | Stage::Closed(_)
             | Stage::Lost(_)
+            | Stage::Missing(..)
+            | Stage::Gone
             | Stage::Finished) => stage,
         };
     }
@@ -118,7 +149,8 @@ impl Shard {
 impl Stage {
     pub(super) const fn state(&self) -> ShardState {
         match self {
-            Self::Waiting | Self::Lost(_) => ShardState::Waiting,
+            Self::Waiting | Self::Lost(_) | Self::Missing(..) => ShardState::Waiting,
+            Self::Gone => ShardState::Gone,
             Self::Reading(_) => ShardState::Reading,
             Self::Ending(..) => ShardState::Ending,
             Self::CaughtUp(_) => ShardState::CaughtUp,
@@ -130,8 +162,14 @@ impl Stage {
 }
 
 impl Session {
-    pub(super) const fn new(id: u64, from: Position, watermark: ShardWatermark, now: Moment) -> Self {
-        Self { id, ledger: Ledger::new(from), watermark, paused: false, opened_at: now, active_at: now }
+    pub(super) const fn new(
+        id: u64,
+        from: Position,
+        complete_until: Option<EpochMillis>,
+        watermark: ShardWatermark,
+        now: Moment,
+    ) -> Self {
+        Self { id, ledger: Ledger::new(from), watermark, complete_until, paused: false, opened_at: now, active_at: now }
     }
 
     /// Its subtask is lost: what is in flight will never be confirmed here, and nothing that still comes in under this

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::checkpoint::{Commit, SinkMark};
+use crate::gap::{Gap, OnGap};
 use crate::moment::EpochMillis;
 use crate::shard::{HashRange, Position, ShardDescription, ShardId};
 
@@ -68,22 +69,44 @@ pub struct Settings {
     pub parallelism: u32,
     /// Who decides which subtask reads a shard.
     pub assigner: AssignerPolicy,
-    /// For the shards of the first listing of a pipeline without rows; all others start at their beginning.
-    pub start: StartPoint,
-    /// Pause between listings.
+    /// The streams of the source, by their index in the manifest; at least one.
+    pub streams: Vec<StreamSettings>,
+    /// Pause between looks for new shards.
     pub discovery_interval: Duration,
+    /// Pause between full listings, against which lineage, hash ranges and vanished shards are checked.
+    pub audit_interval: Duration,
     /// Pause between commits of mere progress; rows and ends do not wait for it.
     pub checkpoint_interval: Duration,
     /// Whether a child waits for its parents.
     pub preserve_shard_order: bool,
     /// Whether the run finishes by itself once all shards are read to the end fixed at its start.
     pub until_caught_up: bool,
-    /// The stream's retention: how long finished shards are remembered at least.
-    pub retention: Duration,
     /// A shard that brought nothing for this long does not hold the watermark back.
     pub idle_after: Duration,
     /// How far a shard's watermark may be ahead of the least before the shard pauses; `None`: as far as it likes.
     pub max_drift: Option<Duration>,
+    /// What happens where records are gone before they were read.
+    pub on_gap: OnGap,
+}
+
+/// What does not change during a run of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// For the shards of the first listing ever; all others start at their beginning.
+    pub start: StartPoint,
+    /// Whether that first listing lies in an earlier run.
+    pub start_spent: bool,
+    /// How long the stream keeps records, and finished shards are remembered at least.
+    pub retention: Duration,
+}
+
+/// How much of a stream's shards a listing shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every shard that the service still knows.
+    Full,
+    /// Those whose identifiers come after this one's (`ExclusiveStartShardId`): a saving, and no proof of anything.
+    After(ShardId),
 }
 
 /// Records handed to a subtask, not yet delivered.
@@ -130,11 +153,18 @@ pub enum Event {
     Tick,
     /// A complete answer of the service. It may still be stale or lack shards.
     Listed {
+        /// Index of the stream.
+        stream: u32,
+        /// What was asked for.
+        scope: Scope,
         /// Every shard told, in any order.
         shards: Vec<ShardDescription>,
     },
     /// A listing did not succeed.
-    ListingFailed,
+    ListingFailed {
+        /// Index of the stream.
+        stream: u32,
+    },
     /// Records were handed to a subtask.
     Read(ReadReport),
     /// A shard is exhausted; comes after all its `Read` events. Its records may still be in flight.
@@ -160,6 +190,24 @@ pub enum Event {
         /// The reader's session.
         session: u64,
     },
+    /// A reader found nothing more at the tip of an open shard: everything that arrived before this time was read.
+    AtTip {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+        /// The service's time.
+        at: EpochMillis,
+    },
+    /// A reader stopped because the service says that there is no such shard, while the stream answers.
+    ShardGone {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+    },
+    /// A reader came upon a gap and reads on behind it, as [`Settings::on_gap`] allows.
+    Gap(Gap),
     /// Records are delivered.
     Delivered(Receipt),
     /// A commit is durable. A refused one never comes here: it ends the run in the shell.
@@ -190,8 +238,13 @@ pub enum Event {
 /// What to do. Effects are performed in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Ask the service for all shards; answer with [`Event::Listed`] or [`Event::ListingFailed`]. At most one is out.
-    List,
+    /// Ask the service for shards; answer with [`Event::Listed`] or [`Event::ListingFailed`]. At most one is out for a stream.
+    List {
+        /// Index of the stream.
+        stream: u32,
+        /// Which shards.
+        scope: Scope,
+    },
     /// Start a reader.
     Open {
         /// The shard.
@@ -202,6 +255,8 @@ pub enum Effect {
         subtask: u32,
         /// Where to read on; durable.
         from: Position,
+        /// Every record that arrived earlier is with the sinks, or was never asked for ([`crate::gap`]).
+        complete_until: Option<EpochMillis>,
         /// The shard's slice of the key space, where the service has one.
         range: Option<HashRange>,
     },
@@ -234,6 +289,8 @@ pub enum Effect {
     Commit(Commit),
     /// Something worth a line in the log.
     Notice(Notice),
+    /// Records are lost, and [`Settings::on_gap`] says to stop: abandon the run. The position stays before the gap.
+    Stop(Gap),
     /// The run is over: everything that will be durable is. The last effect of a run.
     Finished,
 }
@@ -265,6 +322,8 @@ pub enum Notice {
     },
     /// No shard that is still to be read owns these keys, and further listings did not change that.
     KeySpaceGap {
+        /// Index of the stream.
+        stream: u32,
         /// The keys without an owner.
         hole: HashRange,
     },
@@ -273,6 +332,13 @@ pub enum Notice {
         /// What it did; its subject is the component.
         why: String,
     },
+    /// The service denies a shard that it listed; it is looked for before anything is concluded.
+    ShardDenied {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// Records are lost, or may be, and reading goes on behind them as [`Settings::on_gap`] says.
+    Gap(Gap),
     /// A finished shard is past the stream's retention and no longer listed: its row goes.
     Forgotten {
         /// The shard.
@@ -295,6 +361,8 @@ pub enum ShardState {
     Closing,
     /// Its reader stopped as told.
     Closed,
+    /// It is gone from the stream, unread; that is not durable yet.
+    Gone,
     /// Its end is durable.
     Finished,
 }
@@ -329,4 +397,6 @@ pub struct Totals {
     pub read: u64,
     /// Records confirmed in this run, in order.
     pub delivered: u64,
+    /// Gaps passed over in this run.
+    pub gaps: u64,
 }

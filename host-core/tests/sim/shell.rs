@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::checkpoint::Commit;
-use host_core::coordinator::{AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::coordinator::{
+    AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Scope, Settings, StartPoint, StreamSettings,
+};
+use host_core::gap::OnGap;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::ShardDescription;
 
@@ -22,8 +25,8 @@ pub(crate) enum Item {
     Write,
     Reshard,
     Deliver(Event),
-    List,
-    Answer { shards: BTreeSet<usize>, listing: Vec<ShardDescription> },
+    List(Scope),
+    Answer { scope: Scope, shards: BTreeSet<usize>, listing: Vec<ShardDescription> },
     Poll { shard: usize, session: u64 },
     Sink(Batch),
     Receipt { shard: usize, index: usize, receipt: Receipt },
@@ -194,14 +197,19 @@ impl History {
         Settings {
             parallelism: self.plan.parallelism,
             assigner: AssignerPolicy::Uniform,
-            start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+            streams: vec![StreamSettings {
+                start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+                start_spent: !self.oracle.rows.is_empty(),
+                retention: std::time::Duration::from_millis(self.plan.retention),
+            }],
             discovery_interval: self.plan.discovery_interval,
+            audit_interval: self.plan.audit_interval,
             checkpoint_interval: self.plan.checkpoint_interval,
             preserve_shard_order: self.plan.preserve_order,
             until_caught_up: run.until_caught_up,
-            retention: std::time::Duration::from_millis(self.plan.retention),
             idle_after: self.plan.idle_after,
             max_drift: None,
+            on_gap: OnGap::Fail,
         }
     }
 
@@ -235,13 +243,13 @@ impl History {
         match item {
             Item::Write | Item::Reshard => Ok(None),
             Item::Deliver(event) => self.handle(process, event),
-            Item::List => {
-                self.list();
+            Item::List(scope) => {
+                self.list(scope);
                 Ok(None)
             }
-            Item::Answer { shards, listing } => {
+            Item::Answer { scope, shards, listing } => {
                 self.oracle.listed(shards);
-                self.handle(process, Event::Listed { shards: listing })
+                self.handle(process, Event::Listed { stream: 0, scope, shards: listing })
             }
             Item::Poll { shard, session } => {
                 self.poll(process, shard, session);
@@ -333,8 +341,8 @@ impl History {
 
     fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
         match effect {
-            Effect::List => self.schedule(200, Item::List),
-            Effect::Open { shard, session, subtask, from, range } => {
+            Effect::List { scope, .. } => self.schedule(200, Item::List(scope)),
+            Effect::Open { shard, session, subtask, from, range, .. } => {
                 if subtask >= self.plan.parallelism {
                     return Err(format!("ASN-1: {shard} goes to subtask {subtask} of {}", self.plan.parallelism));
                 }
@@ -361,19 +369,23 @@ impl History {
                 }
             }
             Effect::Commit(commit) => self.schedule(100, Item::Store(commit)),
+            Effect::Stop(gap) => return Err(format!("GAP-1: nothing is gone, and the run stops for {gap:?}")),
             Effect::Pause { .. } | Effect::Resume { .. } | Effect::Assign(_) | Effect::Notice(_) | Effect::Finished => {
             }
         }
         Ok(())
     }
 
-    fn list(&mut self) {
+    fn list(&mut self, scope: Scope) {
         if self.dice.percent(self.plan.listing_fails) {
-            return self.schedule(300, Item::Deliver(Event::ListingFailed));
+            return self.schedule(300, Item::Deliver(Event::ListingFailed { stream: 0 }));
         }
         self.oracle.expire(&mut self.world, self.now, self.plan.retention);
-        let listing = self.world.list(self.now, &self.plan, &mut self.dice);
+        let mut listing = self.world.list(self.now, &self.plan, &mut self.dice);
+        if let Scope::After(known) = &scope {
+            listing.retain(|description| description.id > *known);
+        }
         let shards = listing.iter().map(|description| self.world.find(&description.id)).collect();
-        self.schedule(300, Item::Answer { shards, listing });
+        self.schedule(300, Item::Answer { scope, shards, listing });
     }
 }
