@@ -9,6 +9,7 @@ pub mod shard;
 pub mod lineage;
 pub mod discovery;
 pub mod assignment;
+pub mod patience;
 pub mod reading;
 pub mod delivery;
 pub mod ledger;
