@@ -5,6 +5,7 @@
 //! becomes of its records, how far that makes it durable, and the coordinator that joins it all.
 
 pub mod moment;
+pub mod service_time;
 pub mod shard;
 pub mod lineage;
 pub mod discovery;

@@ -305,7 +305,7 @@ impl Running {
         let attempts_max = self.reader.retry.max_attempts;
         let health = Arc::clone(&self.totals.health);
         tokio::spawn(async move {
-            let answer = stream.list_shards().await;
+            let answer = stream.list_shards(None).await;
             if let Err(error) = &answer {
                 health.retries.count(error.kind);
             }

@@ -377,7 +377,7 @@ mod tests {
         if is_running {
             call.run();
         }
-        let succeeded = call.repeat(|| stream.list_shards()).await.is_ok();
+        let succeeded = call.repeat(|| stream.list_shards(None)).await.is_ok();
         (stream.calls(Call::ListShards), succeeded, health)
     }
 
@@ -410,7 +410,7 @@ mod tests {
         let mut call = PatientCall::starting(listing(), LIMITS, Arc::clone(&health), Clock::start());
         call.run();
         for attempt in 1..=32_u32 {
-            let error = stream.list_shards().await.expect_err("scripted");
+            let error = stream.list_shards(None).await.expect_err("scripted");
             assert!(call.failed(&error).is_some());
             assert_eq!(health.struggling().is_some(), attempt >= LIMITS.max_attempts, "{attempt}");
         }
