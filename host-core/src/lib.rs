@@ -5,11 +5,13 @@
 //! becomes of its records, how far that makes it durable, and the coordinator that joins it all.
 
 pub mod moment;
+pub mod service_time;
 pub mod shard;
 pub mod lineage;
 pub mod discovery;
 pub mod gap;
 pub mod assignment;
+pub mod patience;
 pub mod reading;
 pub mod delivery;
 pub mod ledger;

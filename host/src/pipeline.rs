@@ -19,33 +19,41 @@
 
 pub mod failure;
 pub mod lanes;
-mod notices;
+mod listing;
+pub mod notices;
 pub mod positions;
 pub mod totals;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use host_core::coordinator::{Coordinator, Effect, Event, Notice};
+use host_core::coordinator::{Coordinator, Effect, Event, Notice, Round, Scope};
+use host_core::gap::OnGap;
 use host_core::moment::{EpochMillis, Moment};
+use host_core::patience::RetryLimits;
 use host_core::reading::{Pace, Reading};
-use host_core::shard::{Position, ShardDescription, ShardId};
-use tokio::sync::mpsc;
+use host_core::service_time::ServiceClock;
+use host_core::shard::{Position, ShardId};
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::assigner::AssignerThread;
 use crate::clock::Clock;
 use crate::pipeline::failure::Failure;
+use crate::pipeline::lanes::Lanes;
 use crate::pipeline::positions::Positions;
 pub use crate::pipeline::totals::Totals;
 use crate::ports::StreamApi;
 use crate::progress::Progress;
-use crate::source::classify::{SourceError, SourceErrorKind};
+use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::polling::ShardReader;
 use crate::subtask::Intake;
 
+/// What a subtask is called when it is gone for good.
+const SUBTASK: &str = "subtask";
 /// How long the data plane may take to stop once it is abandoned.
 const ABANDON_PATIENCE: Duration = Duration::from_secs(2);
 /// How often progress is looked at.
@@ -76,6 +84,12 @@ pub struct Stream {
     pub retention: Duration,
     /// When it was created: a stream created later is another one.
     pub created: EpochMillis,
+    /// The clock that stamps its records.
+    pub clock: ServiceClock,
+    /// The end fixed at the run's start, with `--until-caught-up`.
+    pub stop_at: Option<EpochMillis>,
+    /// Patience with its listings.
+    pub listing: Arc<Mutex<PatientCall>>,
 }
 
 /// How shards are read.
@@ -83,12 +97,8 @@ pub struct Stream {
 pub struct ReaderSettings {
     /// Pace of each shard.
     pub pace: Pace,
-    /// First and longest pause after failed calls.
-    pub backoff: (Duration, Duration),
-    /// Failures of a call in a row after which the run stops.
-    pub attempts_max: u32,
-    /// The end fixed at the run's start, with `--until-caught-up`.
-    pub stop_at: Option<EpochMillis>,
+    /// Patience with failed calls.
+    pub retry: RetryLimits,
     /// What happens when records were trimmed before they were read.
     pub on_gap: OnGap,
 }
@@ -151,6 +161,15 @@ struct DataPlane {
     subtasks: Vec<Intake>,
     lanes: Lanes,
     sender: mpsc::Sender<Input>,
+}
+
+/// What a reader is opened with.
+struct Opening {
+    shard: ShardId,
+    session: u64,
+    subtask: u32,
+    from: Position,
+    complete_until: Option<EpochMillis>,
 }
 
 /// The loop's hold on a reader.
@@ -323,13 +342,20 @@ impl Running {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::List { stream, scope } => self.list(stream, scope),
-                Effect::Open { shard, session, subtask, from, range: _ } => self.open(shard, session, subtask, from),
+                Effect::Open { shard, session, subtask, from, complete_until, range: _ } => {
+                    self.open(Opening { shard, session, subtask, from, complete_until });
+                }
                 Effect::Close { shard, session } => self.tell(&shard, session, |reader| reader.closed.cancel()),
                 Effect::Pause { shard, session } => self.tell(&shard, session, |reader| reader.pause(true)),
                 Effect::Resume { shard, session } => self.tell(&shard, session, |reader| reader.pause(false)),
                 Effect::Assign(round) => self.assign(round),
                 Effect::Commit(commit) => self.positions.commit(commit),
-                Effect::Notice(notice) => notices::log(&notice, &self.streams),
+                Effect::Notice(notice) => {
+                    if let Notice::Gap(_) = &notice {
+                        self.totals.gaps.add(1);
+                    }
+                    notices::log(&notice, &self.streams);
+                }
                 Effect::Stop(gap) => {
                     let stream = self.stream_name(&gap.shard);
                     self.fail(Failure::Gap { stream, gap });
@@ -363,34 +389,39 @@ impl Running {
 
     fn list(&mut self, stream: u32, scope: Scope) {
         let Some(DataPlane { sender, .. }) = &self.data_plane else { return };
-        let Some(Stream { api, .. }) = self.streams.get(stream as usize) else { return };
-        let (api, sender) = (Arc::clone(api), sender.clone());
+        let Some(listed) = self.streams.get(stream as usize).cloned() else { return };
+        let sender = sender.clone();
         tokio::spawn(async move {
-            let input = list(stream, scope, api.as_ref()).await;
+            let input = listing::list(stream, scope, &listed).await;
             // A pipeline that is gone does not want to know.
             drop(sender.send(input).await);
         });
     }
 
-    fn open(&mut self, shard: ShardId, session: u64, subtask: u32, from: Position) {
+    fn open(&mut self, opening: Opening) {
         let Some(DataPlane { subtasks, sender, .. }) = &self.data_plane else { return };
+        let Opening { shard, session, subtask, from, complete_until } = opening;
         let Some(intake) = subtasks.get(subtask as usize) else { return };
         let Some(stream) = self.streams.get(shard.stream() as usize) else { return };
-        let (closed, (paused, pause)) = (CancellationToken::new(), watch::channel(false));
         let position = crate::state::edit::position::print(&from);
         tracing::info!(stream = %stream.name, %shard, subtask, position, "reading");
-        let floor = match &from {
-            Position::AtTimestamp(at) => Some(*at),
-            Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => None,
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        let (floor, starts_at) = match &from {
+            Position::AtTimestamp(at) => (Some(*at), now + stream.clock.until(*at, wall)),
+            Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => (None, now),
         };
+        let (closed, (paused, pause)) = (CancellationToken::new(), watch::channel(false));
         let reader = ShardReader {
             stream: stream.clone(),
             shard: shard.clone(),
             session,
             floor,
-            reading: Reading::new(from, self.reader.pace, self.reader.stop_at, self.clock.now())
-                .with_backoff(self.reader.backoff.0, self.reader.backoff.1),
+            reading: Reading::new(from, self.reader.pace, stream.stop_at, now)
+                .with_retry(self.reader.retry)
+                .with_complete_until(complete_until)
+                .starting_at(starts_at),
             settings: self.reader.clone(),
+            subject: Subject { stream: stream.name.clone(), purpose: Purpose::Reading(shard.clone()) },
             subtask: intake.queue.clone(),
             pipeline: sender.clone(),
             budget: intake.room.clone(),
@@ -409,24 +440,5 @@ impl OpenReader {
     /// A reader that has ended needs no word.
     fn pause(&self, paused: bool) {
         self.paused.send_replace(paused);
-    }
-}
-
-fn listed(answer: Result<Vec<ShardDescription>, SourceError>, may_repeat: bool) -> Input {
-    match answer {
-        Ok(shards) => Input::Event(Event::Listed { shards }),
-        Err(error) => match error.kind {
-            SourceErrorKind::Throttled | SourceErrorKind::Transient | SourceErrorKind::Unreachable if may_repeat => {
-                tracing::warn!(%error, "shards could not be listed; this will be tried again");
-                Input::Event(Event::ListingFailed)
-            }
-            SourceErrorKind::Throttled
-            | SourceErrorKind::Transient
-            | SourceErrorKind::Unreachable
-            | SourceErrorKind::ExpiredIterator
-            | SourceErrorKind::NotFound
-            | SourceErrorKind::Denied
-            | SourceErrorKind::Invalid => Input::Failed(Failure::Source(error)),
-        },
     }
 }

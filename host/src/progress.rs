@@ -156,6 +156,12 @@ impl Progress {
         if hidden > 0 {
             write!(text, "\n  and {hidden} more shards").expect(STRING);
         }
+        if let Some((count, first)) = totals.health.struggling() {
+            write!(text, "\n  failing and tried on: {first}").expect(STRING);
+            if count > 1 {
+                write!(text, " and {} more", count - 1).expect(STRING);
+            }
+        }
         text
     }
 }
@@ -252,10 +258,13 @@ pub fn summary(
         (totals.gaps.get(), "gaps passed over"),
         (totals.restarts.get(), "component restarts"),
         (totals.lost_subtasks.get(), "subtasks restarted"),
-        (totals.retries.get(), "repeated calls"),
     ];
     for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(text, "  {what}: {}", grouped(count)).expect(STRING);
+    }
+    let retries = &totals.health.retries;
+    if retries.get() > 0 {
+        writeln!(text, "  repeated calls: {} ({retries})", grouped(retries.get())).expect(STRING);
     }
     if core.shards().nth(SHARDS_TOLD).is_some() {
         let mut states: BTreeMap<&str, u64> = BTreeMap::new();

@@ -1,27 +1,31 @@
 //! Puts a pipeline together from a manifest and its ports, whatever stands behind them: positions claimed, sinks at their
 //! marks, one thread for the positions, one for the sinks and one per subtask. Tests do the same with ports in memory.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use host_core::checkpoint::{ShardRow, SinkMark};
 use host_core::coordinator::{AssignerPolicy, Coordinator, Settings, StartPoint, StreamSettings};
 use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
-use host_core::reading::{self, Pace};
+use host_core::patience::RetryLimits;
+use host_core::reading::Pace;
+use host_core::service_time::{ServiceClock, falls_before_horizon};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::assigner::AssignerThread;
 use crate::clock::Clock;
-use crate::config::{Assigner, BuiltinAssigner, InitialPosition, Manifest, Reader, StreamArn};
+use crate::config::{self, Assigner, BuiltinAssigner, InitialPosition, Manifest, Reader, StreamArn};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::lanes::{Lanes, Losses, OpenDeserializer};
 use crate::pipeline::positions::{Keeper, Positions};
 use crate::pipeline::{Input, Pipeline, ReaderSettings, Stream, Totals};
 use crate::ports::{StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
+use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::sink::thread::{self as sink_thread, RoutedSink};
 use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity, StreamState};
 use crate::subtask::{Deserialize, StreamLabel, Surroundings};
@@ -33,8 +37,8 @@ const INPUTS: usize = 1024;
 
 /// What a pipeline works on. Nothing here was claimed, resumed or written to yet.
 pub struct Ports {
-    /// The streams, in the manifest's order, with what each said of itself just now.
-    pub streams: Vec<(Arc<dyn StreamApi>, StreamDescription)>,
+    /// The streams, in the manifest's order.
+    pub streams: Vec<FoundStream>,
     /// The pipeline's positions.
     pub store: Box<dyn LeaseStore>,
     /// Where elements go.
@@ -47,6 +51,23 @@ pub struct Ports {
     pub assigner: Option<AssignerThread>,
     /// The components' digests, for the store.
     pub digests: Vec<ComponentDigest>,
+}
+
+/// A stream that answers.
+#[derive(Clone)]
+pub struct FoundStream {
+    /// Reads it.
+    pub api: Arc<dyn StreamApi>,
+    /// What it said of itself just now.
+    pub description: StreamDescription,
+    /// Its clock, compared with ours.
+    pub clock: ServiceClock,
+}
+
+impl FoundStream {
+    fn retention(&self) -> Duration {
+        Duration::from_secs(u64::from(self.description.retention_hours) * 3600)
+    }
 }
 
 /// Claims the positions, places the sinks, starts the threads. Called within a runtime; nothing is read before
@@ -87,11 +108,11 @@ pub fn assemble(
     let lanes = lanes(manifest, surroundings, sinks, reopen, &sender)?;
     let open = |(index, deserializer)| lanes.start(index, deserializer);
     let subtasks = (0_u32..).zip(deserializers).map(open).collect::<Result<_, Failure>>()?;
-    let service_time = streams.iter().filter_map(|(_, description)| description.service_time).max();
+    let running = Streams { manifest, clock, until_caught_up, totals: &totals };
     Ok(Pipeline {
         core: Coordinator::new(settings, rows, clock.now()),
-        streams: manifest.source.streams.iter().zip(streams).map(stream).collect(),
-        reader: reader_settings(manifest, until_caught_up.then(|| service_time.unwrap_or(clock.wall()))),
+        streams: manifest.source.streams.iter().zip(streams).map(|(arn, found)| running.stream(arn, found)).collect(),
+        reader: reader_settings(manifest),
         subtasks,
         lanes,
         assigner,
@@ -124,7 +145,7 @@ fn settings(manifest: &Manifest, begun: &[Begun], until_caught_up: bool) -> Sett
         until_caught_up,
         idle_after: source.idle_after,
         max_drift: source.max_drift,
-        on_gap: source.on_gap,
+        on_gap: on_gap(source.on_gap),
     }
 }
 
@@ -132,8 +153,36 @@ fn label(arn: &StreamArn) -> StreamLabel {
     StreamLabel { arn: arn.to_string(), name: arn.name().to_owned() }
 }
 
-fn stream((arn, (api, description)): (&StreamArn, (Arc<dyn StreamApi>, StreamDescription))) -> Stream {
-    Stream { api, name: arn.name().to_owned(), retention: description.retention(), created: description.created }
+/// What makes streams ready to be read.
+struct Streams<'a> {
+    manifest: &'a Manifest,
+    clock: Clock,
+    until_caught_up: bool,
+    totals: &'a Totals,
+}
+
+impl Streams<'_> {
+    fn stream(&self, arn: &StreamArn, found: FoundStream) -> Stream {
+        let subject = Subject { stream: arn.name().to_owned(), purpose: Purpose::Listing };
+        let limits = RetryLimits::from(&self.manifest.aws.retry);
+        let listing = PatientCall::starting(subject, limits, Arc::clone(&self.totals.health), self.clock);
+        Stream {
+            name: arn.name().to_owned(),
+            retention: found.retention(),
+            created: found.description.created,
+            clock: found.clock,
+            stop_at: self.until_caught_up.then(|| found.clock.latest(self.clock.wall())),
+            listing: Arc::new(Mutex::new(listing)),
+            api: found.api,
+        }
+    }
+}
+
+const fn on_gap(on_gap: config::OnGap) -> OnGap {
+    match on_gap {
+        config::OnGap::Fail => OnGap::Fail,
+        config::OnGap::Continue => OnGap::Continue,
+    }
 }
 
 /// `host:pid`, for people.
@@ -158,13 +207,9 @@ struct Beginning<'a> {
 }
 
 impl Beginning<'_> {
-    fn all(
-        &self,
-        streams: &[(Arc<dyn StreamApi>, StreamDescription)],
-        store: &mut dyn LeaseStore,
-    ) -> Result<Vec<Begun>, Failure> {
+    fn all(&self, streams: &[FoundStream], store: &mut dyn LeaseStore) -> Result<Vec<Begun>, Failure> {
         let arns = self.manifest.source.streams.iter();
-        (0_u32..).zip(arns.zip(streams)).map(|(index, (arn, (_, told)))| self.one(index, arn, told, store)).collect()
+        (0_u32..).zip(arns.zip(streams)).map(|(index, (arn, found))| self.one(index, arn, found, store)).collect()
     }
 
     /// The rows of a stream that has them, or where one without rows starts; that is durable before the first read
@@ -173,11 +218,11 @@ impl Beginning<'_> {
         &self,
         index: u32,
         arn: &StreamArn,
-        told: &StreamDescription,
+        found: &FoundStream,
         store: &mut dyn LeaseStore,
     ) -> Result<Begun, Failure> {
-        let identity = StreamIdentity { arn: arn.to_string(), created: told.created };
-        let settings = |start, start_spent| StreamSettings { start, start_spent, retention: told.retention() };
+        let identity = StreamIdentity { arn: arn.to_string(), created: found.description.created };
+        let settings = |start, start_spent| StreamSettings { start, start_spent, retention: found.retention() };
         if let Some(known) = self.claimed.streams.iter().find(|stream| stream.identity == identity) {
             let shards = known.rows.len();
             tracing::info!(stream = arn.name(), shards, "resuming at the recorded positions; initial_position has no effect");
@@ -186,7 +231,7 @@ impl Beginning<'_> {
         }
         let older: Vec<_> = self.claimed.streams.iter().filter(|stream| stream.identity.arn == identity.arn).collect();
         let start = if older.is_empty() {
-            self.start(arn, told)
+            self.start(arn, found)
         } else {
             self.recreated(arn, &older, store)?
         };
@@ -201,7 +246,7 @@ impl Beginning<'_> {
         older: &[&StreamState],
         store: &mut dyn LeaseStore,
     ) -> Result<StartPoint, Failure> {
-        match self.manifest.source.on_gap {
+        match on_gap(self.manifest.source.on_gap) {
             OnGap::Fail => Err(Failure::Recreated { stream: arn.to_string() }),
             OnGap::Continue => {
                 for stream in older {
@@ -220,21 +265,24 @@ impl Beginning<'_> {
 
     /// `latest` becomes a time here, once: that of the service, whose clock stamps the records. It is the start of the
     /// running second: some services keep whole seconds.
-    fn start(&self, arn: &StreamArn, told: &StreamDescription) -> StartPoint {
-        let now = told.service_time.unwrap_or_else(|| self.clock.wall());
-        let stream = arn.name();
+    fn start(&self, arn: &StreamArn, found: &FoundStream) -> StartPoint {
+        let (stream, now) = (arn.name(), found.clock.earliest(self.clock.wall()));
         match self.manifest.source.initial_position {
             InitialPosition::TrimHorizon => StartPoint::TrimHorizon,
+            InitialPosition::Latest => StartPoint::AtTimestamp(EpochMillis(now.0 - now.0.rem_euclid(1000))),
+            InitialPosition::AtTimestamp(at) if falls_before_horizon(at, now, found.retention()) => {
+                let initial_timestamp = crate::state::rfc3339(at);
+                tracing::warn!(stream, initial_timestamp, "older than the stream's retention: reading from the oldest record that it keeps");
+                // What lies before was never there for this pipeline, so it is no gap.
+                StartPoint::TrimHorizon
+            }
             InitialPosition::AtTimestamp(at) => {
-                let text = crate::state::rfc3339(at);
-                if reading::falls_before_horizon(at, now, told.retention()) {
-                    tracing::warn!(stream, initial_timestamp = text, "older than the stream's retention: reading from the oldest record that it keeps");
-                } else if at > now {
-                    tracing::info!(stream, initial_timestamp = text, "in the future: reading begins then");
+                if at > now {
+                    let initial_timestamp = crate::state::rfc3339(at);
+                    tracing::info!(stream, initial_timestamp, "in the future: reading begins then");
                 }
                 StartPoint::AtTimestamp(at)
             }
-            InitialPosition::Latest => StartPoint::AtTimestamp(EpochMillis(now.0 - now.0.rem_euclid(1000))),
         }
     }
 }
@@ -256,9 +304,8 @@ fn resume(
     Ok((Keeper { store, streams, sinks: names, settles, resumed: resumed.clone() }, resumed))
 }
 
-fn reader_settings(manifest: &Manifest, stop_at: Option<EpochMillis>) -> ReaderSettings {
+fn reader_settings(manifest: &Manifest) -> ReaderSettings {
     let Reader::Polling(polling) = &manifest.source.reader;
-    let retry = &manifest.aws.retry;
     ReaderSettings {
         pace: Pace {
             max_calls_per_second: polling.max_calls_per_second,
@@ -266,10 +313,8 @@ fn reader_settings(manifest: &Manifest, stop_at: Option<EpochMillis>) -> ReaderS
             empty_interval: polling.empty_interval,
             max_records: polling.max_records,
         },
-        backoff: (retry.min_delay, retry.max_delay),
-        attempts_max: retry.max_attempts,
-        stop_at,
-        on_gap: manifest.source.on_gap,
+        retry: RetryLimits::from(&manifest.aws.retry),
+        on_gap: on_gap(manifest.source.on_gap),
     }
 }
 

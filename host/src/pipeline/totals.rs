@@ -1,8 +1,10 @@
 //! What a run counts, shared by all of its threads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::progress::Lags;
+use crate::source::health::Health;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -40,8 +42,8 @@ pub struct Totals {
     pub lost_subtasks: Counter,
     /// Gaps that were passed over because the manifest says so.
     pub gaps: Counter,
-    /// Calls to the stream that failed and were repeated.
-    pub retries: Counter,
+    /// How the calls to the streams fare, and how many were repeated.
+    pub health: Arc<Health>,
     /// How far behind each shard is.
     pub lags: Lags,
 }

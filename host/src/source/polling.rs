@@ -9,19 +9,22 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use host_core::coordinator::{Event, ReadReport};
+use host_core::gap::{self, Gap, GapReason, OnGap};
 use host_core::moment::EpochMillis;
+use host_core::patience::Verdict;
 use host_core::reading::{self, Action, PageFacts, Reading};
 use host_core::shard::{Position, SequenceNumber, ShardDescription, ShardId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::columns::{NO_ARRIVAL, RecordColumns, drop_before};
 use crate::flow::{Budget, Held};
 use crate::pipeline::failure::Failure;
-use crate::pipeline::{Input, Totals};
-use crate::ports::{Page, ShardIterator, StreamApi};
+use crate::pipeline::{Input, ReaderSettings, Stream, Totals};
+use crate::ports::{Page, ShardIterator};
 use crate::source::classify::{SourceError, SourceErrorKind};
+use crate::source::health::Subject;
 use crate::subtask::Batch;
 
 /// What a page is reserved room for before the shard has shown what its pages need.
@@ -40,6 +43,8 @@ pub struct ShardReader {
     pub floor: Option<EpochMillis>,
     /// Decides pace and patience.
     pub reading: Reading,
+    /// What its calls are called where their health is told.
+    pub subject: Subject,
     /// What holds for every reader of the run.
     pub settings: ReaderSettings,
     /// The subtask that the shard is assigned to.
@@ -52,7 +57,7 @@ pub struct ShardReader {
     pub clock: Clock,
     /// Set when the coordinator closes this reader.
     pub closed: CancellationToken,
-    /// Whether the coordinator lets this reader wait for slower shards.
+    /// Whether the coordinator has this reader wait for slower shards.
     pub pause: watch::Receiver<bool>,
     /// What the run counts.
     pub totals: Arc<Totals>,
@@ -79,7 +84,9 @@ impl ShardReader {
     /// Reads until the shard's end, the fixed end of the run, a failure, or until closed; then tells the pipeline.
     pub async fn run(mut self) {
         let (shard, session) = (self.shard.clone(), self.session);
-        let input = match self.read_on().await {
+        let end = self.read_on().await;
+        self.totals.health.gone(&self.subject);
+        let input = match end {
             Ok(End::Exhausted(children)) => Input::Event(Event::ReadToEnd { shard, session, children }),
             Ok(End::CaughtUp) => Input::Event(Event::CaughtUp { shard, session }),
             Ok(End::Closed) => Input::Event(Event::Closed { shard, session }),
@@ -94,6 +101,7 @@ impl ShardReader {
         let closed = self.closed.clone();
         let mut progress = Progress { iterator: None, children: Vec::new(), page_room: FIRST_PAGE };
         loop {
+            self.obey_pause();
             let step = match self.reading.next(self.clock.now()) {
                 Action::Finished(reading::Finish::End) => return Ok(End::Exhausted(progress.children)),
                 Action::Finished(reading::Finish::CaughtUp) => return Ok(End::CaughtUp),
@@ -103,46 +111,109 @@ impl ShardReader {
                     }
                     continue;
                 }
+                Action::Paused => match closed.run_until_cancelled(self.pause.changed()).await {
+                    Some(Ok(())) => continue,
+                    // Whoever could resume it is gone.
+                    Some(Err(_)) | None => return Ok(End::Closed),
+                },
                 Action::OpenIterator { from } => closed.run_until_cancelled(self.open(&from, &mut progress)).await,
-                Action::Read => {
-                    let Some(room) = closed.run_until_cancelled(self.budget.reserve(progress.page_room)).await else {
-                        return Ok(End::Closed);
-                    };
-                    match closed.run_until_cancelled(self.page(&progress)).await {
-                        Some(Ok(page)) => Some(match self.take(page, room, &mut progress).await {
-                            ControlFlow::Continue(()) => Ok(()),
-                            ControlFlow::Break(()) => return Ok(End::Closed),
-                        }),
-                        Some(Err(error)) => Some(Err(error)),
-                        None => None,
-                    }
-                }
+                Action::Read => match closed.run_until_cancelled(self.budget.reserve(progress.page_room)).await {
+                    Some(room) => match self.page(room, &mut progress).await? {
+                        Some(step) => Some(step),
+                        None => return Ok(End::Closed),
+                    },
+                    None => None,
+                },
             };
             match step {
                 None => return Ok(End::Closed),
                 Some(Ok(())) => {}
-                Some(Err(error)) => self.bear(error)?,
+                Some(Err(error)) => match self.bear(error).await? {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(end) => return Ok(end),
+                },
             }
         }
     }
 
+    fn obey_pause(&mut self) {
+        if *self.pause.borrow_and_update() {
+            self.reading.pause();
+        } else {
+            self.reading.resume();
+        }
+    }
+
     async fn open(&mut self, from: &Position, progress: &mut Progress) -> Result<(), SourceError> {
-        progress.iterator = Some(self.stream.open(&self.shard, from).await?);
+        progress.iterator = Some(self.stream.api.open(&self.shard, from).await?);
         self.reading.opened(self.clock.now());
         Ok(())
     }
 
-    async fn page(&self, progress: &Progress) -> Result<Page, SourceError> {
+    /// Asks for a page and hands it over; `None` if the reader was closed meanwhile.
+    async fn page(&mut self, room: Held, progress: &mut Progress) -> Result<Option<Result<(), SourceError>>, Failure> {
+        let asked_at = self.stream.clock.earliest(self.clock.wall());
         let iterator = progress.iterator.as_ref().expect("a page is asked for only after an iterator was opened");
-        self.stream.read(&self.shard, iterator, self.limit).await
+        let limit = self.settings.pace.max_records;
+        let call = self.stream.api.read(&self.shard, iterator, limit);
+        let page = match self.closed.run_until_cancelled(call).await {
+            Some(Ok(page)) => page,
+            Some(Err(error)) => return Ok(Some(Err(error))),
+            None => return Ok(None),
+        };
+        self.look_for_gap(asked_at, &page).await?;
+        match self.take(page, asked_at, room, progress).await {
+            ControlFlow::Continue(()) => Ok(Some(Ok(()))),
+            ControlFlow::Break(()) => Ok(None),
+        }
+    }
+
+    /// GAP-1: the service passes over what it has trimmed without a word.
+    async fn look_for_gap(&mut self, now: EpochMillis, page: &Page) -> Result<(), Failure> {
+        let complete_until = self.reading.complete_until();
+        let Some((since, until)) = gap::possible_loss(complete_until, now, self.stream.retention) else {
+            return Ok(());
+        };
+        let reason = if self.handed == 0 { GapReason::StalePosition } else { GapReason::Trimmed };
+        let to = page.batches.first().and_then(|batch| match position_of(batch, 0) {
+            Some(Position::After { sequence, .. }) => Some(sequence),
+            Some(Position::TrimHorizon | Position::AtTimestamp(_) | Position::ShardEnd) | None => None,
+        });
+        self.pass_over(Gap { to, since: Some(since), until: Some(until), ..self.gap(reason) }).await?;
+        self.reading = self.reading.clone().with_complete_until(Some(until));
+        Ok(())
+    }
+
+    fn gap(&self, reason: GapReason) -> Gap {
+        let (shard, from) = (self.shard.clone(), self.reading.cursor().clone());
+        Gap { shard, reason, from, to: None, since: self.reading.complete_until(), until: None }
+    }
+
+    /// Reports a gap, or stops before it.
+    async fn pass_over(&self, gap: Gap) -> Result<(), Failure> {
+        match self.settings.on_gap {
+            OnGap::Fail => Err(Failure::Gap { stream: self.stream.name.clone(), gap }),
+            OnGap::Continue => {
+                drop(self.pipeline.send(Input::Event(Event::Gap(gap))).await);
+                Ok(())
+            }
+        }
     }
 
     /// Hands a page over and tells `reading` what was in it.
-    async fn take(&mut self, page: Page, mut room: Held, progress: &mut Progress) -> ControlFlow<()> {
+    async fn take(
+        &mut self,
+        page: Page,
+        asked_at: EpochMillis,
+        mut room: Held,
+        progress: &mut Progress,
+    ) -> ControlFlow<()> {
         let (mut records, mut bytes, mut size_of_page, mut last, mut newest) = (0, 0, 0, None, None);
+        let mut last_arrival = None;
         progress.iterator.clone_from(&page.next);
         self.totals.lags.note(&self.shard, page.millis_behind_latest);
-        progress.children.extend(page.children);
+        let stream = self.shard.stream();
+        progress.children.extend(page.children.into_iter().map(|child| child.in_stream(stream)));
         for batch in page.batches {
             let size = batch.size();
             size_of_page += size;
@@ -150,6 +221,7 @@ impl ShardReader {
             bytes += batch.data.bytes.len() as u64;
             newest = newest.max(batch.arrival.iter().max().copied());
             last = last_position(&batch).or(last);
+            last_arrival = batch.arrival.last().copied().or(last_arrival);
             let batch = match self.floor {
                 Some(floor) => drop_before(batch, floor),
                 None => batch,
@@ -164,18 +236,32 @@ impl ShardReader {
             bytes,
             last,
             newest_arrival: newest.map(EpochMillis),
+            last_arrival: last_arrival.filter(|arrival| *arrival != NO_ARRIVAL).map(EpochMillis),
+            asked_at: Some(asked_at),
             has_next: page.next.is_some(),
             millis_behind: page.millis_behind_latest,
         };
-        self.reading.page(self.clock.now(), facts);
+        let now = self.clock.now();
+        let ended = self.reading.page(now, facts);
+        self.totals.health.succeeded(&self.subject, ended);
+        if let Some(at) = self.reading.tip(now) {
+            let (shard, session) = (self.shard.clone(), self.session);
+            drop(self.pipeline.send(Input::Event(Event::AtTip { shard, session, at })).await);
+        }
         ControlFlow::Continue(())
     }
 
     async fn hand_over(&mut self, records: RecordColumns, held: Held, behind: Option<i64>) -> ControlFlow<()> {
-        let Some(Ok(slot)) = self.closed.run_until_cancelled(self.subtask.reserve()).await else {
-            return ControlFlow::Break(());
-        };
         let Some(last) = last_position(&records) else { return ControlFlow::Continue(()) };
+        let slot = match self.closed.run_until_cancelled(self.subtask.reserve()).await {
+            Some(Ok(slot)) => slot,
+            // The subtask is lost. The coordinator will hear of it, close this reader and open another.
+            Some(Err(_)) => {
+                self.closed.cancelled().await;
+                return ControlFlow::Break(());
+            }
+            None => return ControlFlow::Break(()),
+        };
         let report = ReadReport {
             shard: self.shard.clone(),
             session: self.session,
@@ -195,23 +281,38 @@ impl ShardReader {
         ControlFlow::Continue(())
     }
 
-    /// What can pass is waited for; what cannot, or lasts too long, stops the run.
-    fn bear(&mut self, error: SourceError) -> Result<(), Failure> {
-        let failure = match error.kind {
-            SourceErrorKind::Throttled => reading::Failure::Throttled,
-            SourceErrorKind::Transient | SourceErrorKind::Unreachable => reading::Failure::Transient,
-            SourceErrorKind::ExpiredIterator => reading::Failure::ExpiredIterator,
-            SourceErrorKind::NotFound | SourceErrorKind::Denied | SourceErrorKind::Invalid => {
-                return Err(Failure::Source(error));
-            }
-        };
-        tracing::debug!(shard = %self.shard, %error, failures = self.reading.consecutive_failures(), "a read will be tried again");
-        self.reading.failed(self.clock.now(), failure, fastrand::f64());
-        if self.reading.consecutive_failures() >= self.attempts_max {
-            return Err(Failure::Source(error));
+    /// What can pass is waited for; what cannot ends the reader.
+    async fn bear(&mut self, error: SourceError) -> Result<ControlFlow<End>, Failure> {
+        if let Some(failure) = error.kind.while_reading() {
+            let verdict = self.reading.failed(self.clock.now(), failure, fastrand::f64());
+            self.totals.health.failed(&self.subject, &error, verdict);
+            return match verdict {
+                Verdict::Again { .. } => Ok(ControlFlow::Continue(())),
+                Verdict::GiveUp => Err(Failure::Source(error)),
+            };
         }
-        self.totals.retries.add(1);
-        Ok(())
+        let reason = match error.kind {
+            // A full listing tells whether it is the shard, or the stream.
+            SourceErrorKind::ShardGone | SourceErrorKind::NotFound => {
+                tracing::debug!(shard = %self.shard, %error, "the service denies the shard");
+                return Ok(ControlFlow::Break(End::Gone));
+            }
+            SourceErrorKind::Trimmed => GapReason::Trimmed,
+            SourceErrorKind::StalePosition => GapReason::StalePosition,
+            SourceErrorKind::Throttled
+            | SourceErrorKind::Transient
+            | SourceErrorKind::Unreachable
+            | SourceErrorKind::ExpiredIterator
+            | SourceErrorKind::TooEarly
+            | SourceErrorKind::StreamGone
+            | SourceErrorKind::Denied
+            | SourceErrorKind::Invalid => return Err(Failure::Source(error)),
+        };
+        self.pass_over(self.gap(reason)).await?;
+        // What is left begins at the horizon.
+        self.reading = Reading::new(Position::TrimHorizon, self.settings.pace, self.stream.stop_at, self.clock.now())
+            .with_retry(self.settings.retry);
+        Ok(ControlFlow::Continue(()))
     }
 }
 
