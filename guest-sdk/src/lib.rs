@@ -60,11 +60,14 @@
 //!   `-C target-feature=+simd128`; the default profile costs up to 3.6 times as much.
 
 pub mod bindings;
+mod export;
 mod error;
 pub mod config;
 mod record;
 mod elements;
 pub mod kinesis;
+pub mod assigner;
+pub mod slot;
 mod host;
 pub mod log;
 pub mod metrics;
