@@ -197,7 +197,7 @@ macro_rules! shard_assigner {
                 }
             }
 
-            $crate::export_component!(Component: shard_assigner);
+    $crate::export_component!(Component: shard_assigner);
         };
     };
 }

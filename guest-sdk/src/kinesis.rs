@@ -105,7 +105,7 @@ macro_rules! kinesis_deserializer {
                 }
             }
 
-            $crate::export_component!(Component: kinesis_deserializer);
+    $crate::export_component!(Component: kinesis_deserializer);
         };
     };
 }

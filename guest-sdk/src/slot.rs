@@ -17,11 +17,7 @@ impl<T> Slot<T> {
         Self(RefCell::new(None))
     }
 
-    pub fn open(
-        &self,
-        context: OpenContext,
-        open: impl FnOnce(&Config) -> Result<T, Error>,
-    ) -> Result<(), GuestError> {
+    pub fn open(&self, context: OpenContext, open: impl FnOnce(&Config) -> Result<T, Error>) -> Result<(), GuestError> {
         *self.0.borrow_mut() = Some(open(&Config::from(context))?);
         Ok(())
     }

@@ -99,7 +99,7 @@ pub enum ComponentError {
     /// It returned an error for the whole call.
     #[error("the component refused {during}: {} ({})", .error.message, .error.code)]
     Refused {
-        /// `open`, `deserialize` or `close`.
+        /// `open`, `deserialize`, `assign` or `close`.
         during: &'static str,
         /// What it said.
         error: GuestError,
@@ -147,13 +147,13 @@ impl ComponentError {
     }
 }
 
-/// Batches have limits that the manifest sets; what is called once has fixed ones.
+/// Batches and rounds have limits that the manifest sets; what is called once has fixed ones.
 struct OrRaise<'a>(&'a str, &'static str);
 
 impl std::fmt::Display for OrRaise<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            "deserialize" => write!(f, " or raise `{}`", self.1),
+            "deserialize" | "assign" => write!(f, " or raise `{}`", self.1),
             _ => Ok(()),
         }
     }
