@@ -47,7 +47,7 @@ pub struct Manifest {
     /// Who spreads shards over subtasks (`[assigner]`).
     pub assigner: Assigner,
     /// What makes elements of records (`[deserializer]`).
-    pub deserializer: Deserializer,
+    pub deserializer: ComponentUse,
     /// Where elements go (`[[sink]]`); at least one, with distinct names.
     pub sinks: Vec<Sink>,
     /// Where positions are kept (`[checkpoint]`).
@@ -84,15 +84,26 @@ impl Manifest {
     }
 }
 
-/// The stream and how it is read. The only `type` is `kinesis`.
+/// The streams and how they are read. The only `type` is `kinesis`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// The stream (`stream_arn`).
-    pub stream: StreamArn,
+    /// The streams (`stream_arn` or `stream_arns`), at least one, each once. Their order is theirs for good: a shard is
+    /// known by the index of its stream in this list while a run lasts.
+    pub streams: Vec<StreamArn>,
     /// Where a pipeline without positions starts (`initial_position`, default latest).
     pub initial_position: InitialPosition,
     /// Time between two listings of the shards (`discovery_interval`, 1 s to 1 h, default 10 s).
     pub discovery_interval: Duration,
+    /// Time between two listings of *all* shards, against which lineage and hash ranges are checked (`audit_interval`, 1 s
+    /// to 6 h, default 2 min).
+    pub audit_interval: Duration,
+    /// What happens where records are gone before they were read (`on_gap`, default fail).
+    pub on_gap: OnGap,
+    /// A shard that brought nothing for this long holds no watermark back (`idle_after`, 100 ms to 1 d, default 30 s).
+    pub idle_after: Duration,
+    /// How far ahead of the slowest shard another may be read, in event time (`alignment.max_drift`, 100 ms to 365 d);
+    /// `None` lets every shard run.
+    pub max_drift: Option<Duration>,
     /// Whether children wait until their parents are durable (`preserve_shard_order`, default true).
     pub preserve_shard_order: bool,
     /// Bytes that may be read and not yet through the component, over all shards of the pipeline (`read_ahead`, default
@@ -100,6 +111,23 @@ pub struct Source {
     pub read_ahead: u64,
     /// How records are fetched (`reader`).
     pub reader: Reader,
+}
+
+impl Source {
+    /// The first stream, which is the only one of most manifests.
+    #[must_use]
+    pub fn stream(&self) -> &StreamArn {
+        self.streams.first().expect("a manifest names at least one stream")
+    }
+}
+
+/// What happens where records are gone before they were read: trimmed, or their shard or stream deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGap {
+    /// The pipeline stops before anything behind the gap is handed on; positions stay.
+    Fail,
+    /// The gap is reported, counted and passed over.
+    Continue,
 }
 
 /// Where a pipeline that has no positions yet starts (`ShardIteratorType`). Children found later start at the trim horizon
@@ -137,10 +165,12 @@ pub struct Polling {
 }
 
 /// Who spreads shards over subtasks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Assigner {
-    /// One that the host brings along.
+    /// One that the host brings along (`builtin`).
     Builtin(BuiltinAssigner),
+    /// A component (`component`).
+    Component(ComponentUse),
 }
 
 /// The assigners that the host brings along.
@@ -148,14 +178,16 @@ pub enum Assigner {
 pub enum BuiltinAssigner {
     /// Spreads shards evenly by their hash ranges.
     Uniform,
+    /// Gives a shard to the subtask that has the fewest.
+    Fewest,
 }
 
-/// The component that makes elements of records.
+/// A component in one of its roles.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Deserializer {
+pub struct ComponentUse {
     /// The component's file.
     pub component: PathBuf,
-    /// What the component's `open` is handed (`[deserializer.config]`), in the order of the keys.
+    /// What the component's `open` is handed (`[….config]`), in the order of the keys.
     pub config: Vec<(String, ConfigValue)>,
     /// What it may use.
     pub limits: Limits,
@@ -181,9 +213,9 @@ pub enum ConfigValue {
 pub struct Limits {
     /// Bytes over all of its memories (`memory`, default 64 MiB).
     pub memory: u64,
-    /// CPU time for one batch (`cpu_per_batch`, default 50 ms).
+    /// CPU time for one call (`cpu_per_batch`, default 50 ms).
     pub cpu_per_batch: Duration,
-    /// Time on the wall for one batch (`wall_per_batch`, default 2 s).
+    /// Time on the wall for one call (`wall_per_batch`, default 2 s).
     pub wall_per_batch: Duration,
     /// Bytes returned per byte handed in (`output_ratio`, 1 to 1,024, default 8).
     pub output_ratio: u32,
@@ -251,7 +283,8 @@ pub enum StateStore {
 /// How AWS is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aws {
-    /// The region: always that of the stream's ARN.
+    /// The region of calls that belong to no stream: that of the first stream. Each stream is reached in the region of its
+    /// own ARN.
     pub region: String,
     /// Another endpoint than the region's own (`endpoint`): an `http` or `https` URL without a trailing slash.
     pub endpoint: Option<String>,
@@ -286,14 +319,16 @@ pub enum Credentials {
     },
 }
 
-/// How failed calls are repeated.
+/// How failed calls are repeated; the same for every call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Attempts at one call, the first included (`max_attempts`, 1 to 1,000, default 50).
+    /// Failures in a row after which a call counts as failing (`max_attempts`, 1 to 1,000, default 50): a start then gives
+    /// up, a running pipeline says so and goes on trying.
     pub max_attempts: u32,
-    /// Pause after the first failure (`min_delay`, default 300 ms); it doubles from there.
+    /// Bound of the pause after the first failure (`min_delay`, default 300 ms); it doubles from there. Each pause is drawn
+    /// at random from zero to its bound.
     pub min_delay: Duration,
-    /// Longest pause (`max_delay`, default 1 s), never below `min_delay`.
+    /// The highest bound (`max_delay`, default 1 s), never below `min_delay`.
     pub max_delay: Duration,
 }
 

@@ -64,7 +64,7 @@ pub fn assemble(
     let Ports { stream, description, mut store, mut sinks, deserializers, digest } = ports;
     let owner = Owner { name: owner_name(), since: clock.wall() };
     let claimed = store.claim(&owner, &[ComponentDigest { role: "deserializer".to_owned(), digest }])?;
-    let identity = StreamIdentity { arn: manifest.source.stream.to_string(), created: description.created };
+    let identity = StreamIdentity { arn: manifest.source.stream().to_string(), created: description.created };
     let (start, rows) = starting_point(manifest, &identity, &claimed, store.as_mut(), clock)?;
     let (keeper, resumed) = resume(&mut sinks, &claimed, store, identity)?;
     tracing::debug!(?resumed, "sinks are at their places");
@@ -199,7 +199,7 @@ impl Lanes<'_> {
         for (index, deserializer) in deserializers.into_iter().enumerate() {
             let (queue, batches) = mpsc::channel(QUEUE);
             let subtask = Subtask {
-                stream: (manifest.source.stream.to_string(), manifest.source.stream.name().to_owned()),
+                stream: (manifest.source.stream().to_string(), manifest.source.stream().name().to_owned()),
                 deserializer,
                 policy: manifest.on_error,
                 sinks: to_sinks.clone(),

@@ -112,7 +112,7 @@ async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {
             ..AwsSettings::new(&manifest.aws.region)
         },
     };
-    KinesisStream::connect(manifest.source.stream.clone(), &aws).await
+    KinesisStream::connect(manifest.source.stream().clone(), &aws).await
 }
 
 fn credentials(credentials: &Credentials) -> CredentialSource {

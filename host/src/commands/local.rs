@@ -80,7 +80,7 @@ fn options(arguments: &Local, manifests: &[Manifest]) -> Result<Options, String>
             "the manifests keep their streams in different places; serve them one directory at a time".to_owned()
         );
     }
-    let first = manifests.first().map(|manifest| &manifest.source.stream);
+    let first = manifests.first().map(|manifest| manifest.source.stream());
     let defaults = Options::default();
     Ok(Options {
         bind: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),

@@ -164,7 +164,7 @@ mod embedded {
                 }
                 let together = manifests.iter().filter(|other| (local_directory(other), other.local.durable) == key);
                 let streams = streams_of(together.copied()).map_err(|error| error.to_string())?;
-                let stream = &manifest.source.stream;
+                let stream = manifest.source.stream();
                 let options = Options {
                     directory: manifest.local.durable.then(|| key.0.clone()),
                     region: stream.region().to_owned(),

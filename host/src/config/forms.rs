@@ -3,16 +3,20 @@
 mod amounts;
 mod places;
 mod texts;
+mod times;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
 pub(super) use amounts::{Lasting, Sized};
-pub(super) use places::{Arn, FilePath, Region, Store, Url};
-pub(super) use texts::{Named, Pointer, Routes, SecretText, Stream, Text, Timestamp};
-pub(crate) use texts::{is_json_pointer, point_in_time};
+pub(super) use places::{Arn, Arns, FilePath, Region, Store, Url};
+pub(crate) use texts::is_json_pointer;
+pub(super) use texts::{Named, Pointer, Routes, SecretText, Stream, Text};
+pub(crate) use times::point_in_time;
+pub(super) use times::{TimeFormat, Timestamp};
 
 use super::document::{Value, holds_password};
 use super::section::nearest;
@@ -32,6 +36,8 @@ pub(super) enum Complaint {
     Type,
     /// It is of the right type.
     Content { message: String, help: String },
+    /// It is a list, and one item of it is to blame.
+    Inside { span: Range<usize>, message: String, help: String },
 }
 
 impl Complaint {
@@ -155,6 +161,13 @@ pub(super) fn text(value: &Value) -> Result<(&str, Quote<'_>), Complaint> {
 pub(super) struct Quote<'a> {
     text: &'a str,
     written: Option<&'a str>,
+}
+
+impl Quote<'_> {
+    /// Whether the text holds what a variable brought.
+    pub(super) const fn is_of_a_variable(&self) -> bool {
+        self.written.is_some()
+    }
 }
 
 impl fmt::Display for Quote<'_> {

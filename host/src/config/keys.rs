@@ -4,19 +4,16 @@
 //! described, whatever the others say.
 
 mod access;
+mod component;
+mod source;
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::forms::{
-    Arn, Choice, FilePath, Flag, Lasting, Named, OrUnlimited, Positive, Routes, Sized, Store, Timestamp, Whole,
-};
+use super::forms::{Choice, FilePath, Lasting, Named, Routes, Store, Whole};
 use super::sizes::format_duration;
 use super::walk::Table;
-use super::{
-    Assigner, BuiltinAssigner, Checkpoint, Deserializer, Grants, InitialPosition, Limits, Manifest, Name, OnError,
-    PoisonPolicy, Polling, Reader, Sink, SinkOutput, Source, TrapPolicy, WasiGrant,
-};
+use super::{Checkpoint, Manifest, Name, OnError, PoisonPolicy, Sink, SinkOutput, TrapPolicy};
 
 pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifest> {
     let version = table.required("version", Whole(1, 1), "The format of this file.");
@@ -39,15 +36,16 @@ pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifes
         "30s",
         "Time for draining and a last checkpoint once a stop was asked for.",
     );
-    let source = table.section("source", "The stream, and how it is read.", source);
-    let assigner = table.section("assigner", "Who spreads shards over subtasks.", assigner);
-    let deserializer = table.section("deserializer", "The component that makes elements of records.", deserializer);
+    let source = table.section("source", "The streams, and how they are read.", source::source);
+    let assigner = table.section("assigner", "Who spreads shards over subtasks.", component::assigner);
+    let deserializer =
+        table.section("deserializer", "The component that makes elements of records.", component::deserializer);
     let sinks = sinks(table);
     let checkpoint =
         table.section("checkpoint", "How far the sinks have each shard, and where that is kept.", checkpoint);
     let on_error = table.section("on_error", "What happens to records that cannot be delivered.", on_error);
-    let stream = source.as_ref().map(|source| &source.stream);
-    let aws = table.section("aws", "How AWS is reached.", |table| access::aws(table, stream));
+    let streams = source.as_ref().map(|source| source.streams.as_slice());
+    let aws = table.section("aws", "How AWS is reached.", |table| access::aws(table, streams));
     let local = table.section(
         "local",
         "The embedded service. Only `--local` and `sluicebox local` read this table.",
@@ -69,171 +67,6 @@ pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifes
         aws: aws?,
         local: local?,
     })
-}
-
-/// Words of `initial_position`.
-#[derive(Clone, Copy)]
-enum Start {
-    Latest,
-    TrimHorizon,
-    AtTimestamp,
-}
-
-fn source(table: &mut Table<'_, '_>) -> Option<Source> {
-    let kind = table.required("type", Choice(&[("kinesis", ())]), "What is read: a Kinesis data stream.");
-    let stream = table.required("stream_arn", Arn, "The stream. Its ARN tells the region, too.");
-    let initial_position = initial_position(table);
-    let discovery_interval =
-        table.default("discovery_interval", Lasting("1s", "1h"), "10s", "Time between two listings of the shards.");
-    let preserve_shard_order = table.default(
-        "preserve_shard_order",
-        Flag,
-        true,
-        "Whether a shard waits until the sinks have all of its parents. `false` reads sooner after a split and gives up the \
-         order of records with the same partition key.",
-    );
-    let on_gap = table.default(
-        "on_gap",
-        Choice(&[("fail", ())]),
-        "fail",
-        "What happens when the stream or a shard is gone before it was read to its end: the pipeline stops, positions stay.",
-    );
-    let read_ahead = table.default(
-        "read_ahead",
-        Sized("1MiB", "64GiB"),
-        "64MiB",
-        "Bytes that may be read and not yet through the component, over all shards; each subtask has an equal share.",
-    );
-    let reader =
-        table.default("reader", Choice(&[("polling", ())]), "polling", "How records are fetched: `GetRecords`.");
-    let polling = table.section("polling", "The pace of `GetRecords`.", polling);
-    kind?;
-    on_gap?;
-    reader?;
-    Some(Source {
-        stream: stream?,
-        initial_position: initial_position?,
-        discovery_interval: discovery_interval?,
-        preserve_shard_order: preserve_shard_order?,
-        read_ahead: read_ahead?,
-        reader: Reader::Polling(polling?),
-    })
-}
-
-fn initial_position(table: &mut Table<'_, '_>) -> Option<InitialPosition> {
-    let start = table.default(
-        "initial_position",
-        Choice(&[
-            ("latest", Start::Latest),
-            ("trim-horizon", Start::TrimHorizon),
-            ("at-timestamp", Start::AtTimestamp),
-        ]),
-        "latest",
-        "Where a pipeline without positions starts: with what is written from now on, with the oldest record, or at \
-         `initial_timestamp`. Without effect once there are positions.",
-    );
-    let timestamp = table.optional(
-        "initial_timestamp",
-        Timestamp,
-        "with `initial_position = \"at-timestamp\"`",
-        "The arrival time of the first record that is read.",
-    );
-    match (start?, timestamp?) {
-        (Start::Latest, None) => Some(InitialPosition::Latest),
-        (Start::TrimHorizon, None) => Some(InitialPosition::TrimHorizon),
-        (Start::AtTimestamp, Some(at)) => Some(InitialPosition::AtTimestamp(at)),
-        (Start::AtTimestamp, None) => {
-            let help = "add initial_timestamp = \"2018-02-01T00:00:00Z\", or choose another position";
-            table.complain(table.at("initial_position"), "\"at-timestamp\" needs `initial_timestamp`", help);
-            None
-        }
-        (Start::Latest | Start::TrimHorizon, Some(_)) => {
-            let help = "add initial_position = \"at-timestamp\", or remove this key";
-            let message = "`initial_timestamp` has a meaning only with initial_position = \"at-timestamp\"";
-            table.complain(table.at("initial_timestamp"), message, help);
-            None
-        }
-    }
-}
-
-fn polling(table: &mut Table<'_, '_>) -> Option<Polling> {
-    let max_records = table.default("max_records", Whole(1, 10_000), 10_000, "Records asked for in one call.");
-    let empty_interval =
-        table.default("empty_interval", Lasting("0s", "1h"), "250ms", "Pause after a call that brought nothing.");
-    let max_calls_per_second = table.default(
-        "max_calls_per_second",
-        OrUnlimited(Positive),
-        5,
-        "Calls per second and shard. The default is the service's limit; a stream with several readers shares it.",
-    );
-    let max_bytes_per_second = table.default(
-        "max_bytes_per_second",
-        OrUnlimited(Sized("1kB", "1TB")),
-        "2MB",
-        "Bytes per second and shard. The default is the service's limit (2 MB: two million bytes).",
-    );
-    Some(Polling {
-        max_records: max_records?,
-        empty_interval: empty_interval?,
-        max_calls_per_second: max_calls_per_second?,
-        max_bytes_per_second: max_bytes_per_second?,
-    })
-}
-
-fn assigner(table: &mut Table<'_, '_>) -> Option<Assigner> {
-    let builtin = table.default(
-        "builtin",
-        Choice(&[("uniform", BuiltinAssigner::Uniform)]),
-        "uniform",
-        "One that the host brings along: `uniform` spreads shards evenly by their hash ranges.",
-    );
-    builtin.map(Assigner::Builtin)
-}
-
-fn deserializer(table: &mut Table<'_, '_>) -> Option<Deserializer> {
-    let component = table.required("component", FilePath("components/orders.wasm"), "The component's file.");
-    let config = table.free(
-        "config",
-        "Handed to the component when it is opened. Keys and values are the component's: texts, numbers, true and false; \
-         dates are handed on as texts.",
-    );
-    let limits = table.section("limits", "What one instance of the component may use.", limits);
-    let grants =
-        table.section("grants", "What the component may import beyond log, metrics, configuration and time.", grants);
-    Some(Deserializer { component: component?, config: config?, limits: limits?, grants: grants? })
-}
-
-fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
-    let memory = table.default("memory", Sized("64KiB", "4GiB"), "64MiB", "Bytes over all of its memories.");
-    let cpu_per_batch = table.default("cpu_per_batch", Lasting("1ms", "1m"), "50ms", "CPU time for one batch.");
-    let wall_per_batch =
-        table.default("wall_per_batch", Lasting("1ms", "10m"), "2s", "Time on the wall for one batch.");
-    let output_ratio =
-        table.default("output_ratio", Whole(1, 1024), 8, "Bytes that it may return per byte that it was handed.");
-    let log_rate = table.default(
-        "log_rate",
-        Sized("0B", "64MiB"),
-        "64KiB",
-        "Bytes of log per second; the rest is dropped and counted.",
-    );
-    Some(Limits {
-        memory: memory?,
-        cpu_per_batch: cpu_per_batch?,
-        wall_per_batch: wall_per_batch?,
-        output_ratio: output_ratio?,
-        log_rate: log_rate?,
-    })
-}
-
-fn grants(table: &mut Table<'_, '_>) -> Option<Grants> {
-    let wasi = table.default(
-        "wasi",
-        Choice(&[("inert", WasiGrant::Inert), ("none", WasiGrant::None)]),
-        "inert",
-        "How much of WASI it gets: what a language runtime needs to start, without files, sockets and environment; or \
-         nothing at all.",
-    );
-    Some(Grants { wasi: wasi? })
 }
 
 /// Words of a sink's `type`.

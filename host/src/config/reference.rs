@@ -15,7 +15,7 @@ its JSON Schema. This page is made of the definitions that the program reads man
 - **Names** have 1 to 128 letters, digits, `.`, `_` and `-`, and start with a letter or digit.
 - **Variables:** `${NAME}` in a text is replaced from the environment; a variable that is not set is a mistake. `$${` stands
   for `${` itself. Nothing else of the environment changes what a manifest means, but for `credentials` where it says so.
-- **Unknown keys** are mistakes, in every table but `[deserializer.config]`.
+- **Unknown keys** are mistakes, in every table but `[deserializer.config]` and `[assigner.config]`.
 
 The shortest manifest:
 
@@ -46,6 +46,12 @@ Names and defaults are those of Apache Flink's connectors, except where theirs s
 | `region` that contradicts the ARN is a mistake | one of the two silently wins | calls would go to the wrong place |
 | `[aws.basic]` takes effect only with `credentials = \"basic\"`, and is a mistake otherwise | two keys switch the provider | what signs the calls stands in one place |
 | `[aws.basic]` has `session_token` | temporary credentials cannot be given | roles and single sign-on hand out no others |
+| `stream_arns` reads several streams, of any region and account, as one source | one source, one stream | one watermark and one checkpoint over all of them |
+| `initial_timestamp_format` is tried out before it is used, and holds for texts only | a text that does not fit is tried as seconds since 1970 | a typo must not become another time |
+| `[aws.retry]` governs every call; the number of attempts ends a start, never a pipeline that runs | it governs some calls, and a shard that is throttled for a minute restarts the job | a throttle passes, and a restart reads more, not less |
+| the pause between attempts is drawn from zero to its bound | from half of it | readers that were refused together come back apart |
+| `on_gap` | trimmed records are passed over in silence | loss is a decision, and somebody's |
+| `audit_interval` | shards are listed from the last known one on only | a shard missed once would be missed for ever |
 | a checkpoint interval of its own | the job's | one pipeline, one file |
 ";
 

@@ -112,6 +112,13 @@ impl<'t, 'w> Table<'t, 'w> {
         None
     }
 
+    /// Notes that one of several keys must be there, and none is; `example` is what to write.
+    pub(super) fn lacks(&mut self, name: &'static str, example: String) {
+        if self.walk.known.is_some() {
+            self.missing.push((name, example));
+        }
+    }
+
     /// A key with a default, which is written as the user would write it and goes the same way.
     pub(super) fn default<F: Form>(
         &mut self,
@@ -296,6 +303,10 @@ impl<'t, 'w> Table<'t, 'w> {
             }
             Err(Complaint::Content { message, help }) => {
                 self.complain(Some(node.span.clone()), format!("`{name}`: {message}"), help);
+                None
+            }
+            Err(Complaint::Inside { span, message, help }) => {
+                self.complain(Some(span), format!("`{name}`: {message}"), help);
                 None
             }
         }

@@ -125,6 +125,52 @@ impl Form for Arn {
     }
 }
 
+/// The ARNs of several streams.
+pub(in super::super) struct Arns;
+
+impl Form for Arns {
+    type Value = Vec<StreamArn>;
+
+    fn parse(&self, value: &Value, context: &Context<'_>) -> Result<Vec<StreamArn>, Complaint> {
+        let Value::List(items) = value else { return Err(value.wrong_type()) };
+        let mut streams: Vec<StreamArn> = Vec::new();
+        for item in items {
+            let span = item.span.clone();
+            let stream = match Arn.parse(&item.value, context) {
+                Ok(stream) => stream,
+                Err(Complaint::Content { message, help }) => return Err(Complaint::Inside { span, message, help }),
+                Err(Complaint::Type) => {
+                    let message = format!("{} is no ARN", item.value.kind());
+                    return Err(Complaint::Inside { span, message, help: format!("write {}", self.example()) });
+                }
+                Err(told @ (Complaint::Told | Complaint::Inside { .. })) => return Err(told),
+            };
+            if streams.contains(&stream) {
+                let message = format!("the stream {:?} stands twice", stream.name());
+                let help = "remove one of the two: its records would be delivered twice".to_owned();
+                return Err(Complaint::Inside { span, message, help });
+            }
+            streams.push(stream);
+        }
+        if streams.is_empty() {
+            return Err(Complaint::content("the list names no stream", format!("write {}", self.example())));
+        }
+        Ok(streams)
+    }
+
+    fn takes(&self) -> String {
+        "a list of ARNs of Kinesis streams".to_owned()
+    }
+
+    fn example(&self) -> String {
+        format!("[{}]", Arn.example())
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": Arn.schema() })
+    }
+}
+
 /// A region.
 pub(in super::super) struct Region;
 

@@ -1,7 +1,5 @@
 //! Forms of texts that have a rule of their own.
 
-use host_core::moment::EpochMillis;
-use jiff::Timestamp as Instant;
 use serde_json::{Value as Json, json};
 
 use super::super::document::Value;
@@ -116,76 +114,6 @@ impl Form for Stream {
     fn schema(&self) -> Json {
         text_schema("^[A-Za-z0-9._-]{1,128}$")
     }
-}
-
-/// A point in time: RFC 3339, or seconds since the epoch, with or without a fraction; as text, number or TOML's own.
-pub(in super::super) struct Timestamp;
-
-/// The end of the year 9999, in seconds.
-const LAST_SECOND: f64 = 253_402_300_799.0;
-
-impl Form for Timestamp {
-    type Value = EpochMillis;
-
-    fn parse(&self, value: &Value, _: &Context<'_>) -> Result<EpochMillis, Complaint> {
-        match value {
-            #[expect(clippy::cast_precision_loss, reason = "what is beyond 2^53 is refused")]
-            Value::Integer(seconds) => epoch(*seconds as f64),
-            Value::Float(seconds) => epoch(*seconds),
-            Value::Datetime(moment) => rfc3339(moment).ok_or_else(|| {
-                let help = "add the offset from UTC, such as Z or +01:00, to date and time".to_owned();
-                Complaint::content(format!("{moment} is no point in time"), help)
-            }),
-            Value::Text { .. } | Value::Boolean(_) | Value::List(_) | Value::Table(_) | Value::Faulty => {
-                let (text, quote) = text(value)?;
-                if let Ok(seconds) = text.parse::<f64>() {
-                    return epoch(seconds);
-                }
-                rfc3339(text).ok_or_else(|| {
-                    let help = format!("write RFC 3339 with an offset ({}) or seconds since 1970", self.example());
-                    Complaint::content(format!("{quote} is no point in time"), help)
-                })
-            }
-        }
-    }
-
-    fn takes(&self) -> String {
-        "a point in time (RFC 3339, or seconds since 1970)".to_owned()
-    }
-
-    fn example(&self) -> String {
-        "\"2018-02-01T00:00:00Z\"".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "number", "minimum": 0 }] })
-    }
-}
-
-/// A point in time as text: RFC 3339 with an offset, or seconds since 1970.
-pub(crate) fn point_in_time(text: &str) -> Option<EpochMillis> {
-    match text.parse::<f64>() {
-        Ok(seconds) => epoch(seconds).ok(),
-        Err(_) => rfc3339(text),
-    }
-}
-
-fn rfc3339(text: &str) -> Option<EpochMillis> {
-    let instant: Instant = text.parse().ok()?;
-    Some(EpochMillis(instant.as_millisecond())).filter(|at| at.0 >= 0)
-}
-
-fn epoch(seconds: f64) -> Result<EpochMillis, Complaint> {
-    if !(0.0..=LAST_SECOND).contains(&seconds) {
-        let help = if seconds > LAST_SECOND {
-            "this looks like milliseconds; it takes seconds"
-        } else {
-            "it takes seconds since 1970, at least 0"
-        };
-        return Err(Complaint::content(format!("{seconds} is out of range"), help));
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "the range was checked; below a millisecond nothing counts")]
-    Ok(EpochMillis((seconds * 1000.0).round() as i64))
 }
 
 /// Names of routes.

@@ -5,12 +5,12 @@ use super::super::walk::Table;
 use super::super::{Aws, Credentials, Local, LocalStream, Retry, Secret, Seed, StreamArn};
 use super::ordered;
 
-pub(super) fn aws(table: &mut Table<'_, '_>, stream: Option<&StreamArn>) -> Option<Aws> {
+pub(super) fn aws(table: &mut Table<'_, '_>, streams: Option<&[StreamArn]>) -> Option<Aws> {
     let region = table.optional(
         "region",
         Region,
         "",
-        "The region. Default: that of the stream's ARN, and another one is a mistake.",
+        "The region of all streams. Default: that of each stream's ARN, and another one is a mistake.",
     );
     let endpoint = table.optional(
         "endpoint",
@@ -19,19 +19,28 @@ pub(super) fn aws(table: &mut Table<'_, '_>, stream: Option<&StreamArn>) -> Opti
         "Another endpoint than the region's own: that of a VPC, or an emulator. `--local` sets it.",
     );
     let credentials = credentials(table);
-    let retry = table.section("retry", "How failed calls are repeated.", retry);
+    let retry = table.section("retry", "How failed calls are repeated: every call to the service, by one rule.", retry);
     let timeouts = table.section("timeouts", "How long calls may take.", |table| {
         table.default("call", Lasting("100ms", "10m"), "10s", "Time for one call, its answer included.")
     });
-    let region = match (region?, stream?) {
-        (Some(region), stream) if region != stream.region() => {
-            let message = format!("the stream is in {}, not in {region}", stream.region());
-            table.complain(table.at("region"), message, "remove `region`: the ARN tells it");
-            return None;
-        }
-        (_, stream) => stream.region().to_owned(),
-    };
+    let region = agreed_region(table, region?, streams?)?;
     Some(Aws { region, endpoint: endpoint?, credentials: credentials?, retry: retry?, call_timeout: timeouts? })
+}
+
+/// The region of the first stream, unless the one that is given contradicts any of them. A stream is reached in the region
+/// of its ARN and nowhere else, so a `region` can only confirm what all ARNs say; where they differ it must be left out.
+fn agreed_region(table: &mut Table<'_, '_>, region: Option<String>, streams: &[StreamArn]) -> Option<String> {
+    let first = streams.first()?;
+    let Some(region) = region else { return Some(first.region().to_owned()) };
+    let Some(other) = streams.iter().find(|stream| stream.region() != region) else { return Some(region) };
+    let message = match streams {
+        [stream] => format!("the stream is in {}, not in {region}", stream.region()),
+        _ => format!("the stream {:?} is in {}, not in {region}", other.name(), other.region()),
+    };
+    let help =
+        if streams.len() == 1 { "remove `region`: the ARN tells it" } else { "remove `region`: the ARNs tell it" };
+    table.complain(table.at("region"), message, help);
+    None
 }
 
 /// Words of `credentials`.
@@ -111,14 +120,21 @@ fn credentials(table: &mut Table<'_, '_>) -> Option<Credentials> {
 }
 
 fn retry(table: &mut Table<'_, '_>) -> Option<Retry> {
-    let max_attempts = table.default("max_attempts", Whole(1, 1000), 50, "Attempts at one call, the first included.");
+    let max_attempts = table.default(
+        "max_attempts",
+        Whole(1, 1000),
+        50,
+        "Failures in a row after which a call counts as failing. A start then gives up. A pipeline that runs says so once, \
+         goes on trying, and says when it is over: no throttle and no outage stops it.",
+    );
     let min_delay = table.default(
         "min_delay",
         Lasting("1ms", "1h"),
         "300ms",
-        "Pause after the first failure; it doubles with each further one.",
+        "Bound of the pause after the first failure; it doubles with each further one. The pause itself is drawn at random \
+         from zero to the bound, so that readers that were refused together do not come back together.",
     );
-    let max_delay = table.default("max_delay", Lasting("1ms", "1h"), "1s", "The longest pause.");
+    let max_delay = table.default("max_delay", Lasting("1ms", "1h"), "1s", "The highest bound.");
     let (min_delay, max_delay) = (min_delay?, max_delay?);
     ordered(table, ("min_delay", min_delay), ("max_delay", max_delay))?;
     Some(Retry { max_attempts: max_attempts?, min_delay, max_delay })
