@@ -5,12 +5,10 @@ use std::sync::Arc;
 use crate::app::RunSettings;
 use crate::app::assemble::{Ports, assemble};
 use crate::app::load::Ready;
+use crate::app::open;
 use crate::aws::{AwsSettings, CredentialSource};
 use crate::clock::Clock;
-use crate::component::ComponentMetrics;
-use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
-use crate::component::limits::Limits;
-use crate::config::{ConfigValue, Credentials, Manifest, SinkOutput, StateStore};
+use crate::config::{Credentials, Manifest, SinkOutput, StateStore};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Pipeline, Totals};
 use crate::ports::{Sink, StreamApi, StreamDescription};
@@ -40,7 +38,7 @@ pub(super) async fn start(
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
     let manifest = &ready.manifest;
-    let deserializers = open_components(&ready, clock)?;
+    let deserializers = open::deserializers(&ready, clock)?;
     let stream: Arc<dyn StreamApi> = Arc::new(connect(manifest, settings).await);
     let description = describe(stream.as_ref(), manifest).await?;
     let store = open_store(&ready, settings)?;
@@ -53,53 +51,6 @@ pub(super) async fn start(
         digest: ready.deserializer.digest().to_string(),
     };
     assemble(manifest, ports, settings.until_caught_up, screen, clock, totals)
-}
-
-/// One instance per subtask, opened: a component that refuses its configuration is found before any stream is touched.
-fn open_components(ready: &Ready, clock: Clock) -> Result<Vec<KinesisDeserializer>, Failure> {
-    let manifest = &ready.manifest;
-    let limits = limits(&manifest.deserializer.limits);
-    let metrics = Arc::new(ComponentMetrics::default());
-    let config: Vec<_> =
-        manifest.deserializer.config.iter().map(|(key, value)| (key.clone(), config_value(value))).collect();
-    let open = |subtask| {
-        let context = OpenContext {
-            tenant: manifest.tenant.to_string(),
-            pipeline: manifest.name.to_string(),
-            stage: "deserializer".to_owned(),
-            subtask,
-            parallelism: manifest.parallelism,
-            config: config.clone(),
-            shadow: false,
-        };
-        let opened =
-            KinesisDeserializer::open(&ready.deserializer, context, limits.clone(), Arc::clone(&metrics), clock.wall());
-        opened.map_err(|source| Failure::Open {
-            component: manifest.deserializer.component.display().to_string(),
-            source,
-        })
-    };
-    (0..manifest.parallelism).map(open).collect()
-}
-
-fn limits(limits: &crate::config::Limits) -> Limits {
-    Limits {
-        memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
-        cpu_per_batch: limits.cpu_per_batch,
-        wall_per_batch: limits.wall_per_batch,
-        output_ratio: limits.output_ratio,
-        log_bytes_per_second: u32::try_from(limits.log_rate).unwrap_or(u32::MAX),
-        ..Limits::default()
-    }
-}
-
-fn config_value(value: &ConfigValue) -> deserializer::ConfigValue {
-    match value {
-        ConfigValue::Text(text) => deserializer::ConfigValue::Text(text.clone()),
-        ConfigValue::Integer(number) => deserializer::ConfigValue::Integer(*number),
-        ConfigValue::Float(number) => deserializer::ConfigValue::Float(*number),
-        ConfigValue::Boolean(truth) => deserializer::ConfigValue::Boolean(*truth),
-    }
 }
 
 async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {

@@ -1,0 +1,76 @@
+//! Opens a manifest's components: one that refuses its configuration is found before any stream is touched.
+
+use std::sync::Arc;
+
+use crate::app::load::Ready;
+use crate::clock::Clock;
+use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
+use crate::component::limits::Limits;
+use crate::component::{ComponentError, ComponentMetrics, ShardAssigner};
+use crate::config::{Assigner, ComponentUse, ConfigValue, Manifest};
+use crate::pipeline::failure::Failure;
+
+/// One deserializer per subtask.
+///
+/// # Errors
+/// One does not open.
+pub fn deserializers(ready: &Ready, clock: Clock) -> Result<Vec<KinesisDeserializer>, Failure> {
+    let manifest = &ready.manifest;
+    let used = &manifest.deserializer;
+    let metrics = Arc::new(ComponentMetrics::default());
+    let open = |subtask| {
+        let context = context(manifest, used, "deserializer", subtask);
+        let (limits, metrics) = (limits(&used.limits), Arc::clone(&metrics));
+        let opened = KinesisDeserializer::open(&ready.deserializer, context, limits, metrics, clock.wall());
+        opened.map_err(|source| failure(used, source))
+    };
+    (0..manifest.parallelism).map(open).collect()
+}
+
+/// The shard assigner, if the manifest names one.
+///
+/// # Errors
+/// It does not open.
+pub fn assigner(ready: &Ready, clock: Clock) -> Result<Option<ShardAssigner>, Failure> {
+    let manifest = &ready.manifest;
+    let (Assigner::Component(used), Some(loaded)) = (&manifest.assigner, &ready.assigner) else { return Ok(None) };
+    let context = context(manifest, used, "assigner", 0);
+    let opened = ShardAssigner::open(loaded, context, limits(&used.limits), Arc::default(), clock.wall());
+    opened.map(Some).map_err(|source| failure(used, source))
+}
+
+fn context(manifest: &Manifest, used: &ComponentUse, stage: &str, subtask: u32) -> OpenContext {
+    OpenContext {
+        tenant: manifest.tenant.to_string(),
+        pipeline: manifest.name.to_string(),
+        stage: stage.to_owned(),
+        subtask,
+        parallelism: manifest.parallelism,
+        config: used.config.iter().map(|(key, value)| (key.clone(), config_value(value))).collect(),
+        shadow: false,
+    }
+}
+
+fn failure(used: &ComponentUse, source: ComponentError) -> Failure {
+    Failure::Open { component: used.component.display().to_string(), source }
+}
+
+fn limits(limits: &crate::config::Limits) -> Limits {
+    Limits {
+        memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+        cpu_per_batch: limits.cpu_per_batch,
+        wall_per_batch: limits.wall_per_batch,
+        output_ratio: limits.output_ratio,
+        log_bytes_per_second: u32::try_from(limits.log_rate).unwrap_or(u32::MAX),
+        ..Limits::default()
+    }
+}
+
+fn config_value(value: &ConfigValue) -> deserializer::ConfigValue {
+    match value {
+        ConfigValue::Text(text) => deserializer::ConfigValue::Text(text.clone()),
+        ConfigValue::Integer(number) => deserializer::ConfigValue::Integer(*number),
+        ConfigValue::Float(number) => deserializer::ConfigValue::Float(*number),
+        ConfigValue::Boolean(truth) => deserializer::ConfigValue::Boolean(*truth),
+    }
+}
