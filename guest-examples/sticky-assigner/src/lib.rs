@@ -4,7 +4,7 @@
 //! `slack`, a whole number: a child leaves its parent's subtask when that would then have more than `slack` shards above
 //! its share. Without it children always stay.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use sluicebox_guest::assigner::{Decision, Placement, Reader, Shard, ShardAssigner};
 use sluicebox_guest::{Config, Error};
@@ -27,7 +27,7 @@ impl ShardAssigner for Sticky {
     ) -> Result<Vec<Decision>, Error> {
         let mut loads = Loads::of(current, readers);
         // Parents come first, so a parent of this round has its subtask by the time its children ask.
-        let mut decided = HashMap::new();
+        let mut decided = BTreeMap::new();
         let mut decisions = Vec::with_capacity(unassigned.len());
         for shard in unassigned {
             let of_parents = shard.parents().iter().filter_map(|parent| {

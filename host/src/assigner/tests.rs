@@ -143,6 +143,6 @@ fn when_nobody_listens_any_more_the_thread_ends_and_says_so() {
     closed.recv_timeout(PATIENCE).unwrap();
     // The channel closes right after the assigner.
     while assigner.ask(&round(2, &["a"]), &known()) != Err(NotAsked::Gone) {
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }

@@ -61,7 +61,10 @@ fn an_endless_round_is_stopped_by_the_cpu_budget_or_by_the_clock() {
 fn the_default_limits_stop_an_endless_round() {
     let mut assigner = open("faulty", Limits::of_assigner());
     let error = sin(&mut assigner, "assign-spin");
-    assert!(matches!(error, ComponentError::CpuBudgetExceeded { budget: Duration::from_secs(1), .. }), "{error}");
+    assert!(
+        matches!(error, ComponentError::CpuBudgetExceeded { budget, .. } if budget == Duration::from_secs(1)),
+        "{error}"
+    );
 }
 
 /// ISO-1, LIM-1: memory and answers are bounded.
@@ -150,7 +153,7 @@ fn a_round_that_failed_is_answered_with_the_reason_and_the_next_one_with_decisio
     let assigner =
         Assigner::spawn("test", Box::new(component), readers, Clock::start(), tell).expect("there is a thread");
     let known = KnownShards::new([super::STREAM.into()]);
-    let mut ask = |round| {
+    let ask = |round| {
         let unassigned = vec![ShardId::new("a"), ShardId::new("b")];
         let round = host::assigner::Round { round, unassigned, current: Vec::new() };
         assigner.ask(&round, &known).expect("the thread waits for a round");
