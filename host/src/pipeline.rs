@@ -40,7 +40,7 @@ use crate::pipeline::positions::Positions;
 pub use crate::pipeline::totals::Totals;
 use crate::ports::StreamApi;
 use crate::progress::Progress;
-use crate::source::classify::{SourceError, SourceErrorKind};
+use crate::source::classify::SourceError;
 use crate::source::polling::ShardReader;
 use crate::subtask::Intake;
 
@@ -342,19 +342,11 @@ impl Running {
 fn listed(answer: Result<Vec<ShardDescription>, SourceError>, may_repeat: bool) -> Input {
     match answer {
         Ok(shards) => Input::Event(Event::Listed { shards }),
-        Err(error) => match error.kind {
-            SourceErrorKind::Throttled | SourceErrorKind::Transient | SourceErrorKind::Unreachable if may_repeat => {
-                tracing::warn!(%error, "shards could not be listed; this will be tried again");
-                Input::Event(Event::ListingFailed)
-            }
-            SourceErrorKind::Throttled
-            | SourceErrorKind::Transient
-            | SourceErrorKind::Unreachable
-            | SourceErrorKind::ExpiredIterator
-            | SourceErrorKind::NotFound
-            | SourceErrorKind::Denied
-            | SourceErrorKind::Invalid => Input::Failed(Failure::Source(error)),
-        },
+        Err(error) if error.kind.may_pass() && may_repeat => {
+            tracing::warn!(%error, "shards could not be listed; this will be tried again");
+            Input::Event(Event::ListingFailed)
+        }
+        Err(error) => Input::Failed(Failure::Source(error)),
     }
 }
 

@@ -258,6 +258,7 @@ fn the_reference_and_the_schema_are_those_of_the_program() {
     let mut golden = Golden::default();
     golden.compare(&here("../docs/config.md"), &reference());
     golden.compare(&here("it/manifests/schema.json"), &format!("{:#}", schema()));
+    golden.compare(&here("../docs/errors.md"), &host::source::classify::reference());
     golden.finish();
 }
 

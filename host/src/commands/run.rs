@@ -119,7 +119,7 @@ async fn pipelines(
 fn hint(local: bool, failure: &Failure) -> &'static str {
     if let Failure::Source(error) = failure
         && local
-        && error.kind == SourceErrorKind::NotFound
+        && matches!(error.kind, SourceErrorKind::StreamGone | SourceErrorKind::NotFound)
     {
         "\nwith --local, streams are those that `streams` in [local] lists"
     } else {

@@ -8,6 +8,7 @@
 //! What is shown names the stream, the place and the kind of credentials, never a secret: texts of signature errors are
 //! withheld, because the service quotes the signed headers in them.
 
+mod reference;
 mod table;
 
 use std::error::Error;
@@ -21,6 +22,8 @@ use self::table::{CODES, Fate, MALFORMED, Row, by_fate, by_status};
 use crate::aws::AwsSettings;
 use crate::config::StreamArn;
 
+pub use reference::reference;
+
 /// What an error of the service asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceErrorKind {
@@ -28,26 +31,103 @@ pub enum SourceErrorKind {
     Throttled,
     /// The service or the way to it failed: wait and try again (HTTP 5xx, connection, timeout).
     Transient,
+    /// Nothing that speaks this protocol answers there: refused, unknown host, no TLS. Right after a start it means a
+    /// wrong endpoint; in a run it may pass.
+    Unreachable,
     /// The iterator outlived its five minutes: open a new one from the position.
     ExpiredIterator,
-    /// The stream or the shard does not exist.
+    /// The time asked for has not come by the service's clock: wait until it has.
+    TooEarly,
+    /// What the position or the iterator points to was deleted (`TrimmedDataAccess`).
+    Trimmed,
+    /// The service does not know the position's sequence number: it is of another stream.
+    StalePosition,
+    /// The shard does not exist. Its stream may not either: see whether the stream answers.
+    ShardGone,
+    /// The stream does not exist.
+    StreamGone,
+    /// Stream or shard does not exist, and the answer does not tell which: see whether the stream answers.
     NotFound,
     /// The caller may not (credentials, IAM, KMS).
     Denied,
     /// The request, or the answer, is wrong in a way that repeating it cannot mend.
     Invalid,
-    /// Nothing that speaks this protocol answers there: refused, unknown host, no TLS. Right after a start it means a
-    /// wrong endpoint; in a run it may pass, so the caller decides how long to try again.
-    Unreachable,
 }
 
 impl SourceErrorKind {
+    /// All there are, from the most harmless on.
+    pub const ALL: [Self; 12] = [
+        Self::ExpiredIterator,
+        Self::TooEarly,
+        Self::Throttled,
+        Self::Transient,
+        Self::Unreachable,
+        Self::Denied,
+        Self::Trimmed,
+        Self::StalePosition,
+        Self::ShardGone,
+        Self::StreamGone,
+        Self::NotFound,
+        Self::Invalid,
+    ];
+
     /// Whether waiting may mend it.
     #[must_use]
     pub const fn may_pass(self) -> bool {
         match self {
-            Self::Throttled | Self::Transient | Self::Unreachable => true,
-            Self::ExpiredIterator | Self::NotFound | Self::Denied | Self::Invalid => false,
+            Self::Throttled | Self::Transient | Self::Unreachable | Self::TooEarly => true,
+            Self::ExpiredIterator
+            | Self::Trimmed
+            | Self::StalePosition
+            | Self::ShardGone
+            | Self::StreamGone
+            | Self::NotFound
+            | Self::Denied
+            | Self::Invalid => false,
+        }
+    }
+
+    /// The class in a word or two.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::Unreachable => "unreachable",
+            Self::ExpiredIterator => "expired",
+            Self::TooEarly => "too early",
+            Self::Trimmed => "trimmed",
+            Self::StalePosition => "stale position",
+            Self::ShardGone => "shard gone",
+            Self::StreamGone => "stream gone",
+            Self::NotFound => "not found",
+            Self::Denied => "denied",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    /// What the host does about it: whole sentences.
+    #[must_use]
+    pub const fn what_the_host_does(self) -> &'static str {
+        match self {
+            Self::Throttled | Self::Transient => {
+                "Repeats the call after a pause. A start gives up after `aws.retry.max_attempts`; a pipeline that runs never \
+                 does."
+            }
+            Self::Unreachable => {
+                "Repeats the call after a pause. A start gives up after 5 attempts; a pipeline that runs never does."
+            }
+            Self::ExpiredIterator => "Opens a new iterator after the last record read.",
+            Self::TooEarly => "Waits until the time has come.",
+            Self::Trimmed | Self::StalePosition => "Treats it as a gap: `on_gap`.",
+            Self::ShardGone => "Looks whether the stream answers and is the same; if so, treats it as a gap: `on_gap`.",
+            Self::StreamGone => "Stops the pipeline; positions stay.",
+            Self::NotFound => "Asks for the stream itself, and then knows which of both is gone.",
+            Self::Denied => {
+                "Stops a start at once. Asks twice more in a pipeline that runs, for keys are changed and sessions renewed; \
+                 then stops it; positions stay."
+            }
+            Self::Invalid => "Stops the pipeline at once; positions stay.",
         }
     }
 }
@@ -67,6 +147,21 @@ pub enum Fault {
     Nobody,
     /// This program.
     Host,
+}
+
+impl Fault {
+    /// In a word or two.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Load => "load",
+            Self::Service => "service",
+            Self::Network => "network",
+            Self::Nobody => "nobody",
+            Self::Host => "sluicebox",
+        }
+    }
 }
 
 /// Where a stream is, in the words of an error message.
@@ -190,7 +285,10 @@ impl CallSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let row = code.and_then(|code| CODES.iter().find(|row| row.codes.contains(&code)));
+        let fits = |row: &&Row, code: &str| {
+            row.codes.contains(&code) && row.says.holds(message, &self.place.stream, self.shard)
+        };
+        let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
         let message = match row {
             Some(row) if row.quotes_secrets => String::new(),
             _ => one_line(message),
@@ -326,7 +424,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_code_of_the_table_comes_through_the_sdk_as_its_row_says() {
-        for row in CODES {
+        for row in CODES.iter().filter(|row| row.says == table::Says::Anything) {
             for code in row.codes {
                 for worded in [(*code).to_owned(), format!("com.amazonaws.kinesis.v20131202#{code}")] {
                     let error = error_of(exception(400, &worded, "because")).await;
@@ -338,12 +436,90 @@ mod tests {
     }
 
     #[test]
-    fn no_code_stands_in_two_rows() {
-        let mut codes: Vec<_> = CODES.iter().flat_map(|row| row.codes).collect();
-        let all = codes.len();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), all);
+    fn every_code_ends_in_one_row_that_takes_any_text() {
+        let rows =
+            |code: &str| -> Vec<usize> { (0..CODES.len()).filter(|row| CODES[*row].codes.contains(&code)).collect() };
+        for code in CODES.iter().flat_map(|row| row.codes) {
+            let rows = rows(code);
+            let takes_any: Vec<_> = rows.iter().filter(|row| CODES[**row].says == table::Says::Anything).collect();
+            assert_eq!(takes_any, [rows.last().expect("it stands somewhere")], "{code}");
+        }
+    }
+
+    #[test]
+    fn every_status_and_every_fate_has_a_row() {
+        for status in 0..=u16::MAX {
+            assert!(!by_status(status).problem.is_empty());
+        }
+        use Fate::*;
+        for fate in [
+            Refused,
+            UnknownHost,
+            NoTls,
+            Timeout,
+            Network,
+            TornAnswer,
+            Construction,
+            NoCredentials,
+            CredentialsUnavailable,
+        ] {
+            assert!(!by_fate(fate).problem.is_empty());
+        }
+    }
+
+    /// What the API's model lists for the operations in use, and for those of enhanced fan-out.
+    #[test]
+    fn every_exception_of_the_api_is_judged_by_its_code() {
+        let modelled = [
+            "AccessDeniedException",
+            "DryRunOperationException",
+            "ExpiredIteratorException",
+            "ExpiredNextTokenException",
+            "InternalFailureException",
+            "InvalidArgumentException",
+            "KMSAccessDeniedException",
+            "KMSDisabledException",
+            "KMSInvalidStateException",
+            "KMSNotFoundException",
+            "KMSOptInRequired",
+            "KMSThrottlingException",
+            "LimitExceededException",
+            "ProvisionedThroughputExceededException",
+            "ResourceInUseException",
+            "ResourceNotFoundException",
+            "TrimmedDataAccessException",
+            "ValidationException",
+        ];
+        for code in modelled {
+            assert!(CODES.iter().any(|row| row.codes.contains(&code)), "{code} is judged by its status only");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_code_means_what_its_text_says() {
+        use SourceErrorKind::*;
+        let number = "StartingSequenceNumber 7 used in GetShardIterator on shard shardId-000000000000 in stream earthquakes \
+                      under account 000000000000 is invalid because it did not come from this stream.";
+        let ahead = "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+                     timestampInMillis: 9, currentTimestampInMillis: 8";
+        for (code, text, kind) in [
+            ("InvalidArgumentException", number, StalePosition),
+            ("InvalidArgumentException", ahead, TooEarly),
+            ("InvalidArgumentException", "Invalid ShardIterator.", Invalid),
+            ("TrimmedDataAccessException", "too old", Trimmed),
+            (
+                "ResourceNotFoundException",
+                "Shard shardId-000000000000 in stream earthquakes under account 0 does not exist",
+                ShardGone,
+            ),
+            ("ResourceNotFoundException", "Stream earthquakes under account 0 not found.", StreamGone),
+            ("ResourceNotFoundException", "not found", NotFound),
+        ] {
+            assert_eq!(error_of(exception(400, code, text)).await.kind, kind, "{text}");
+        }
+        let server = Canned::serve(vec![exception(400, "ResourceNotFoundException", "not found")]).await;
+        let error = server.stream().await.describe().await.expect_err("no stream");
+        assert_eq!(error.kind, StreamGone, "a call about the stream alone can miss nothing else");
     }
 
     #[tokio::test]
@@ -357,7 +533,6 @@ mod tests {
             ("ResourceInUseException", Transient),
             ("ExpiredNextTokenException", Transient),
             ("ExpiredIteratorException", ExpiredIterator),
-            ("ResourceNotFoundException", NotFound),
             ("AccessDeniedException", Denied),
             ("KMSAccessDeniedException", Denied),
             ("KMSDisabledException", Denied),

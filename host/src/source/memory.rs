@@ -362,13 +362,13 @@ impl MemoryStream {
         if state.exists {
             Ok(())
         } else {
-            Err(site.answered(Some("ResourceNotFoundException"), 400, "the stream is gone"))
+            Err(site.answered(Some("ResourceNotFoundException"), 400, "Stream not found."))
         }
     }
 
     fn not_found(&self, call: Call, shard: &ShardId) -> SourceError {
         let site = CallSite { place: &self.place, operation: call.operation(), shard: Some(shard) };
-        site.answered(Some("ResourceNotFoundException"), 400, "no such shard")
+        site.answered(Some("ResourceNotFoundException"), 400, &format!("Shard {shard} does not exist"))
     }
 
     fn invalid(&self, call: Call, shard: &ShardId, message: &str) -> SourceError {
@@ -611,7 +611,7 @@ mod tests {
         assert_eq!(stream.written().len(), 3);
         stream.expire_shard(&shard);
         let error = stream.open(&shard, &Position::TrimHorizon).await.expect_err("gone");
-        assert_eq!(error.kind, SourceErrorKind::NotFound);
+        assert_eq!(error.kind, SourceErrorKind::ShardGone);
     }
 
     #[tokio::test]

@@ -197,9 +197,17 @@ impl ShardReader {
     fn bear(&mut self, error: SourceError) -> Result<(), Failure> {
         let failure = match error.kind {
             SourceErrorKind::Throttled => reading::Failure::Throttled,
-            SourceErrorKind::Transient | SourceErrorKind::Unreachable => reading::Failure::Transient,
+            SourceErrorKind::Transient | SourceErrorKind::Unreachable | SourceErrorKind::TooEarly => {
+                reading::Failure::Transient
+            }
             SourceErrorKind::ExpiredIterator => reading::Failure::ExpiredIterator,
-            SourceErrorKind::NotFound | SourceErrorKind::Denied | SourceErrorKind::Invalid => {
+            SourceErrorKind::Trimmed
+            | SourceErrorKind::StalePosition
+            | SourceErrorKind::ShardGone
+            | SourceErrorKind::StreamGone
+            | SourceErrorKind::NotFound
+            | SourceErrorKind::Denied
+            | SourceErrorKind::Invalid => {
                 return Err(Failure::Source(error));
             }
         };

@@ -172,6 +172,6 @@ async fn what_waiting_cannot_mend_stops_the_run_at_once() {
     rig.stream.mend();
     let run = rig.start().await;
     rig.stream.delete();
-    assert_eq!(source_error(run.ended().await.expect_failure()).kind, SourceErrorKind::NotFound);
+    assert_eq!(source_error(run.ended().await.expect_failure()).kind, SourceErrorKind::StreamGone);
     rig.expect_exact();
 }

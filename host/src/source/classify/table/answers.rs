@@ -1,0 +1,167 @@
+//! By what became of a call that no code explains.
+
+use super::{Fault, Row, SourceErrorKind, WAIT};
+
+/// What became of a call that no answer of the service explains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Fate {
+    Refused,
+    UnknownHost,
+    NoTls,
+    Timeout,
+    Network,
+    TornAnswer,
+    Construction,
+    NoCredentials,
+    CredentialsUnavailable,
+}
+
+/// An answer that contradicts the API.
+pub(in super::super) const MALFORMED: Row = Row::new(
+    &[],
+    (SourceErrorKind::Invalid, Fault::Service),
+    "was answered for in a way that the API rules out",
+    "nothing of the answer was used; check that {endpoint} is Kinesis",
+);
+
+/// Rows for answers without a code that the table knows: the statuses, as people write them, and as ranges.
+pub(in super::super) const STATUSES: &[(&str, &[(u16, u16)], Row)] = &[
+    (
+        "429",
+        &[(429, 429)],
+        Row::new(
+            &[],
+            (SourceErrorKind::Throttled, Fault::Load),
+            "is asked too often",
+            "the call is repeated more slowly; if it persists, look for other callers in the account",
+        ),
+    ),
+    (
+        "401, 403",
+        &[(401, 401), (403, 403)],
+        Row::new(
+            &[],
+            (SourceErrorKind::Denied, Fault::Settings),
+            "may not be read",
+            "check {credentials} and what its identity may do on {stream}",
+        ),
+    ),
+    (
+        "3xx, 404, 405",
+        &[(300, 399), (404, 405)],
+        Row::new(
+            &[],
+            (SourceErrorKind::Unreachable, Fault::Settings),
+            "cannot be asked for: no Kinesis answers",
+            "check aws.endpoint: {endpoint} answers like something else",
+        ),
+    ),
+    (
+        "408, 5xx",
+        &[(408, 408), (500, 599)],
+        Row::new(&[], (SourceErrorKind::Transient, Fault::Service), "is not served right now", WAIT),
+    ),
+    (
+        "any other",
+        &[(0, u16::MAX)],
+        Row::new(
+            &[],
+            (SourceErrorKind::Invalid, Fault::Host),
+            "cannot be read as asked",
+            "this error is new to the host: look its code up in the Kinesis API reference",
+        ),
+    ),
+];
+
+/// By HTTP status, for answers without a code that the table knows.
+pub(in super::super) fn by_status(status: u16) -> &'static Row {
+    let fits = |ranges: &[(u16, u16)]| ranges.iter().any(|(first, last)| (*first..=*last).contains(&status));
+    let found = STATUSES.iter().find(|(_, ranges, _)| fits(ranges));
+    found.map(|(_, _, row)| row).expect("the last row takes every status")
+}
+
+/// Rows for calls that no answer came to, each with its fate as people tell it.
+pub(in super::super) const FATES: &[(Fate, &str, Row)] = &[
+    (
+        Fate::Refused,
+        "connection refused",
+        Row::new(
+            &[],
+            (SourceErrorKind::Unreachable, Fault::Settings),
+            "cannot be reached: nothing listens",
+            "check aws.endpoint, or that what serves {endpoint} is running",
+        ),
+    ),
+    (
+        Fate::UnknownHost,
+        "unknown host",
+        Row::new(
+            &[],
+            (SourceErrorKind::Unreachable, Fault::Settings),
+            "cannot be reached: the host's name is unknown",
+            "check aws.region and aws.endpoint ({endpoint}), and this machine's DNS",
+        ),
+    ),
+    (
+        Fate::NoTls,
+        "no TLS",
+        Row::new(
+            &[],
+            (SourceErrorKind::Unreachable, Fault::Settings),
+            "cannot be reached: no secure connection",
+            "check that {endpoint} speaks TLS (http:// for an emulator), and this machine's root certificates and clock",
+        ),
+    ),
+    (
+        Fate::Timeout,
+        "no answer in time",
+        Row::new(&[], (SourceErrorKind::Transient, Fault::Network), "did not answer in time", WAIT),
+    ),
+    (
+        Fate::Network,
+        "connection lost",
+        Row::new(&[], (SourceErrorKind::Transient, Fault::Network), "could not be asked: the connection failed", WAIT),
+    ),
+    (
+        Fate::TornAnswer,
+        "answer unreadable",
+        Row::new(&[], (SourceErrorKind::Transient, Fault::Service), "answered something unreadable", WAIT),
+    ),
+    (
+        Fate::Construction,
+        "no request possible",
+        Row::new(
+            &[],
+            (SourceErrorKind::Invalid, Fault::Settings),
+            "cannot be asked for: no request can be made of the settings",
+            "check stream_arn, aws.region ({region}) and aws.endpoint ({endpoint})",
+        ),
+    ),
+    (
+        Fate::NoCredentials,
+        "no credentials",
+        Row::new(
+            &[],
+            (SourceErrorKind::Denied, Fault::Settings),
+            "may not be read: there are no credentials",
+            "{credentials} found none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another [aws] credentials, or run \
+             with --local",
+        ),
+    ),
+    (
+        Fate::CredentialsUnavailable,
+        "source of credentials failed",
+        Row::new(
+            &[],
+            (SourceErrorKind::Transient, Fault::Network),
+            "cannot be asked for: the source of credentials failed",
+            "such calls are repeated; if it persists, check {credentials}",
+        ),
+    ),
+];
+
+/// By what became of the call.
+pub(in super::super) fn by_fate(fate: Fate) -> &'static Row {
+    let found = FATES.iter().find(|(of, _, _)| *of == fate);
+    found.map(|(_, _, row)| row).expect("every fate has a row")
+}

@@ -1,0 +1,177 @@
+//! By code. `KMS…` mean what their counterparts without the prefix mean.
+
+use super::texts::{Missing, Says};
+use super::{Fault, Row, SourceErrorKind, WAIT};
+
+/// Codes of the service, of its front end, and of emulators.
+pub(in super::super) const CODES: &[Row] = &[
+    Row::new(
+        &["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"],
+        (SourceErrorKind::Throttled, Fault::Load),
+        "is asked for more than it gives",
+        "the call is repeated more slowly; if it persists, look for other readers of the stream or add shards",
+    ),
+    Row::new(
+        &[
+            "ThrottlingException",
+            "Throttling",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "RequestLimitExceeded",
+            "TooManyRequestsException",
+            "BandwidthLimitExceeded",
+            "SlowDown",
+        ],
+        (SourceErrorKind::Throttled, Fault::Load),
+        "is asked too often",
+        "the call is repeated more slowly; if it persists, look for other callers in the account",
+    ),
+    Row::new(
+        &[
+            "InternalFailureException",
+            "InternalFailure",
+            "InternalServerError",
+            "InternalServiceError",
+            "InternalServerException",
+            "ServiceUnavailable",
+            "ServiceUnavailableException",
+            "RequestTimeout",
+            "RequestTimeoutException",
+        ],
+        (SourceErrorKind::Transient, Fault::Service),
+        "is not served right now",
+        WAIT,
+    ),
+    Row::new(
+        &["ResourceInUseException"],
+        (SourceErrorKind::Transient, Fault::Service),
+        "is being created, changed or deleted",
+        WAIT,
+    ),
+    Row::new(
+        &["ExpiredNextTokenException"],
+        (SourceErrorKind::Transient, Fault::Nobody),
+        "was not listed within the life of a page token",
+        "the listing starts again",
+    ),
+    Row::new(
+        &["ExpiredIteratorException"],
+        (SourceErrorKind::ExpiredIterator, Fault::Nobody),
+        "was not read on within the life of its iterator",
+        "a new iterator is opened after the last record read",
+    ),
+    Row::new(
+        &["TrimmedDataAccessException"],
+        (SourceErrorKind::Trimmed, Fault::Load),
+        "was asked for records that it has deleted",
+        "records were lost before they were read: on_gap decides; lengthen the retention, or read faster",
+    ),
+    Row::new(
+        &["InvalidArgumentException", "ValidationException"],
+        (SourceErrorKind::StalePosition, Fault::Settings),
+        "does not know the stored position",
+        "the position is of another stream, or of one that was deleted and created again: on_gap decides; \
+         `sluicebox state show` tells it",
+    )
+    .saying(Says::OneOf(&["startingsequencenumber", "sequence number", "sequencenumber"])),
+    Row::new(
+        &["InvalidArgumentException", "ValidationException"],
+        (SourceErrorKind::TooEarly, Fault::Nobody),
+        "is asked for a time that has not come",
+        "nothing, if initial_timestamp lies ahead on purpose; else check it and this machine's clock",
+    )
+    .saying(Says::OneOf(&["currenttimestampinmillis", "in the future", "in future"])),
+    Row::new(
+        &["ResourceNotFoundException"],
+        (SourceErrorKind::ShardGone, Fault::Load),
+        "is gone",
+        "if the stream is there, records were deleted before they were read: on_gap decides; lengthen the retention, or read \
+         faster",
+    )
+    .saying(Says::Missing(Missing::Shard)),
+    Row::new(
+        &["ResourceNotFoundException"],
+        (SourceErrorKind::StreamGone, Fault::Settings),
+        "does not exist",
+        "check stream_arn and aws.region",
+    )
+    .saying(Says::Missing(Missing::Stream)),
+    Row::new(
+        &["ResourceNotFoundException"],
+        (SourceErrorKind::NotFound, Fault::Settings),
+        "does not exist",
+        "check stream_arn and aws.region",
+    ),
+    Row::new(
+        &["AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"],
+        (SourceErrorKind::Denied, Fault::Settings),
+        "may not be read",
+        "grant kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on {stream} to the identity of {credentials}",
+    ),
+    Row::new(
+        &["OptInRequired", "KMSOptInRequired"],
+        (SourceErrorKind::Denied, Fault::Settings),
+        "may not be read",
+        "the account of {credentials} is not subscribed to the service in {region}",
+    ),
+    Row::new(
+        &["KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException"],
+        (SourceErrorKind::Denied, Fault::Settings),
+        "cannot be decrypted",
+        "check the stream's KMS key: that it exists, is enabled, and allows kms:Decrypt to the identity of {credentials}",
+    ),
+    Row::new(
+        &["ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"],
+        (SourceErrorKind::Denied, Fault::Settings),
+        "may not be read: the session token has expired",
+        "renew the session of {credentials}",
+    )
+    .withheld(),
+    Row::new(
+        &["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"],
+        (SourceErrorKind::Denied, Fault::Settings),
+        "may not be read: the request's time is too far from the service's",
+        "set this machine's clock",
+    )
+    .withheld(),
+    Row::new(
+        &[
+            "UnrecognizedClientException",
+            "InvalidClientTokenId",
+            "InvalidAccessKeyId",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "AuthFailure",
+        ],
+        (SourceErrorKind::Denied, Fault::Settings),
+        "may not be read: the service does not accept the credentials",
+        "check the keys of {credentials}, that they belong to this partition, and this machine's clock",
+    )
+    .withheld(),
+    Row::new(
+        &["UnknownOperationException", "InvalidAction"],
+        (SourceErrorKind::Unreachable, Fault::Settings),
+        "cannot be asked for: no Kinesis answers",
+        "check aws.endpoint: {endpoint} is another service or an incomplete emulator",
+    ),
+    Row::new(
+        &[
+            "InvalidArgumentException",
+            "ValidationException",
+            "SerializationException",
+            "InvalidParameterValue",
+            "InvalidParameterCombination",
+            "MissingParameter",
+            "MalformedQueryString",
+            "DryRunOperationException",
+        ],
+        (SourceErrorKind::Invalid, Fault::Settings),
+        "cannot be read as asked",
+        "check stream_arn and initial_timestamp, and what the message names",
+    ),
+];
