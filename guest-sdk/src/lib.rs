@@ -42,6 +42,8 @@
 //! # }
 //! ```
 //!
+//! A component that decides which subtask reads a shard implements [`assigner::ShardAssigner`]; that module has an example.
+//!
 //! # What an author must know
 //!
 //! - **One instance for each subtask.** An instance works for one lane of one pipeline, is called by one thread at a
@@ -84,3 +86,8 @@ pub use record::Record;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The assigner in the documentation compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/assigners.md")]
+struct Assigners;

@@ -76,6 +76,7 @@ fn growing_and_flooding_have_names() {
     works_again(&mut assigner, 2);
     let error = sin(&mut assigner, "assign-flood");
     assert!(matches!(error, ComponentError::OutputTooLarge { during: "assign", limit } if limit == 1 << 20), "{error}");
+    assert!(!error.to_string().contains("raise"), "no limit is worth raising: {error}");
     works_again(&mut assigner, 3);
 }
 
