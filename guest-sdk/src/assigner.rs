@@ -57,7 +57,7 @@ pub trait ShardAssigner: Sized + 'static {
     /// Decides for the shards of one round, with at most one decision for each: [`Shard::on`] makes it. Shards come after
     /// their parents. What is left out is offered again in the next round, three times in all.
     ///
-    /// `current` are the shards that have a subtask and were not read to their end, `readers` all subtasks there are.
+    /// `current` are the shards that have a subtask and were not read to their end, `readers` all subtasks, at least one.
     ///
     /// # Errors
     /// The built-in assigner decides the round; the next round comes to this instance again, after a fatal error to a new

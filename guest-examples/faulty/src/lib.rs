@@ -34,8 +34,8 @@
 //! | `assign-more` | answers with one decision more than there are shards |
 //! | `assign-nobody` | gives a shard to a subtask that is no reader |
 //!
-//! Configuration: `assign = "assign-trap"` and so on sins in every round, or, with `assign_attempt = 1`, only in the first
-//! instance. `open = "refuse"`, `"retry"`, `"trap"` or `"spin"` sins when the instance is opened.
+//! Configuration: `open = "refuse"`, `"retry"`, `"trap"` or `"spin"` sins when the instance is opened, `assign =
+//! "assign-trap"` and so on in every round. With `open_attempt = 1` or `assign_attempt = 1` only the first instance does.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -63,7 +63,9 @@ struct Faulty {
 
 impl Deserializer for Faulty {
     fn open(config: &Config) -> Result<Self, Error> {
-        match config.text("open")? {
+        let attempt = config.integer("open_attempt")?;
+        let sin = config.text("open")?.filter(|_| attempt.is_none_or(|attempt| attempt == i64::from(config.attempt())));
+        match sin {
             Some("refuse") => Err(Error::poison("refused", "refused to open, as configured")),
             Some("retry") => Err(Error::retryable("not-yet", "not ready to open, as configured")),
             Some("trap") => trap(),

@@ -31,7 +31,7 @@ pub struct Round {
     pub unassigned: Vec<Shard>,
     /// Shards that have one and were not read to their end.
     pub current: Vec<Placement>,
-    /// All subtasks.
+    /// All subtasks; at least one.
     pub readers: Vec<Reader>,
 }
 

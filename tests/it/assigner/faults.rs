@@ -143,6 +143,15 @@ fn opening_is_refused_with_an_error_of_its_own() {
     }
 }
 
+#[test]
+fn an_instance_that_does_not_open_fails_its_round_and_the_next_round_tries_again() {
+    let second = [("open", ConfigValue::Text("refuse".into())), ("open_attempt", ConfigValue::Integer(2))];
+    let mut assigner = try_open("faulty", &second, patient()).expect("the first one opens");
+    assert!(matches!(sin(&mut assigner, "assign-trap"), ComponentError::Trapped { .. }));
+    assert!(matches!(sin(&mut assigner, "honest"), ComponentError::Refused { during: "open", .. }));
+    works_again(&mut assigner, 3);
+}
+
 /// ASN-1: the thread answers each round, and an assigner that failed one gets the next.
 #[test]
 fn a_round_that_failed_is_answered_with_the_reason_and_the_next_one_with_decisions() {
