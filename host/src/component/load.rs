@@ -138,8 +138,11 @@ pub fn load(
     Ok(Loaded(Arc::new(Inner { engine: engine.clone(), digest, origin, interfaces, program })))
 }
 
-/// How the exports of a role are found, if this host runs it.
-fn finder(role: Role) -> Option<fn(&InstancePre<State>) -> wasmtime::Result<RoleIndices>> {
+/// Finds the exports of a role.
+type Find = fn(&InstancePre<State>) -> wasmtime::Result<RoleIndices>;
+
+/// How the exports of `role` are found, if this host runs it.
+fn finder(role: Role) -> Option<Find> {
     match role {
         Role::KinesisDeserializer => {
             Some(|instance| KinesisDeserializerRoleIndices::new(instance).map(RoleIndices::KinesisDeserializer))

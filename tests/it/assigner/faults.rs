@@ -92,10 +92,9 @@ fn every_lie_is_a_violation_of_its_own_kind() {
     ];
     let mut assigner = open("faulty", patient());
     for (instances, (lie, expected)) in (2..).zip(lies) {
-        match sin(&mut assigner, lie) {
-            ComponentError::Violation(violation) => assert!(expected(&violation), "{lie}: {violation}"),
-            other => panic!("{lie}: {other}"),
-        }
+        let error = sin(&mut assigner, lie);
+        let ComponentError::Violation(violation) = &error else { panic!("{lie}: {error}") };
+        assert!(expected(violation), "{lie}: {violation}");
         works_again(&mut assigner, instances);
     }
 }

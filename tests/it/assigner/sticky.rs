@@ -104,7 +104,6 @@ fn ten_thousand_shards_are_assigned_in_one_round_within_the_default_limits() {
     let began = Instant::now();
     let decisions = sticky.assign(&round, super::TIME).expect("within the limits");
     let took = began.elapsed();
-    println!("10,000 shards beside 10,000 placed ones over 64 subtasks: {took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     let answer = subtasks(&round, &decisions);
     assert!(answer.iter().all(Option::is_some));
