@@ -4,7 +4,7 @@
 //! `slack`, a whole number: a child leaves its parent's subtask when that would then have more than `slack` shards above
 //! its share. Without it children always stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluicebox_guest::assigner::{Decision, Placement, Reader, Shard, ShardAssigner};
 use sluicebox_guest::{Config, Error};
@@ -34,12 +34,10 @@ impl ShardAssigner for Sticky {
                 let here = || decided.get(&(shard.stream_arn(), parent.shard_id.as_str())).copied();
                 parent.subtask.or_else(here)
             });
-            let stays = loads
-                .lightest(of_parents)
-                .filter(|subtask| self.slack.is_none_or(|slack| loads.has_room(*subtask, slack)));
-            let subtask = stays
-                .or_else(|| loads.lightest(readers.iter().map(|reader| reader.subtask)))
-                .ok_or_else(|| Error::poison("no-readers", "there is no subtask to give a shard to"))?;
+            let stays = of_parents.filter_map(|subtask| loads.cost(subtask)).min().map(|(_, subtask)| subtask);
+            let stays = stays.filter(|subtask| self.slack.is_none_or(|slack| loads.has_room(*subtask, slack)));
+            let no_readers = || Error::poison("no-readers", "there is no subtask to give a shard to");
+            let subtask = stays.or_else(|| loads.lightest()).ok_or_else(no_readers)?;
             loads.add(subtask);
             decided.insert((shard.stream_arn(), shard.shard_id()), subtask);
             decisions.push(shard.on(subtask));
@@ -51,6 +49,8 @@ impl ShardAssigner for Sticky {
 /// How many shards each subtask has, and for which weight.
 struct Loads {
     by_subtask: BTreeMap<u32, Load>,
+    /// The costs of all subtasks, lightest first.
+    queue: BTreeSet<(u64, u32)>,
     shards: u64,
     weight: u64,
 }
@@ -65,26 +65,32 @@ impl Loads {
         let load = |reader: &Reader| (reader.subtask, Load { shards: 0, weight: reader.weight.max(1).into() });
         let by_subtask: BTreeMap<_, _> = readers.iter().map(load).collect();
         let weight = by_subtask.values().map(|load| load.weight).sum();
-        let mut loads = Self { by_subtask, shards: 0, weight };
+        let mut loads = Self { by_subtask, queue: BTreeSet::new(), shards: 0, weight };
+        loads.queue = readers.iter().filter_map(|reader| loads.cost(reader.subtask)).collect();
         current.iter().for_each(|placement| loads.add(placement.subtask));
         loads
     }
 
+    /// What one more shard would make of a subtask, in shards per weight, and the subtask: of equal ones the lowest is
+    /// taken. `None` if it is no reader.
+    fn cost(&self, subtask: u32) -> Option<(u64, u32)> {
+        let load = self.by_subtask.get(&subtask)?;
+        Some((((load.shards + 1) << 32) / load.weight, subtask))
+    }
+
     fn add(&mut self, subtask: u32) {
+        if let Some(cost) = self.cost(subtask) {
+            self.queue.remove(&cost);
+        }
         if let Some(load) = self.by_subtask.get_mut(&subtask) {
             load.shards += 1;
             self.shards += 1;
         }
+        self.queue.extend(self.cost(subtask));
     }
 
-    /// The one of `subtasks` that would have the fewest shards for its weight with one more; the lowest of several.
-    fn lightest(&self, subtasks: impl Iterator<Item = u32>) -> Option<u32> {
-        let known = subtasks.filter_map(|subtask| Some((subtask, self.by_subtask.get(&subtask)?)));
-        let lightest = known.min_by(|(a, load_a), (b, load_b)| {
-            let (left, right) = ((load_a.shards + 1) * load_b.weight, (load_b.shards + 1) * load_a.weight);
-            left.cmp(&right).then(a.cmp(b))
-        });
-        lightest.map(|(subtask, _)| subtask)
+    fn lightest(&self) -> Option<u32> {
+        self.queue.first().map(|(_, subtask)| *subtask)
     }
 
     /// Whether a subtask with one more shard has at most its share, rounded up, and `slack` shards more.

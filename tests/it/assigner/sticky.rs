@@ -94,13 +94,13 @@ fn ten_thousand() -> Vec<Shard> {
     (0..10_000).map(all).collect()
 }
 
-/// LIM-1: the default limits are wide enough for a round of the largest stream there is, and it holds back nothing.
+/// LIM-1: the default limits are wide enough for a round of ten thousand shards over as many subtasks as a pipeline may have.
 #[test]
 fn ten_thousand_shards_are_assigned_in_one_round_within_the_default_limits() {
     let mut sticky = open("sticky_assigner", Limits::of_assigner());
     let shards = ten_thousand();
-    let current = (0..10_000_u32).map(|number| placed(&format!("placed-{number:06}"), number % 64)).collect();
-    let round = Round { unassigned: shards, current, readers: readers(&[1; 64]) };
+    let current = (0..10_000_u32).map(|number| placed(&format!("placed-{number:06}"), number % 1_024)).collect();
+    let round = Round { unassigned: shards, current, readers: readers(&[1; 1_024]) };
     let began = Instant::now();
     let decisions = sticky.assign(&round, super::TIME).expect("within the limits");
     let took = began.elapsed();
