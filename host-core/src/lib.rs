@@ -5,10 +5,12 @@
 //! becomes of its records, how far that makes it durable, and the coordinator that joins it all.
 
 pub mod moment;
+pub mod service_time;
 pub mod shard;
 pub mod lineage;
 pub mod discovery;
 pub mod assignment;
+pub mod patience;
 pub mod reading;
 pub mod delivery;
 pub mod ledger;

@@ -251,7 +251,7 @@ mod tests {
         }
         let listing = Answer::Json(200, "{\"Shards\":[]}".to_owned());
         let server = Canned::serve(vec![listing]).await;
-        server.stream().await.list_shards().await.expect("an answer from loopback");
+        server.stream().await.list_shards(None).await.expect("an answer from loopback");
     }
 
     #[tokio::test]

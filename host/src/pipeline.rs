@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use host_core::coordinator::{Coordinator, Effect, Event, Notice};
 use host_core::moment::{EpochMillis, Moment};
+use host_core::patience::RetryLimits;
 use host_core::reading::{Pace, Reading};
 use host_core::shard::{Position, ShardDescription, ShardId};
 use tokio::sync::mpsc;
@@ -41,6 +42,7 @@ pub use crate::pipeline::totals::Totals;
 use crate::ports::StreamApi;
 use crate::progress::Progress;
 use crate::source::classify::SourceError;
+use crate::source::health::{Purpose, Subject};
 use crate::source::polling::ShardReader;
 use crate::subtask::Intake;
 
@@ -63,10 +65,10 @@ pub enum Input {
 pub struct ReaderSettings {
     /// Pace of each shard.
     pub pace: Pace,
-    /// First and longest pause after failed calls.
-    pub backoff: (Duration, Duration),
-    /// Failures of a call in a row after which the run stops.
-    pub attempts_max: u32,
+    /// The stream's name.
+    pub stream: String,
+    /// Patience with failed calls.
+    pub retry: RetryLimits,
     /// The end fixed at the run's start, with `--until-caught-up`.
     pub stop_at: Option<EpochMillis>,
 }
@@ -221,8 +223,8 @@ impl Running {
             Input::Event(event) => {
                 match &event {
                     Event::Listed { .. } => self.failed_listings = 0,
-                    Event::ListingFailed => self.totals.retries.add(1),
-                    Event::Tick
+                    Event::ListingFailed
+                    | Event::Tick
                     | Event::Read(_)
                     | Event::ReadToEnd { .. }
                     | Event::CaughtUp { .. }
@@ -300,9 +302,14 @@ impl Running {
         let (stream, sender) = (Arc::clone(&self.stream), sender.clone());
         let attempt = self.failed_listings + 1;
         self.failed_listings = attempt;
-        let attempts_max = self.reader.attempts_max;
+        let attempts_max = self.reader.retry.max_attempts;
+        let health = Arc::clone(&self.totals.health);
         tokio::spawn(async move {
-            let input = listed(stream.list_shards().await, attempt < attempts_max);
+            let answer = stream.list_shards(None).await;
+            if let Err(error) = &answer {
+                health.retries.count(error.kind);
+            }
+            let input = listed(answer, attempt < attempts_max);
             // A pipeline that is gone does not want to know.
             drop(sender.send(input).await);
         });
@@ -323,8 +330,8 @@ impl Running {
             session,
             floor,
             reading: Reading::new(from, self.reader.pace, self.reader.stop_at, self.clock.now())
-                .with_backoff(self.reader.backoff.0, self.reader.backoff.1),
-            attempts_max: self.reader.attempts_max,
+                .with_retry(self.reader.retry),
+            subject: Subject { stream: self.reader.stream.clone(), purpose: Purpose::Reading(shard.clone()) },
             limit: self.reader.pace.max_records,
             subtask: intake.queue.clone(),
             pipeline: sender.clone(),

@@ -19,6 +19,9 @@ pub struct StreamDescription {
     pub created: EpochMillis,
     /// `RetentionPeriodHours`.
     pub retention_hours: u32,
+    /// The service's time when it answered, cut off at the second (the answer's `Date` header): see
+    /// [`host_core::service_time::ServiceClock`]. `None` if it did not tell.
+    pub service_time: Option<EpochMillis>,
 }
 
 /// An iterator as the service gave it (`ShardIterator`): opaque, valid for five minutes.
@@ -46,8 +49,12 @@ pub trait StreamApi: Send + Sync + 'static {
     /// What the stream is.
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, SourceError>>;
 
-    /// All shards that the service still knows, open and closed, in any order.
-    fn list_shards(&self) -> BoxFuture<'_, Result<Vec<ShardDescription>, SourceError>>;
+    /// All shards that the service still knows, open and closed, in any order; or those whose id is greater than `after`,
+    /// which need not exist (`ExclusiveStartShardId`).
+    fn list_shards<'a>(
+        &'a self,
+        after: Option<&'a ShardId>,
+    ) -> BoxFuture<'a, Result<Vec<ShardDescription>, SourceError>>;
 
     /// An iterator to what comes after `from`, which is never [`Position::ShardEnd`]. For [`Position::AtTimestamp`] the
     /// pages may begin too early, never too late: the caller passes batches through [`crate::columns::drop_before`].

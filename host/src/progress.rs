@@ -119,7 +119,10 @@ impl Progress {
                 let behind = core.shards().filter_map(|shard| totals.lags.of(shard.shard)).max();
                 let elements = totals.elements_out.get();
                 let behind = behind.map_or_else(|| "?".to_owned(), |millis| lag_text(millis).trim_start().to_owned());
-                tracing::info!(pipeline = %self.name, records, per_second = rate, elements, reading, behind, "progress");
+                let (struggling, first) = totals.health.struggling().unzip();
+                tracing::info!(
+                    pipeline = %self.name, records, per_second = rate, elements, reading, behind, struggling, first, "progress"
+                );
             }
             None => {}
         }
@@ -152,6 +155,12 @@ fn screenful(name: &str, core: &Coordinator, totals: &Totals, rate: u64, drainin
     }
     if hidden > 0 {
         write!(text, "\n  and {hidden} more shards").expect(STRING);
+    }
+    if let Some((count, first)) = totals.health.struggling() {
+        write!(text, "\n  failing and tried on: {first}").expect(STRING);
+        if count > 1 {
+            write!(text, " and {} more", count - 1).expect(STRING);
+        }
     }
     text
 }
@@ -237,9 +246,12 @@ pub fn summary(name: &str, ending: Ending, core: &Coordinator, totals: &Totals, 
         grouped(totals.filtered.get()),
         grouped(totals.skipped.get()),
     );
-    let noteworthy = [(totals.restarts.get(), "component restarts"), (totals.retries.get(), "repeated calls")];
-    for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
-        writeln!(text, "  {what}: {}", grouped(count)).expect(STRING);
+    if totals.restarts.get() > 0 {
+        writeln!(text, "  component restarts: {}", grouped(totals.restarts.get())).expect(STRING);
+    }
+    let retries = &totals.health.retries;
+    if retries.get() > 0 {
+        writeln!(text, "  repeated calls: {} ({retries})", grouped(retries.get())).expect(STRING);
     }
     for shard in core.shards() {
         let position = shard.position.map_or_else(|| "no position yet".to_owned(), position::print);

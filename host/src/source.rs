@@ -1,6 +1,7 @@
 //! Sources: the streams that the host can read.
 
 pub mod classify;
+pub mod health;
 pub mod kinesis;
 pub mod memory;
 pub mod polling;

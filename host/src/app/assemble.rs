@@ -8,6 +8,7 @@ use std::time::Duration;
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Coordinator, Settings, StartPoint};
 use host_core::moment::EpochMillis;
+use host_core::patience::RetryLimits;
 use host_core::reading::Pace;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -154,7 +155,6 @@ fn resume(
 
 fn reader_settings(manifest: &Manifest, until_caught_up: bool, clock: Clock) -> ReaderSettings {
     let Reader::Polling(polling) = &manifest.source.reader;
-    let retry = &manifest.aws.retry;
     ReaderSettings {
         pace: Pace {
             max_calls_per_second: polling.max_calls_per_second,
@@ -162,8 +162,8 @@ fn reader_settings(manifest: &Manifest, until_caught_up: bool, clock: Clock) -> 
             empty_interval: polling.empty_interval,
             max_records: polling.max_records,
         },
-        backoff: (retry.min_delay, retry.max_delay),
-        attempts_max: retry.max_attempts,
+        stream: manifest.source.stream().name().to_owned(),
+        retry: RetryLimits::from(&manifest.aws.retry),
         stop_at: until_caught_up.then(|| clock.wall()),
     }
 }

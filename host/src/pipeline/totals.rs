@@ -1,8 +1,10 @@
 //! What a run counts, shared by all of its threads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::progress::Lags;
+use crate::source::health::Health;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -36,8 +38,8 @@ pub struct Totals {
     pub skipped: Counter,
     /// Times that a component instance was dropped and a fresh one made.
     pub restarts: Counter,
-    /// Calls to the stream that failed and were repeated.
-    pub retries: Counter,
+    /// How the calls to the streams fare, and how many were repeated.
+    pub health: Arc<Health>,
     /// How far behind each shard is.
     pub lags: Lags,
 }

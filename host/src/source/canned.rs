@@ -14,6 +14,8 @@ use crate::source::kinesis::KinesisStream;
 pub(crate) enum Answer {
     /// Status and JSON body.
     Json(u16, String),
+    /// Status 200, this `Date`, and a JSON body.
+    Dated(&'static str, String),
     /// A body shorter than its announced length.
     Torn,
     /// Nothing until the client gives up.
@@ -40,8 +42,13 @@ impl Canned {
                 seen.lock().expect("no test panics here").push(request);
                 let answer = &answers[turn.min(answers.len() - 1)];
                 turn += 1;
+                let mut date = String::new();
                 let (status, length, body) = match answer {
                     Answer::Json(status, body) => (*status, body.len(), body.as_str()),
+                    Answer::Dated(at, body) => {
+                        date = format!("date: {at}\r\n");
+                        (200, body.len(), body.as_str())
+                    }
                     Answer::Torn => (200, 1000, "{\"Records\":["),
                     Answer::Silence => {
                         held.push(socket);
@@ -49,7 +56,7 @@ impl Canned {
                     }
                 };
                 let head = format!(
-                    "HTTP/1.1 {status} Canned\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                    "HTTP/1.1 {status} Canned\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {length}\r\n{date}connection: close\r\n\r\n"
                 );
                 socket.write_all(format!("{head}{body}").as_bytes()).await.expect("the client listens");
             }

@@ -7,13 +7,21 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::operation::list_shards::{ListShardsError, ListShardsOutput};
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{ChildShard, EncryptionType, HashKeyRange, Record, Shard, ShardIteratorType};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::date_time::Format;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use host_core::moment::EpochMillis;
@@ -27,6 +35,9 @@ use crate::source::classify::{CallSite, Place, SourceError};
 
 /// `MaxResults` of `ListShards`: the most that the service allows, so that most streams are one page.
 const LIST_PAGE_SHARDS: i32 = 10_000;
+/// How often a listing is begun before it is given up. A token lives for five minutes, so one that is refused twice was
+/// never good.
+const LISTING_ATTEMPTS: u32 = 3;
 /// `Limit` of `GetRecords`: the most that the service allows.
 const READ_RECORDS_MAX: u32 = 10_000;
 
@@ -102,23 +113,43 @@ impl KinesisStream {
         }
     }
 
-    async fn list_page(&self, token: Option<&str>) -> Result<(Vec<Shard>, Option<String>), SourceError> {
-        let site = self.site("ListShards", None);
-        let output = match token {
-            // A following page carries the token and nothing else, or the service refuses it.
-            Some(token) => {
-                self.client.list_shards().next_token(token).send().await.map_err(|error| site.sdk_error(&error))?
-            }
-            None => {
-                let first = |address: Address| {
-                    let request = self.client.list_shards().max_results(LIST_PAGE_SHARDS);
-                    request.set_stream_arn(address.arn).set_stream_name(address.name).send()
-                };
-                self.call(site, first).await?
-            }
+    async fn first_page(&self, after: Option<&ShardId>) -> Result<ListShardsOutput, SourceError> {
+        let send = |address: Address| {
+            let request = self.client.list_shards().max_results(LIST_PAGE_SHARDS);
+            let after = after.map(|after| after.as_str().to_owned());
+            request.set_stream_arn(address.arn).set_stream_name(address.name).set_exclusive_start_shard_id(after).send()
         };
-        Ok((output.shards.unwrap_or_default(), output.next_token))
+        self.call(self.site("ListShards", None), send).await
     }
+
+    /// All pages of one listing; `None` if the service refused to go on with it, so that it must begin again.
+    async fn all_pages(&self, after: Option<&ShardId>) -> Result<Option<Vec<ShardDescription>>, SourceError> {
+        let site = self.site("ListShards", None);
+        let mut shards = Vec::new();
+        let mut page = self.first_page(after).await?;
+        loop {
+            shards.extend(page.shards.unwrap_or_default().into_iter().map(describe_shard));
+            let Some(token) = page.next_token else { return Ok(Some(shards)) };
+            // A following page carries the token and nothing else, or the service refuses it.
+            page = match self.client.list_shards().next_token(&token).send().await {
+                Ok(page) if page.next_token.as_ref() == Some(&token) => {
+                    return Err(site.malformed("NextToken repeats: the listing never ends"));
+                }
+                Ok(page) => page,
+                Err(error) if is_about_the_token(&error) => {
+                    tracing::debug!(refused = %site.sdk_error(&error), "the listing begins again");
+                    return Ok(None);
+                }
+                Err(error) => return Err(site.sdk_error(&error)),
+            };
+        }
+    }
+}
+
+/// Whether a following page was refused over its token, which is all that it carries.
+fn is_about_the_token(error: &SdkError<ListShardsError, HttpResponse>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    matches!(code, Some("ExpiredNextTokenException" | "InvalidArgumentException" | "ValidationException"))
 }
 
 /// Whether a request was refused because of how it named the stream.
@@ -136,9 +167,11 @@ impl StreamApi for KinesisStream {
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, SourceError>> {
         async {
             let site = self.site("DescribeStreamSummary", None);
+            let date = DateHeader::default();
             let send = |address: Address| {
                 let request = self.client.describe_stream_summary();
-                request.set_stream_arn(address.arn).set_stream_name(address.name).send()
+                let request = request.set_stream_arn(address.arn).set_stream_name(address.name);
+                request.customize().interceptor(date.clone()).send()
             };
             let output = self.call(site, send).await?;
             let summary =
@@ -147,28 +180,23 @@ impl StreamApi for KinesisStream {
                 created: EpochMillis(millis(&summary.stream_creation_timestamp)),
                 retention_hours: u32::try_from(summary.retention_period_hours).unwrap_or_default(),
                 arn: summary.stream_arn,
+                service_time: date.told(),
             })
         }
         .boxed()
     }
 
-    fn list_shards(&self) -> BoxFuture<'_, Result<Vec<ShardDescription>, SourceError>> {
-        async {
-            let mut shards = Vec::new();
-            let mut token: Option<String> = None;
-            loop {
-                let (page, next) = self.list_page(token.as_deref()).await?;
-                shards.extend(page.into_iter().map(describe_shard));
-                match next {
-                    None => return Ok(shards),
-                    Some(next) if token.as_ref() == Some(&next) => {
-                        return Err(self
-                            .site("ListShards", None)
-                            .malformed("NextToken repeats: the listing never ends"));
-                    }
-                    Some(next) => token = Some(next),
+    fn list_shards<'a>(
+        &'a self,
+        after: Option<&'a ShardId>,
+    ) -> BoxFuture<'a, Result<Vec<ShardDescription>, SourceError>> {
+        async move {
+            for _attempt in 0..LISTING_ATTEMPTS {
+                if let Some(shards) = self.all_pages(after).await? {
+                    return Ok(shards);
                 }
             }
+            Err(self.site("ListShards", None).answered(Some("ExpiredNextTokenException"), 400, "refused every time"))
         }
         .boxed()
     }
@@ -221,6 +249,35 @@ impl StreamApi for KinesisStream {
             page(output).map_err(|what| site.malformed(&what))
         }
         .boxed()
+    }
+}
+
+/// Notes the `Date` of an answer, which the SDK's outputs do not show.
+#[derive(Clone, Debug, Default)]
+struct DateHeader(Arc<Mutex<Option<EpochMillis>>>);
+
+impl DateHeader {
+    fn told(&self) -> Option<EpochMillis> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for DateHeader {
+    fn name(&self) -> &'static str {
+        "DateHeader"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _settings: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let header = context.response().headers().get("date");
+        let date = header.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date.map(|date| EpochMillis(millis(&date)));
+        Ok(())
     }
 }
 
@@ -329,7 +386,7 @@ mod tests {
             page("c", ""),
         ])
         .await;
-        let shards = server.stream().await.list_shards().await.expect("three pages");
+        let shards = server.stream().await.list_shards(None).await.expect("three pages");
         let ids: Vec<_> = shards.iter().map(|shard| shard.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
         assert_eq!(server.requests()[1..], ["{\"NextToken\":\"one\"}", "{\"NextToken\":\"two\"}"]);
@@ -339,10 +396,10 @@ mod tests {
     async fn a_listing_that_fails_half_way_is_an_error_and_never_a_part() {
         let first = Answer::Json(200, "{\"Shards\":[{\"ShardId\":\"a\"}],\"NextToken\":\"one\"}".to_owned());
         let server = Canned::serve(vec![first.clone(), exception(400, "ExpiredNextTokenException", "")]).await;
-        let error = server.stream().await.list_shards().await.expect_err("half a listing");
+        let error = server.stream().await.list_shards(None).await.expect_err("half a listing");
         assert_eq!(error.kind, SourceErrorKind::Transient);
         let endless = Canned::serve(vec![first]).await;
-        let error = endless.stream().await.list_shards().await.expect_err("an endless listing");
+        let error = endless.stream().await.list_shards(None).await.expect_err("an endless listing");
         assert_eq!(error.kind, SourceErrorKind::Invalid, "{error}");
     }
 
@@ -353,7 +410,7 @@ mod tests {
         let server = Canned::serve(vec![refusal, listing]).await;
         let stream = server.stream().await;
         for _ in 0..2 {
-            stream.list_shards().await.expect("by name");
+            stream.list_shards(None).await.expect("by name");
         }
         let names: Vec<bool> =
             server.requests().iter().map(|body| body.contains("\"StreamName\":\"earthquakes\"")).collect();
@@ -364,15 +421,77 @@ mod tests {
     async fn the_name_is_tried_for_no_other_refusal_and_never_against_aws() {
         let server =
             Canned::serve(vec![exception(400, "InvalidArgumentException", "Timestamp is in the future")]).await;
-        server.stream().await.list_shards().await.expect_err("refused");
+        server.stream().await.list_shards(None).await.expect_err("refused");
         assert_eq!(server.requests().len(), 1);
 
         let refusal = exception(400, "InvalidArgumentException", "StreamARN is odd");
         let server = Canned::serve(vec![refusal]).await;
         let client = AwsSettings::local("us-east-1", &server.endpoint).kinesis().await;
         let as_aws = KinesisStream::new(client, crate::source::canned::arn(), &AwsSettings::new("us-east-1"));
-        as_aws.list_shards().await.expect_err("refused");
+        as_aws.list_shards(None).await.expect_err("refused");
         assert_eq!(server.requests().len(), 1);
+    }
+
+    fn listed(ids: &[&str], token: Option<&str>) -> Answer {
+        let shards: Vec<String> = ids.iter().map(|id| format!("{{\"ShardId\":\"{id}\"}}")).collect();
+        let token = token.map_or_else(String::new, |token| format!(",\"NextToken\":\"{token}\""));
+        Answer::Json(200, format!("{{\"Shards\":[{}]{token}}}", shards.join(",")))
+    }
+
+    #[tokio::test]
+    async fn a_listing_after_a_shard_says_so_on_its_first_page_only() {
+        let server = Canned::serve(vec![listed(&["b"], Some("one")), listed(&["c"], None)]).await;
+        let after = ShardId::new("a");
+        let shards = server.stream().await.list_shards(Some(&after)).await.expect("listed");
+        assert_eq!(shards.len(), 2);
+        let requests = server.requests();
+        assert!(requests[0].contains("\"ExclusiveStartShardId\":\"a\""), "{}", requests[0]);
+        assert_eq!(requests[1], "{\"NextToken\":\"one\"}");
+    }
+
+    #[tokio::test]
+    async fn a_listing_whose_token_is_refused_begins_again_and_has_every_shard_once() {
+        for code in ["ExpiredNextTokenException", "InvalidArgumentException"] {
+            let server = Canned::serve(vec![
+                listed(&["a"], Some("one")),
+                exception(400, code, "NextToken is not good any more"),
+                listed(&["a"], Some("two")),
+                listed(&["b"], None),
+            ])
+            .await;
+            let shards = server.stream().await.list_shards(None).await.expect("listed");
+            let ids: Vec<&str> = shards.iter().map(|shard| shard.id.as_str()).collect();
+            assert_eq!(ids, ["a", "b"], "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_is_begun_three_times_and_not_for_ever() {
+        let refused = exception(400, "ExpiredNextTokenException", "no");
+        let page = listed(&["a"], Some("one"));
+        let answers = [&page, &refused].into_iter().cycle().take(40).cloned().collect();
+        let server = Canned::serve(answers).await;
+        let error = server.stream().await.list_shards(None).await.expect_err("refused");
+        assert_eq!(error.kind, SourceErrorKind::Transient, "{error}");
+        assert_eq!(server.requests().len(), 6);
+    }
+
+    async fn service_time(answer: fn(String) -> Answer) -> Option<EpochMillis> {
+        let summary = format!(
+            "{{\"StreamDescriptionSummary\":{{\"StreamName\":\"earthquakes\",\"StreamARN\":\"{}\",\"StreamStatus\":\"ACTIVE\",\
+             \"RetentionPeriodHours\":24,\"StreamCreationTimestamp\":1517443200.5,\"EnhancedMonitoring\":[],\"OpenShardCount\":1}}}}",
+            crate::source::canned::arn()
+        );
+        let server = Canned::serve(vec![answer(summary)]).await;
+        server.stream().await.describe().await.expect("described").service_time
+    }
+
+    #[tokio::test]
+    async fn a_description_tells_the_services_time_where_the_answer_does() {
+        let dated = service_time(|body| Answer::Dated("Thu, 01 Feb 2018 00:00:09 GMT", body)).await;
+        assert_eq!(dated, Some(EpochMillis(1_517_443_209_000)));
+        assert_eq!(service_time(|body| Answer::Dated("yesterday", body)).await, None);
+        assert_eq!(service_time(|body| Answer::Json(200, body)).await, None);
     }
 
     #[tokio::test]
@@ -384,7 +503,7 @@ mod tests {
              "HashKeyRange":{"StartingHashKey":"-1","EndingHashKey":"x"},"SequenceNumberRange":{"StartingSequenceNumber":"1"}},
             {"ShardId":"d","ParentShardId":"","HashKeyRange":{"StartingHashKey":"9","EndingHashKey":"1"}}]}"#;
         let server = Canned::serve(vec![Answer::Json(200, listing.to_owned())]).await;
-        let shards = server.stream().await.list_shards().await.expect("listed");
+        let shards = server.stream().await.list_shards(None).await.expect("listed");
         let shard = |id: &str, parents: &[&str], range, closed| ShardDescription {
             id: ShardId::new(id),
             parents: parents.iter().map(|parent| ShardId::new(parent)).collect(),

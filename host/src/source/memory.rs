@@ -284,6 +284,11 @@ impl MemoryStream {
         }
     }
 
+    /// Sets what descriptions say of the service's time; `None` says nothing, which is the default.
+    pub fn tell_service_time(&self, at: Option<EpochMillis>) {
+        self.state().service_time = at;
+    }
+
     // Misbehaving.
 
     /// Lets the next `times` calls of a kind fail with an exception of the service, for one shard or for all.
@@ -451,15 +456,21 @@ impl StreamApi for MemoryStream {
                 arn: format!("arn:aws:kinesis:{region}:{account}:stream/{stream}"),
                 created: state.created,
                 retention_hours: state.retention_hours,
+                service_time: state.service_time,
             })
         }
         .boxed()
     }
 
-    fn list_shards(&self) -> BoxFuture<'_, Result<Vec<ShardDescription>, SourceError>> {
-        async {
+    fn list_shards<'a>(
+        &'a self,
+        after: Option<&'a ShardId>,
+    ) -> BoxFuture<'a, Result<Vec<ShardDescription>, SourceError>> {
+        async move {
             self.begin(Call::ListShards, None)?;
-            Ok(self.state().listing())
+            let mut shards = self.state().listing();
+            shards.retain(|shard| after.is_none_or(|after| shard.id > *after));
+            Ok(shards)
         }
         .boxed()
     }
@@ -563,16 +574,16 @@ mod tests {
         let [low, high] = stream.split(&only(&stream));
         let merged = stream.merge(&low, &high);
         stream.list_in(ListingOrder::Reverse);
-        let ids: Vec<_> = stream.list_shards().await.expect("listed").into_iter().map(|shard| shard.id).collect();
+        let ids: Vec<_> = stream.list_shards(None).await.expect("listed").into_iter().map(|shard| shard.id).collect();
         assert_eq!(ids, [merged, high.clone(), low.clone(), only(&stream)]);
         stream.leave_unlisted([high.clone()]);
-        let listed = stream.list_shards().await.expect("listed");
+        let listed = stream.list_shards(None).await.expect("listed");
         assert!(listed.len() == 3 && listed.iter().all(|shard| shard.id != high));
         assert!(read_all(&stream, &high).await.next.is_none());
         stream.leave_unlisted([]);
         for seed in 0..9 {
             stream.list_in(ListingOrder::Shuffled(seed));
-            let mut shuffled = stream.list_shards().await.expect("listed");
+            let mut shuffled = stream.list_shards(None).await.expect("listed");
             shuffled.sort_by(|a, b| a.id.cmp(&b.id));
             assert_eq!(shuffled, stream.shards());
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use host_core::coordinator::{Event, ReadReport};
 use host_core::moment::EpochMillis;
+use host_core::patience::Verdict;
 use host_core::reading::{self, Action, PageFacts, Reading};
 use host_core::shard::{Position, SequenceNumber, ShardDescription, ShardId};
 use tokio::sync::mpsc;
@@ -21,7 +22,8 @@ use crate::flow::{Budget, Held};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
 use crate::ports::{Page, ShardIterator, StreamApi};
-use crate::source::classify::{SourceError, SourceErrorKind};
+use crate::source::classify::SourceError;
+use crate::source::health::Subject;
 use crate::subtask::Batch;
 
 /// What a page is reserved room for before the shard has shown what its pages need.
@@ -40,8 +42,8 @@ pub struct ShardReader {
     pub floor: Option<EpochMillis>,
     /// Decides pace and patience.
     pub reading: Reading,
-    /// Failures in a row after which the run stops.
-    pub attempts_max: u32,
+    /// What its calls are called where their health is told.
+    pub subject: Subject,
     /// Records asked for in one call.
     pub limit: u32,
     /// The subtask that the shard is assigned to.
@@ -78,7 +80,9 @@ impl ShardReader {
     /// Reads until the shard's end, the fixed end of the run, a failure, or until closed; then tells the pipeline.
     pub async fn run(mut self) {
         let (shard, session) = (self.shard.clone(), self.session);
-        let input = match self.read_on().await {
+        let end = self.read_on().await;
+        self.totals.health.gone(&self.subject);
+        let input = match end {
             Ok(End::Exhausted(children)) => Input::Event(Event::ReadToEnd { shard, session, children }),
             Ok(End::CaughtUp) => Input::Event(Event::CaughtUp { shard, session }),
             Ok(End::Closed) => Input::Event(Event::Closed { shard, session }),
@@ -100,6 +104,10 @@ impl ShardReader {
                         return Ok(End::Closed);
                     }
                     continue;
+                }
+                Action::Paused => {
+                    closed.cancelled().await;
+                    return Ok(End::Closed);
                 }
                 Action::OpenIterator { from } => closed.run_until_cancelled(self.open(&from, &mut progress)).await,
                 Action::Read => {
@@ -138,6 +146,7 @@ impl ShardReader {
     /// Hands a page over and tells `reading` what was in it.
     async fn take(&mut self, page: Page, mut room: Held, progress: &mut Progress) -> ControlFlow<()> {
         let (mut records, mut bytes, mut size_of_page, mut last, mut newest) = (0, 0, 0, None, None);
+        let mut last_arrival = None;
         progress.iterator.clone_from(&page.next);
         self.totals.lags.note(&self.shard, page.millis_behind_latest);
         progress.children.extend(page.children);
@@ -148,6 +157,7 @@ impl ShardReader {
             bytes += batch.data.bytes.len() as u64;
             newest = newest.max(batch.arrival.iter().max().copied());
             last = last_position(&batch).or(last);
+            last_arrival = batch.arrival.last().copied().or(last_arrival);
             let batch = match self.floor {
                 Some(floor) => drop_before(batch, floor),
                 None => batch,
@@ -162,10 +172,13 @@ impl ShardReader {
             bytes,
             last,
             newest_arrival: newest.map(EpochMillis),
+            last_arrival: last_arrival.filter(|arrival| *arrival != NO_ARRIVAL).map(EpochMillis),
+            asked_at: None,
             has_next: page.next.is_some(),
             millis_behind: page.millis_behind_latest,
         };
-        self.reading.page(self.clock.now(), facts);
+        let ended = self.reading.page(self.clock.now(), facts);
+        self.totals.health.succeeded(&self.subject, ended);
         ControlFlow::Continue(())
     }
 
@@ -193,31 +206,15 @@ impl ShardReader {
         ControlFlow::Continue(())
     }
 
-    /// What can pass is waited for; what cannot, or lasts too long, stops the run.
+    /// What can pass is waited for; what cannot stops the run.
     fn bear(&mut self, error: SourceError) -> Result<(), Failure> {
-        let failure = match error.kind {
-            SourceErrorKind::Throttled => reading::Failure::Throttled,
-            SourceErrorKind::Transient | SourceErrorKind::Unreachable | SourceErrorKind::TooEarly => {
-                reading::Failure::Transient
-            }
-            SourceErrorKind::ExpiredIterator => reading::Failure::ExpiredIterator,
-            SourceErrorKind::Trimmed
-            | SourceErrorKind::StalePosition
-            | SourceErrorKind::ShardGone
-            | SourceErrorKind::StreamGone
-            | SourceErrorKind::NotFound
-            | SourceErrorKind::Denied
-            | SourceErrorKind::Invalid => {
-                return Err(Failure::Source(error));
-            }
-        };
-        tracing::debug!(shard = %self.shard, %error, failures = self.reading.consecutive_failures(), "a read will be tried again");
-        self.reading.failed(self.clock.now(), failure, fastrand::f64());
-        if self.reading.consecutive_failures() >= self.attempts_max {
-            return Err(Failure::Source(error));
+        let Some(failure) = error.kind.while_reading() else { return Err(Failure::Source(error)) };
+        let verdict = self.reading.failed(self.clock.now(), failure, fastrand::f64());
+        self.totals.health.failed(&self.subject, &error, verdict);
+        match verdict {
+            Verdict::Again { .. } => Ok(()),
+            Verdict::GiveUp => Err(Failure::Source(error)),
         }
-        self.totals.retries.add(1);
-        Ok(())
     }
 }
 

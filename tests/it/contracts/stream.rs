@@ -161,7 +161,7 @@ fn sequences(batches: &[RecordColumns]) -> Vec<SequenceNumber> {
 }
 
 async fn shards(backend: &impl Backend) -> Vec<ShardDescription> {
-    backend.api().list_shards().await.expect("a listing")
+    backend.api().list_shards(None).await.expect("a listing")
 }
 
 async fn open_shards(backend: &impl Backend) -> Vec<ShardDescription> {
@@ -197,6 +197,20 @@ async fn all_shards_are_listed_and_their_ranges_cover_the_key_space<B: Backend>(
     assert!(listed.windows(2).all(|pair| range(&pair[0]).end + 1 == range(&pair[1]).start), "{listed:?}");
     let ids: BTreeSet<_> = listed.iter().map(|shard| &shard.id).collect();
     assert_eq!(ids.len(), 5);
+}
+
+async fn a_listing_after_a_shard_has_the_later_ones_only<B: Backend>() {
+    let backend = B::start(5).await;
+    let mut ids: Vec<ShardId> = shards(&backend).await.into_iter().map(|shard| shard.id).collect();
+    ids.sort();
+    for (index, after) in ids.iter().enumerate() {
+        let listed = backend.api().list_shards(Some(after)).await.expect("a listing");
+        let mut listed: Vec<ShardId> = listed.into_iter().map(|shard| shard.id).collect();
+        listed.sort();
+        assert_eq!(listed, ids[index + 1..], "after {after}");
+    }
+    let missing = ShardId::new("shardId-000000000003x");
+    assert_eq!(backend.api().list_shards(Some(&missing)).await.expect("a listing").len(), 1);
 }
 
 async fn a_description_identifies_the_stream<B: Backend>() {
@@ -375,7 +389,7 @@ async fn what_does_not_exist_is_not_found_by_name<B: Backend>() {
     let missing = backend.of_missing_stream().await;
     let shard = ShardId::new("shardId-000000000000");
     let errors =
-        [missing.describe().await.expect_err("no stream"), missing.list_shards().await.expect_err("no stream")];
+        [missing.describe().await.expect_err("no stream"), missing.list_shards(None).await.expect_err("no stream")];
     for error in errors {
         assert_eq!(error.kind, SourceErrorKind::StreamGone, "{error}");
         assert!(error.to_string().contains("stream \"missing\" does not exist in us-east-1"), "{error}");
@@ -404,6 +418,7 @@ macro_rules! contract {
     ($($module:ident = $backend:ty),+ $(,)?) => {
         $(every_claim_on! { $module, $backend:
             all_shards_are_listed_and_their_ranges_cover_the_key_space,
+            a_listing_after_a_shard_has_the_later_ones_only,
             a_description_identifies_the_stream,
             records_come_in_order_and_whole,
             reading_after_a_record_begins_with_the_next,

@@ -23,8 +23,8 @@ impl StreamApi for TooEarly {
         self.0.describe()
     }
 
-    fn list_shards(&self) -> Answer<'_, Vec<ShardDescription>> {
-        self.0.list_shards()
+    fn list_shards<'a>(&'a self, after: Option<&'a ShardId>) -> Answer<'a, Vec<ShardDescription>> {
+        self.0.list_shards(after)
     }
 
     fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> Answer<'a, ShardIterator> {
@@ -88,8 +88,8 @@ impl StreamApi for Busy {
         self.0.describe()
     }
 
-    fn list_shards(&self) -> Answer<'_, Vec<ShardDescription>> {
-        self.0.list_shards()
+    fn list_shards<'a>(&'a self, after: Option<&'a ShardId>) -> Answer<'a, Vec<ShardDescription>> {
+        self.0.list_shards(after)
     }
 
     fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> Answer<'a, ShardIterator> {

@@ -48,8 +48,8 @@ impl StreamApi for Scale {
         self.stream.describe()
     }
 
-    fn list_shards(&self) -> Answer<'_, Vec<ShardDescription>> {
-        self.stream.list_shards()
+    fn list_shards<'a>(&'a self, after: Option<&'a ShardId>) -> Answer<'a, Vec<ShardDescription>> {
+        self.stream.list_shards(after)
     }
 
     fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> Answer<'a, ShardIterator> {

@@ -8,6 +8,7 @@ use tests::rig::Rig;
 
 const THROTTLE: &str = "ProvisionedThroughputExceededException";
 const BROKEN: &str = "InternalFailure";
+const DENIED: &str = "AccessDeniedException";
 
 #[track_caller]
 fn source_error(failure: Failure) -> SourceError {
@@ -77,7 +78,7 @@ async fn an_expired_iterator_is_replaced_by_one_right_after_the_cursor() {
     rig.until_all_delivered().await;
     let totals = run.drained().await.expect_success();
     assert_eq!(totals.elements_out.get(), 600, "nothing was read twice");
-    assert!(totals.retries.get() >= 5);
+    assert!(totals.health.retries.get() >= 5);
     rig.expect_exact();
 }
 
@@ -90,63 +91,63 @@ async fn failures_that_pass_are_waited_out_and_counted() {
     rig.stream.fail_next(Call::Open, None, BROKEN, 2);
     rig.stream.fail_next(Call::ListShards, None, THROTTLE, 1);
     let totals = rig.catch_up().await.expect_success();
-    assert_eq!(totals.retries.get(), 10);
+    assert_eq!(totals.health.retries.get(), 10);
     rig.expect_exact();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shard_that_keeps_failing_stops_the_run_with_the_services_error_and_positions_are_kept() {
-    for (code, kind) in [(THROTTLE, SourceErrorKind::Throttled), (BROKEN, SourceErrorKind::Transient)] {
-        for call in [Call::Read, Call::Open] {
-            let mut rig = Rig::new(1);
-            rig.manifest.aws.retry.max_attempts = 5;
-            rig.write(30);
-            let shard = rig.shards()[0].clone();
-            let run = rig.start().await;
-            rig.until_all_delivered().await;
-            let last = rig.stream.written()[29].sequence.clone();
-            let at_last = Position::After { sequence: last, sub_sequence: 0 };
-            rig.until_durable("the last record's position", |durable| durable.get(&shard) == Some(&at_last)).await;
-            rig.stream.fail_next(call, None, code, u32::MAX);
-            // An expired iterator is how a reader comes to open another.
-            rig.stream.expire_iterators();
-            let error = source_error(run.ended().await.expect_failure());
-            assert_eq!(error.kind, kind, "{error}");
-            assert_eq!(rig.durable()[&shard], at_last);
-            rig.stream.mend();
-            rig.write(30);
-            rig.catch_up().await.expect_success();
-            rig.expect_exact();
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_is_made_as_often_as_said_and_not_once_more() {
+async fn a_shard_that_is_denied_for_good_stops_the_run_with_the_services_error_and_positions_are_kept() {
     for call in [Call::Read, Call::Open] {
-        let mut rig = Rig::new(1);
-        rig.manifest.aws.retry.max_attempts = 5;
-        rig.stream.fail_next(call, None, BROKEN, u32::MAX);
-        let outcome = rig.start().await.ended().await;
-        assert_eq!((rig.stream.calls(call), outcome.totals.retries.get()), (5, 4));
-        assert_eq!(source_error(outcome.expect_failure()).kind, SourceErrorKind::Transient);
+        let rig = Rig::new(1);
+        rig.write(30);
+        let shard = rig.shards()[0].clone();
+        let run = rig.start().await;
+        rig.until_all_delivered().await;
+        let last = rig.stream.written()[29].sequence.clone();
+        let at_last = Position::After { sequence: last, sub_sequence: 0 };
+        rig.until_durable("the last record's position", |durable| durable.get(&shard) == Some(&at_last)).await;
+        rig.stream.fail_next(call, None, DENIED, u32::MAX);
+        // An expired iterator is how a reader comes to open another.
+        rig.stream.expire_iterators();
+        let error = source_error(run.ended().await.expect_failure());
+        assert_eq!(error.kind, SourceErrorKind::Denied, "{error}");
+        assert_eq!(rig.durable()[&shard], at_last);
+        rig.stream.mend();
+        rig.write(30);
+        rig.catch_up().await.expect_success();
+        rig.expect_exact();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_failure_less_than_the_limit_is_survived_again_and_again() {
-    let mut rig = Rig::new(1);
-    rig.manifest.aws.retry.max_attempts = 5;
-    let run = rig.start().await;
-    for _ in 0..10 {
-        let reads = rig.stream.calls(Call::Read);
-        rig.stream.fail_next(Call::Read, None, BROKEN, 4);
-        rig.write(1);
-        rig.until_all_delivered().await;
-        assert!(rig.stream.calls(Call::Read) >= reads + 5);
+async fn a_denied_call_is_made_three_times_and_not_once_more() {
+    for call in [Call::Read, Call::Open] {
+        let rig = Rig::new(1);
+        rig.stream.fail_next(call, None, DENIED, u32::MAX);
+        let outcome = rig.start().await.ended().await;
+        assert_eq!((rig.stream.calls(call), outcome.totals.health.retries.get()), (3, 2));
+        assert_eq!(source_error(outcome.expect_failure()).kind, SourceErrorKind::Denied);
     }
-    let totals = run.drained().await.expect_success();
-    assert_eq!(totals.retries.get(), 40);
+}
+
+/// DEL-1: a throttle or an outage ends no run, however long it lasts, and nothing is lost or repeated over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_number_of_failures_that_may_pass_stops_a_run() {
+    for (call, code) in [(Call::Read, THROTTLE), (Call::Open, BROKEN)] {
+        let mut rig = Rig::new(1);
+        rig.manifest.aws.retry.max_attempts = 2;
+        rig.write(30);
+        let run = rig.start().await;
+        rig.until_all_delivered().await;
+        rig.stream.fail_next(call, None, code, 50);
+        rig.stream.expire_iterators();
+        rig.write(30);
+        rig.until_all_delivered().await;
+        let totals = run.drained().await.expect_success();
+        assert!(totals.health.retries.get() >= 50);
+        assert!(totals.health.struggling().is_none(), "what succeeds again struggles no more");
+        rig.expect_exact();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,10 +166,10 @@ async fn what_waiting_cannot_mend_stops_the_run_at_once() {
     rig.write(10);
     let run = rig.start().await;
     rig.until_all_delivered().await;
-    rig.stream.fail_next(Call::Read, Some(&rig.shards()[1]), "AccessDeniedException", u32::MAX);
+    rig.stream.fail_next(Call::Read, Some(&rig.shards()[1]), "ValidationException", u32::MAX);
     let outcome = run.ended().await;
-    assert_eq!(outcome.totals.retries.get(), 0);
-    assert_eq!(source_error(outcome.expect_failure()).kind, SourceErrorKind::Denied);
+    assert_eq!(outcome.totals.health.retries.get(), 0);
+    assert_eq!(source_error(outcome.expect_failure()).kind, SourceErrorKind::Invalid);
     rig.stream.mend();
     let run = rig.start().await;
     rig.stream.delete();

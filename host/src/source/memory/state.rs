@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) lag: Lag,
     pub(super) last_page: LastPage,
     pub(super) calls: BTreeMap<Call, u64>,
+    pub(super) service_time: Option<EpochMillis>,
 }
 
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl State {
             lag: Lag::Told,
             last_page: LastPage::WithRecords,
             calls: BTreeMap::new(),
+            service_time: None,
         };
         for range in descriptions {
             state.add_shard(Vec::new(), range);

@@ -24,8 +24,11 @@ pub(in super::super) const MALFORMED: Row = Row::new(
     "nothing of the answer was used; check that {endpoint} is Kinesis",
 );
 
+/// Statuses from and to, both included.
+type Ranges = &'static [(u16, u16)];
+
 /// Rows for answers without a code that the table knows: the statuses, as people write them, and as ranges.
-pub(in super::super) const STATUSES: &[(&str, &[(u16, u16)], Row)] = &[
+pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
     (
         "429",
         &[(429, 429)],
@@ -75,7 +78,7 @@ pub(in super::super) const STATUSES: &[(&str, &[(u16, u16)], Row)] = &[
 
 /// By HTTP status, for answers without a code that the table knows.
 pub(in super::super) fn by_status(status: u16) -> &'static Row {
-    let fits = |ranges: &[(u16, u16)]| ranges.iter().any(|(first, last)| (*first..=*last).contains(&status));
+    let fits = |ranges: Ranges| ranges.iter().any(|(first, last)| (*first..=*last).contains(&status));
     let found = STATUSES.iter().find(|(_, ranges, _)| fits(ranges));
     found.map(|(_, _, row)| row).expect("the last row takes every status")
 }

@@ -1,0 +1,423 @@
+//! How the calls to the streams fare: what fails is counted, what goes on failing is told, and so is its end.
+//!
+//! What to do about a failure, [`host_core::patience`] decides; this performs it, in one place for every call. A call that
+//! struggles is told once. Of many that struggle together only the first few are: ten thousand shards behind one broken
+//! link are one piece of news. The others are in the count that progress shows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use host_core::patience::{Patience, Phase, RetryLimits, Spell, Trouble, Verdict};
+use host_core::reading;
+use host_core::shard::ShardId;
+
+use super::classify::{SourceError, SourceErrorKind};
+use crate::clock::Clock;
+use crate::config::Retry;
+use crate::config::sizes::format_duration;
+use crate::pipeline::totals::Counter;
+
+/// Struggles that are told at a time.
+const TOLD_MAX: usize = 5;
+
+impl From<&Retry> for RetryLimits {
+    fn from(retry: &Retry) -> Self {
+        Self { max_attempts: retry.max_attempts, min_delay: retry.min_delay, max_delay: retry.max_delay }
+    }
+}
+
+impl SourceErrorKind {
+    /// What patience is needed; `None` if another attempt mends nothing, or nothing is broken.
+    #[must_use]
+    pub const fn trouble(self) -> Option<Trouble> {
+        match self {
+            Self::Throttled => Some(Trouble::Throttled),
+            Self::Transient | Self::TooEarly => Some(Trouble::Transient),
+            Self::Unreachable => Some(Trouble::Unreachable),
+            Self::Denied => Some(Trouble::Denied),
+            Self::ExpiredIterator
+            | Self::Trimmed
+            | Self::StalePosition
+            | Self::ShardGone
+            | Self::StreamGone
+            | Self::NotFound
+            | Self::Invalid => None,
+        }
+    }
+
+    /// What it is to the reader of a shard; `None` if reading cannot survive it by itself.
+    #[must_use]
+    pub const fn while_reading(self) -> Option<reading::Failure> {
+        match self {
+            Self::Throttled => Some(reading::Failure::Throttled),
+            Self::Transient => Some(reading::Failure::Transient),
+            Self::Unreachable => Some(reading::Failure::Unreachable),
+            Self::Denied => Some(reading::Failure::Denied),
+            Self::ExpiredIterator => Some(reading::Failure::ExpiredIterator),
+            Self::TooEarly => Some(reading::Failure::TooEarly),
+            Self::Trimmed
+            | Self::StalePosition
+            | Self::ShardGone
+            | Self::StreamGone
+            | Self::NotFound
+            | Self::Invalid => None,
+        }
+    }
+}
+
+/// What a call is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// `DescribeStreamSummary`.
+    Describing,
+    /// `ListShards`.
+    Listing,
+    /// `GetShardIterator` and `GetRecords`.
+    Reading(ShardId),
+}
+
+/// A call that is made again and again: of which stream, what for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// The stream's name.
+    pub stream: String,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.purpose {
+            Purpose::Describing => write!(f, "describing stream {:?}", self.stream),
+            Purpose::Listing => write!(f, "listing the shards of stream {:?}", self.stream),
+            Purpose::Reading(shard) => write!(f, "reading shard {shard} of stream {:?}", self.stream),
+        }
+    }
+}
+
+/// Calls that failed and were repeated, by class.
+#[derive(Debug, Default)]
+pub struct Retries {
+    /// Refused for being too many.
+    pub throttled: Counter,
+    /// Failed on the way or in the service.
+    pub transient: Counter,
+    /// Not answered at all.
+    pub unreachable: Counter,
+    /// Refused for lack of rights, and borne for a while.
+    pub denied: Counter,
+    /// Made with an iterator that had expired.
+    pub expired: Counter,
+}
+
+impl Retries {
+    /// Counts one, if it is of a class that is repeated.
+    pub fn count(&self, kind: SourceErrorKind) {
+        match kind {
+            SourceErrorKind::Throttled => self.throttled.add(1),
+            SourceErrorKind::Transient | SourceErrorKind::TooEarly => self.transient.add(1),
+            SourceErrorKind::Unreachable => self.unreachable.add(1),
+            SourceErrorKind::Denied => self.denied.add(1),
+            SourceErrorKind::ExpiredIterator => self.expired.add(1),
+            SourceErrorKind::Trimmed
+            | SourceErrorKind::StalePosition
+            | SourceErrorKind::ShardGone
+            | SourceErrorKind::StreamGone
+            | SourceErrorKind::NotFound
+            | SourceErrorKind::Invalid => {}
+        }
+    }
+
+    fn by_class(&self) -> [(u64, &'static str); 5] {
+        [
+            (self.throttled.get(), "throttled"),
+            (self.transient.get(), "transient"),
+            (self.unreachable.get(), "unreachable"),
+            (self.denied.get(), "denied"),
+            (self.expired.get(), "expired"),
+        ]
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.by_class().iter().map(|(count, _)| count).sum()
+    }
+}
+
+/// `31 throttled, 2 expired`; empty if there were none.
+impl fmt::Display for Retries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (count, class) in self.by_class().into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{} {class}", crate::progress::grouped(count))?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+/// A call that struggles.
+#[derive(Clone, Debug)]
+struct Struggle {
+    class: &'static str,
+    is_told: bool,
+}
+
+/// How the calls of one pipeline fare.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// What was repeated.
+    pub retries: Retries,
+    board: Mutex<Board>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    struggling: BTreeMap<Subject, Struggle>,
+    /// Struggles since all was well that were not told each by itself.
+    untold: u64,
+}
+
+/// What somebody should hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Nothing,
+    /// This call struggles.
+    Struggling,
+    /// This one does not any more.
+    Recovered,
+    /// None does any more, and so many had not been told.
+    AllWell(u64),
+}
+
+impl Board {
+    fn struggles(&mut self, subject: &Subject, class: &'static str) -> News {
+        let told = self.struggling.values().filter(|struggle| struggle.is_told).count();
+        let is_told = told < TOLD_MAX;
+        self.untold += u64::from(!is_told);
+        self.struggling.insert(subject.clone(), Struggle { class, is_told });
+        if is_told { News::Struggling } else { News::Nothing }
+    }
+
+    fn ends(&mut self, subject: &Subject) -> News {
+        let Some(struggle) = self.struggling.remove(subject) else { return News::Nothing };
+        if self.struggling.is_empty() && self.untold > 0 {
+            return News::AllWell(std::mem::take(&mut self.untold));
+        }
+        if struggle.is_told { News::Recovered } else { News::Nothing }
+    }
+}
+
+impl Health {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call failed, and `verdict` is what becomes of it.
+    pub fn failed(&self, subject: &Subject, error: &SourceError, verdict: Verdict) {
+        let Verdict::Again { after, struggling } = verdict else {
+            self.gone(subject);
+            return;
+        };
+        self.retries.count(error.kind);
+        tracing::debug!(%error, pause = ?after, "{subject} is tried again");
+        let Some(spell) = struggling else { return };
+        if self.board().struggles(subject, error.kind.name()) == News::Struggling {
+            tracing::warn!(
+                attempts = spell.attempts,
+                since = seconds(spell.lasted),
+                %error,
+                "{subject} has failed for a while and is tried on; positions stay where they are"
+            );
+        }
+    }
+
+    /// A call succeeded, and perhaps ended a spell of failures that struggled.
+    pub fn succeeded(&self, subject: &Subject, ended: Option<Spell>) {
+        let Some(spell) = ended else { return };
+        match self.board().ends(subject) {
+            News::Nothing | News::Struggling => {}
+            News::Recovered => tracing::info!(
+                attempts = spell.attempts,
+                after = seconds(spell.lasted),
+                "{subject} succeeds again; nothing was skipped"
+            ),
+            News::AllWell(untold) => tracing::info!(
+                attempts = spell.attempts,
+                after = seconds(spell.lasted),
+                "{subject} succeeds again, and so do {untold} other calls that were failing; nothing was skipped"
+            ),
+        }
+    }
+
+    /// A call is not made any more, whether it struggled or not.
+    pub fn gone(&self, subject: &Subject) {
+        // Nothing to tell: whoever gave up says why.
+        let _news = self.board().ends(subject);
+    }
+
+    /// How many calls struggle now, and the first of them: `reading shard … of stream … (throttled)`.
+    #[must_use]
+    pub fn struggling(&self) -> Option<(usize, String)> {
+        let board = self.board();
+        let (subject, struggle) = board.struggling.first_key_value()?;
+        Some((board.struggling.len(), format!("{subject} ({})", struggle.class)))
+    }
+}
+
+fn seconds(lasted: Duration) -> String {
+    format_duration(Duration::from_secs(lasted.as_secs()))
+}
+
+/// One call to a stream that is made with patience: a description, or a listing.
+#[derive(Debug)]
+pub struct PatientCall {
+    subject: Subject,
+    patience: Patience,
+    health: Arc<Health>,
+    clock: Clock,
+}
+
+impl PatientCall {
+    /// A call that a start depends on.
+    #[must_use]
+    pub const fn starting(subject: Subject, limits: RetryLimits, health: Arc<Health>, clock: Clock) -> Self {
+        Self { subject, patience: Patience::new(limits, Phase::Starting), health, clock }
+    }
+
+    /// From now on the call is one of a run, which does not end over throttles and outages.
+    pub fn run(&mut self) {
+        self.patience.run();
+    }
+
+    /// One attempt succeeded.
+    pub fn succeeded(&mut self) {
+        self.health.succeeded(&self.subject, self.patience.succeeded(self.clock.now()));
+    }
+
+    /// One attempt failed. Returns the pause before the next; `None` if there should be none.
+    pub fn failed(&mut self, error: &SourceError) -> Option<Duration> {
+        let verdict = match error.kind.trouble() {
+            Some(trouble) => self.patience.failed(self.clock.now(), trouble, fastrand::f64()),
+            None => Verdict::GiveUp,
+        };
+        self.health.failed(&self.subject, error, verdict);
+        match verdict {
+            Verdict::Again { after, .. } => Some(after),
+            Verdict::GiveUp => None,
+        }
+    }
+
+    /// Makes the call until it succeeds or patience ends.
+    ///
+    /// # Errors
+    /// That of the last attempt.
+    pub async fn repeat<T, F, Fut>(&mut self, mut call: F) -> Result<T, SourceError>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, SourceError>>,
+    {
+        loop {
+            let error = match call().await {
+                Ok(answer) => {
+                    self.succeeded();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let Some(pause) = self.failed(&error) else { return Err(error) };
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use host_core::patience::{DENIED_ATTEMPTS, UNREACHABLE_ATTEMPTS};
+
+    use super::*;
+    use crate::ports::StreamApi as _;
+    use crate::source::memory::{Call, MemoryStream};
+
+    const LIMITS: RetryLimits =
+        RetryLimits { max_attempts: 7, min_delay: Duration::from_millis(300), max_delay: Duration::from_secs(1) };
+
+    fn subject(shard: usize) -> Subject {
+        Subject { stream: "quakes".to_owned(), purpose: Purpose::Reading(ShardId::new(&format!("shard-{shard}"))) }
+    }
+
+    fn listing() -> Subject {
+        Subject { stream: "quakes".to_owned(), purpose: Purpose::Listing }
+    }
+
+    #[test]
+    fn of_many_struggles_a_few_are_told_and_the_last_end_tells_of_all() {
+        let mut board = Board::default();
+        let told = (0..100).filter(|shard| board.struggles(&subject(*shard), "throttled") == News::Struggling).count();
+        assert_eq!(told, TOLD_MAX);
+        assert_eq!(board.ends(&subject(0)), News::Recovered);
+        assert_eq!(board.ends(&subject(0)), News::Nothing, "once");
+        assert_eq!(board.struggles(&subject(0), "throttled"), News::Struggling, "there is room for one again");
+        let ends: Vec<News> = (0..100).rev().map(|shard| board.ends(&subject(shard))).collect();
+        assert_eq!(ends.iter().filter(|news| **news == News::Nothing).count(), 95);
+        assert_eq!(ends.last(), Some(&News::AllWell(95)));
+        assert_eq!(board.struggles(&subject(7), "throttled"), News::Struggling);
+        assert_eq!(board.ends(&subject(7)), News::Recovered, "what was well in between is not told again");
+    }
+
+    async fn attempts(code: &str, is_running: bool) -> (u64, bool, Arc<Health>) {
+        let stream = MemoryStream::new("quakes", 1);
+        stream.fail_next(Call::ListShards, None, code, 40);
+        let health = Arc::new(Health::default());
+        let mut call = PatientCall::starting(listing(), LIMITS, Arc::clone(&health), Clock::start());
+        if is_running {
+            call.run();
+        }
+        let succeeded = call.repeat(|| stream.list_shards(None)).await.is_ok();
+        (stream.calls(Call::ListShards), succeeded, health)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_gives_up_after_its_attempts_and_a_run_goes_on_until_it_succeeds() {
+        for (code, starting, running) in [
+            ("LimitExceededException", u64::from(LIMITS.max_attempts), None),
+            ("InternalFailure", u64::from(LIMITS.max_attempts), None),
+            ("UnknownOperationException", u64::from(UNREACHABLE_ATTEMPTS), None),
+            ("AccessDeniedException", 1, Some(u64::from(DENIED_ATTEMPTS))),
+            ("ValidationException", 1, Some(1)),
+            ("ResourceNotFoundException", 1, Some(1)),
+        ] {
+            let (calls, succeeded, health) = attempts(code, false).await;
+            assert_eq!((calls, succeeded), (starting, false), "{code}");
+            assert_eq!(health.retries.get(), starting - 1, "{code}: the last attempt is not repeated");
+            assert!(health.struggling().is_none(), "{code}: what is given up struggles no more");
+            let (calls, succeeded, health) = attempts(code, true).await;
+            assert_eq!((calls, succeeded), (running.unwrap_or(41), running.is_none()), "{code}");
+            assert!(health.struggling().is_none(), "{code}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_struggle_is_on_the_board_while_it_lasts_and_its_attempts_are_counted_by_class() {
+        let stream = MemoryStream::new("quakes", 1);
+        stream.fail_next(Call::ListShards, None, "LimitExceededException", 30);
+        stream.fail_next(Call::ListShards, None, "InternalFailure", 2);
+        let health = Arc::new(Health::default());
+        let mut call = PatientCall::starting(listing(), LIMITS, Arc::clone(&health), Clock::start());
+        call.run();
+        for attempt in 1..=32_u32 {
+            let error = stream.list_shards(None).await.expect_err("scripted");
+            assert!(call.failed(&error).is_some());
+            assert_eq!(health.struggling().is_some(), attempt >= LIMITS.max_attempts, "{attempt}");
+        }
+        let (count, first) = health.struggling().expect("it struggles");
+        assert_eq!((count, first.as_str()), (1, "listing the shards of stream \"quakes\" (throttled)"));
+        assert_eq!(health.retries.to_string(), "30 throttled, 2 transient");
+        call.succeeded();
+        assert!(health.struggling().is_none());
+    }
+}
