@@ -137,6 +137,9 @@ impl KinesisDeserializer {
     ///
     /// # Errors
     /// The component traps, overspends or refuses; [`ComponentError::Refused`] of class retryable may be tried again.
+    ///
+    /// # Panics
+    /// `loaded` was loaded for another role.
     pub fn open(
         loaded: &Loaded,
         context: OpenContext,
