@@ -9,8 +9,8 @@
 use std::convert::Infallible;
 
 use crate::Error;
-use crate::bindings::sluicebox::pipeline::columns::BytesColumn;
-use crate::bindings::sluicebox::pipeline::elements::{Deserialized, ElementBatch};
+use crate::bindings::kinesis::sluicebox::pipeline::columns::BytesColumn;
+use crate::bindings::kinesis::sluicebox::pipeline::elements::{Deserialized, ElementBatch};
 use crate::bindings::sluicebox::pipeline::types::RecordError;
 use crate::record::value;
 

@@ -1,13 +1,10 @@
 //! Deserializers of Kinesis records.
 
-use std::cell::RefCell;
-
-use crate::bindings::sluicebox::pipeline::elements::Deserialized;
-use crate::bindings::sluicebox::pipeline::kinesis_source::RecordBatch;
-use crate::bindings::sluicebox::pipeline::types::{GuestError, OpenContext};
+use crate::bindings::kinesis::sluicebox::pipeline::elements::Deserialized;
+use crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::RecordBatch;
 use crate::{Config, Elements, Error, Record};
 
-pub use crate::bindings::sluicebox::pipeline::elements::{ElementFormat, ElementSchema};
+pub use crate::bindings::kinesis::sluicebox::pipeline::elements::{ElementFormat, ElementSchema};
 
 /// Makes elements of Kinesis records. Export an implementation with [`kinesis_deserializer`](crate::kinesis_deserializer);
 /// the crate's documentation says what an instance may rely on.
@@ -63,107 +60,52 @@ pub fn deserialize<D: Deserializer>(deserializer: &mut D, batch: &RecordBatch) -
     Ok(out.finish())
 }
 
-/// The one instance of a component, between the calls of the host.
-#[doc(hidden)]
-pub struct Slot<D>(RefCell<Option<D>>);
-
-#[doc(hidden)]
-impl<D: Deserializer> Slot<D> {
-    pub const fn empty() -> Self {
-        Self(RefCell::new(None))
-    }
-
-    pub fn open(&self, context: OpenContext) -> Result<(), GuestError> {
-        *self.0.borrow_mut() = Some(D::open(&Config::from(context))?);
-        Ok(())
-    }
-
-    pub fn restore(&self, snapshot: &[u8]) -> Result<(), GuestError> {
-        self.with(|deserializer| deserializer.restore(snapshot))
-    }
-
-    pub fn close(&self) -> Result<Option<Vec<u8>>, GuestError> {
-        self.with(D::close)
-    }
-
-    pub fn produced(&self) -> ElementSchema {
-        self.0.borrow().as_ref().expect("the host opens an instance before it uses it").schema()
-    }
-
-    pub fn deserialize(&self, batch: &RecordBatch) -> Result<Deserialized, GuestError> {
-        self.with(|deserializer| deserialize(deserializer, batch))
-    }
-
-    fn with<T>(&self, call: impl FnOnce(&mut D) -> Result<T, Error>) -> Result<T, GuestError> {
-        let mut slot = self.0.borrow_mut();
-        let deserializer = slot.as_mut().expect("the host opens an instance before it uses it");
-        Ok(call(deserializer)?)
-    }
-}
-
 /// Makes a component of a [`Deserializer`]: once, in a crate of type `cdylib` that is built for `wasm32-wasip2`.
 /// Elsewhere it only checks that the type can be exported.
 #[macro_export]
 macro_rules! kinesis_deserializer {
     ($deserializer:ty) => {
         const _: () = {
-            use $crate::bindings::exports::sluicebox::pipeline::{kinesis_deserializer, lifecycle};
+            use $crate::bindings::exports::sluicebox::pipeline::lifecycle;
+            use $crate::bindings::kinesis::exports::sluicebox::pipeline::kinesis_deserializer;
             use $crate::bindings::sluicebox::pipeline::types::{GuestError, OpenContext};
+            use $crate::kinesis::Deserializer;
 
             ::std::thread_local! {
-                static INSTANCE: $crate::kinesis::Slot<$deserializer> = const { $crate::kinesis::Slot::empty() };
+                static INSTANCE: $crate::slot::Slot<$deserializer> = const { $crate::slot::Slot::empty() };
             }
 
             struct Component;
 
             impl lifecycle::Guest for Component {
                 fn open(context: OpenContext) -> ::std::result::Result<(), GuestError> {
-                    INSTANCE.with(|instance| instance.open(context))
+                    INSTANCE.with(|instance| instance.open(context, <$deserializer as Deserializer>::open))
                 }
 
                 fn restore(snapshot: ::std::vec::Vec<u8>) -> ::std::result::Result<(), GuestError> {
-                    INSTANCE.with(|instance| instance.restore(&snapshot))
+                    INSTANCE.with(|instance| instance.with(|deserializer| deserializer.restore(&snapshot)))
                 }
 
                 fn close() -> ::std::result::Result<::std::option::Option<::std::vec::Vec<u8>>, GuestError> {
-                    INSTANCE.with(|instance| instance.close())
+                    INSTANCE.with(|instance| instance.with(Deserializer::close))
                 }
             }
 
             impl kinesis_deserializer::Guest for Component {
                 fn produced() -> $crate::kinesis::ElementSchema {
-                    INSTANCE.with(|instance| instance.produced())
+                    INSTANCE.with(|instance| instance.look(Deserializer::schema))
                 }
 
                 fn deserialize(
                     batch: kinesis_deserializer::RecordBatch,
                 ) -> ::std::result::Result<kinesis_deserializer::Deserialized, GuestError> {
-                    INSTANCE.with(|instance| instance.deserialize(&batch))
+                    INSTANCE.with(|instance| {
+                        instance.with(|deserializer| $crate::kinesis::deserialize(deserializer, &batch))
+                    })
                 }
             }
 
-            $crate::export_component!(Component);
-        };
-    };
-}
-
-/// Exports a type that implements the raw traits of [`bindings`](crate::bindings): `lifecycle::Guest` and
-/// `kinesis_deserializer::Guest`. Only for `wasm32`, elsewhere it only checks that it does.
-#[macro_export]
-macro_rules! export_component {
-    ($component:ident) => {
-        #[cfg(target_family = "wasm")]
-        $crate::bindings::export!($component with_types_in $crate::bindings);
-
-        #[cfg(not(target_family = "wasm"))]
-        const _: () = {
-            const fn exports<C>()
-            where
-                C: $crate::bindings::exports::sluicebox::pipeline::lifecycle::Guest
-                    + $crate::bindings::exports::sluicebox::pipeline::kinesis_deserializer::Guest,
-            {
-            }
-            exports::<$component>();
+    $crate::export_component!(Component: kinesis_deserializer);
         };
     };
 }

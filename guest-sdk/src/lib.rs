@@ -42,6 +42,8 @@
 //! # }
 //! ```
 //!
+//! A component that decides which subtask reads a shard implements [`assigner::ShardAssigner`]; that module has an example.
+//!
 //! # What an author must know
 //!
 //! - **One instance for each subtask.** An instance works for one lane of one pipeline, is called by one thread at a
@@ -60,11 +62,14 @@
 //!   `-C target-feature=+simd128`; the default profile costs up to 3.6 times as much.
 
 pub mod bindings;
+mod export;
 mod error;
 pub mod config;
 mod record;
 mod elements;
 pub mod kinesis;
+pub mod assigner;
+pub mod slot;
 mod host;
 pub mod log;
 pub mod metrics;
@@ -81,3 +86,8 @@ pub use record::Record;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The assigner in the documentation compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/assigners.md")]
+struct Assigners;

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
-use crate::bindings::sluicebox::pipeline::columns::BytesColumn;
-use crate::bindings::sluicebox::pipeline::kinesis_source::RecordBatch;
+use crate::bindings::kinesis::sluicebox::pipeline::columns::BytesColumn;
+use crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::RecordBatch;
 
 /// One record of a Kinesis stream: a view into the batch, which costs nothing until it is asked.
 #[derive(Clone, Copy, Debug)]

@@ -1,20 +1,27 @@
-//! Runs a deserializer on records in memory, natively and without a sandbox, through the same packing as in production.
+//! Runs a deserializer on records in memory, or an assigner on shards, natively and without a sandbox, through the same
+//! packing as in production.
 //!
 //! The clock, late-bound values, the log and metrics are a stand-in for the host that belongs to the current thread.
 //! Limits are not: a test here tells whether the logic is right, not whether it is fast enough.
 
 use std::collections::BTreeMap;
 
-use crate::bindings::sluicebox::pipeline::columns::BytesColumn;
-use crate::bindings::sluicebox::pipeline::elements::Deserialized;
-use crate::bindings::sluicebox::pipeline::kinesis_source::{RecordBatch, ShardContext};
+use crate::bindings::kinesis::sluicebox::pipeline::columns::BytesColumn;
+use crate::bindings::kinesis::sluicebox::pipeline::elements::Deserialized;
+use crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::{RecordBatch, ShardContext};
 use crate::bindings::sluicebox::pipeline::types::{ConfigEntry, ConfigValue, OpenContext};
 use crate::host::native::with_world;
 use crate::kinesis::Deserializer;
 use crate::record::value;
 use crate::{Config, Error, kinesis};
 
+mod assigner;
+
 pub use crate::host::native::Line;
+pub use assigner::{AssignerInstance, TestShard, readers};
+
+/// Where test records and shards are, unless they say otherwise.
+const STREAM: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/test";
 
 /// A record to deserialize.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,13 +126,17 @@ impl<D: Deserializer> Instance<D> {
     }
 }
 
-/// A configuration as the host hands it to `open`.
+/// A configuration as the host hands it to `open` of a deserializer.
 pub fn config<'k>(entries: impl IntoIterator<Item = (&'k str, ConfigValue)>) -> Config {
+    config_of("deserializer", entries)
+}
+
+fn config_of<'k>(stage: &str, entries: impl IntoIterator<Item = (&'k str, ConfigValue)>) -> Config {
     let sorted: BTreeMap<_, _> = entries.into_iter().collect();
     Config::from(OpenContext {
         tenant: "default".into(),
         pipeline: "test".into(),
-        stage: "deserializer".into(),
+        stage: stage.into(),
         subtask: 0,
         parallelism: 1,
         attempt: 1,
@@ -169,7 +180,7 @@ fn batch(records: &[TestRecord]) -> RecordBatch {
         .collect();
     RecordBatch {
         shard: ShardContext {
-            stream_arn: "arn:aws:kinesis:us-east-1:000000000000:stream/test".into(),
+            stream_arn: STREAM.into(),
             shard_id: "shardId-000000000000".into(),
             millis_behind_latest: None,
         },

@@ -6,6 +6,7 @@
 
 pub mod assemble;
 pub mod load;
+pub mod open;
 mod start;
 
 use std::path::PathBuf;

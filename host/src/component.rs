@@ -1,5 +1,5 @@
 //! Runs users' code. A component is compiled once for its digest, checked against the contract (`wit/`) and what the
-//! manifest grants, and then runs in instances of one subtask each: a store with limits on memory, CPU, time, output and
+//! manifest grants, and then runs in instances of one subtask each (an assigner in one for its pipeline): a store with limits on memory, CPU, time, output and
 //! log lines, imports that are inert or bounded, and output that is validated before anything uses it.
 //!
 //! Calls are synchronous: they run on a thread of the caller's that does nothing else meanwhile, outside of any async
@@ -16,6 +16,8 @@ pub mod cache;
 pub mod interfaces;
 pub mod load;
 pub mod deserializer;
+pub mod assigner;
+mod maker;
 mod instance;
 pub mod validate;
 pub mod inspect;
@@ -23,6 +25,7 @@ pub mod error;
 
 use std::fmt;
 
+pub use assigner::ShardAssigner;
 pub use cache::{Digest, Origin};
 pub use deserializer::{
     ConfigValue, Delivery, Deserialized, ElementFormat, ElementSchema, KinesisDeserializer, OpenContext, RecordError,

@@ -213,9 +213,9 @@ pub enum ConfigValue {
 pub struct Limits {
     /// Bytes over all of its memories (`memory`, default 64 MiB).
     pub memory: u64,
-    /// CPU time for one call (`cpu_per_batch`, default 50 ms).
+    /// CPU time for one call (`cpu_per_batch`, default 50 ms, of an assigner 1 s).
     pub cpu_per_batch: Duration,
-    /// Time on the wall for one call (`wall_per_batch`, default 2 s).
+    /// Time on the wall for one call (`wall_per_batch`, default 2 s, of an assigner 5 s).
     pub wall_per_batch: Duration,
     /// Bytes returned per byte handed in (`output_ratio`, 1 to 1,024, default 8).
     pub output_ratio: u32,

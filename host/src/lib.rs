@@ -11,6 +11,7 @@ pub mod flow;
 pub mod aws;
 pub mod source;
 pub mod subtask;
+pub mod assigner;
 pub mod component;
 pub mod sink;
 pub mod state;

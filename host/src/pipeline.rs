@@ -40,7 +40,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::assigner::AssignerThread;
+use crate::assigner::{Assigner, KnownShards, NotAsked};
 use crate::clock::Clock;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::lanes::Lanes;
@@ -150,7 +150,6 @@ struct Running {
     totals: Arc<Totals>,
     clock: Clock,
     open: BTreeMap<ShardId, OpenReader>,
-    assigner: Option<AssignerThread>,
     effects: Vec<Effect>,
     failure: Option<Failure>,
     /// Nothing more can be made durable: what is left to wait for is that the data plane ends.
@@ -160,7 +159,16 @@ struct Running {
 struct DataPlane {
     subtasks: Vec<Intake>,
     lanes: Lanes,
+    assigner: Option<AssignerThread>,
     sender: mpsc::Sender<Input>,
+}
+
+/// The component that assigns shards, and what it is told of them.
+pub struct AssignerThread {
+    /// The way to it.
+    pub thread: Assigner,
+    /// What listings showed.
+    pub known: KnownShards,
 }
 
 /// What a reader is opened with.
@@ -195,14 +203,18 @@ impl Pipeline {
             core: self.core,
             streams: self.streams,
             reader: self.reader,
-            data_plane: Some(DataPlane { subtasks: self.subtasks, lanes: self.lanes, sender: self.sender }),
+            data_plane: Some(DataPlane {
+                subtasks: self.subtasks,
+                lanes: self.lanes,
+                assigner: self.assigner,
+                sender: self.sender,
+            }),
             abandoned: self.abandoned,
             hurry: self.hurry,
             positions: self.positions,
             totals: self.totals,
             clock: self.clock,
             open: BTreeMap::new(),
-            assigner: self.assigner,
             effects: Vec::new(),
             failure: None,
             positions_lost: false,
@@ -280,6 +292,9 @@ impl Running {
                 {
                     self.open.remove(shard);
                 }
+                if let Event::Listed { stream, scope, shards } = &event {
+                    self.tell_assigner(|known| known.listed(*stream, *scope == Scope::Full, shards));
+                }
                 self.handle(event);
             }
             Input::Failed(failure) => self.fail(failure),
@@ -343,12 +358,13 @@ impl Running {
             match effect {
                 Effect::List { stream, scope } => self.list(stream, scope),
                 Effect::Open { shard, session, subtask, from, complete_until, range: _ } => {
+                    self.tell_assigner(|known| known.opened(&shard, subtask));
                     self.open(Opening { shard, session, subtask, from, complete_until });
                 }
                 Effect::Close { shard, session } => self.tell(&shard, session, |reader| reader.closed.cancel()),
                 Effect::Pause { shard, session } => self.tell(&shard, session, |reader| reader.pause(true)),
                 Effect::Resume { shard, session } => self.tell(&shard, session, |reader| reader.pause(false)),
-                Effect::Assign(round) => self.assign(round),
+                Effect::Assign(round) => self.assign(&round),
                 Effect::Commit(commit) => self.positions.commit(commit),
                 Effect::Notice(notice) => {
                     if let Notice::Gap(_) = &notice {
@@ -372,14 +388,21 @@ impl Running {
         }
     }
 
-    fn assign(&mut self, round: Round) {
-        let Some(DataPlane { sender, .. }) = &self.data_plane else { return };
-        match &self.assigner {
-            Some(assigner) => assigner.ask(round, sender.clone()),
-            None => {
-                let answer = Err("the manifest names no assigner component".to_owned());
-                self.handle(Event::Assigned { round: round.round, answer });
-            }
+    fn assign(&mut self, round: &Round) {
+        let asked = match &self.data_plane {
+            Some(DataPlane { assigner: Some(assigner), .. }) => assigner.thread.ask(round, &assigner.known),
+            // Nothing is opened any more, or there is nobody to ask: uniform decides.
+            Some(DataPlane { assigner: None, .. }) | None => Err(NotAsked::Gone),
+        };
+        if let Err(why) = asked {
+            self.handle(Event::Assigned { round: round.round, answer: Err(why.to_string()) });
+        }
+    }
+
+    /// The assigner is told of shards, and who reads them; the core only names them.
+    fn tell_assigner(&mut self, tell: impl FnOnce(&mut KnownShards)) {
+        if let Some(DataPlane { assigner: Some(assigner), .. }) = &mut self.data_plane {
+            tell(&mut assigner.known);
         }
     }
 

@@ -6,6 +6,8 @@ mod contracts;
 mod manifest;
 // A component that loops, grows, traps, floods or lies stops itself only; and what the example components do.
 mod components;
+// A component that assigns shards: its sins, an example, what the commands say.
+mod assigner;
 // Positions survive a kill in the middle of a write, are refused by name and in words, and can be edited.
 mod state_survives_kill;
 mod state_refusals;

@@ -31,6 +31,13 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(to)
 }
 
+/// Runs the examples' own tests, which need no sandbox: components are tested on the machine that builds them.
+pub(crate) fn test(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
+    let target = workspace.target.join("components");
+    let mut command = workspace.cargo(&["test", "--locked", "--target", "host-tuple", "--target-dir"]);
+    run(command.arg(&target).args(filter).current_dir(workspace.root.join("guest-examples")))
+}
+
 fn copy_if_changed(from: &Path, folder: &Path) -> Result<()> {
     let to = folder.join(from.file_name().context("a component has a file name")?);
     let new = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;

@@ -101,6 +101,7 @@ fn demo(workspace: &Workspace) -> Result<()> {
 
 fn test(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     components::build(workspace)?;
+    components::test(workspace, filter)?;
     say("building the tests; the first time this compiles wasmtime and the AWS SDK and takes minutes");
     // Process tests start the binary, which `cargo test` alone does not build. All targets, so that dependencies get the
     // same features both times and nothing is built twice.

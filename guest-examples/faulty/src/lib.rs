@@ -21,16 +21,36 @@
 //! | `lie-keys` | one key too many |
 //! | `lie-identity` | no `input-index`, with one element too many |
 //!
-//! Configuration: `open = "refuse"`, `"retry"`, `"trap"` or `"spin"` sins when the instance is opened.
+//! It is a shard assigner too, and there the id of an unassigned shard says which sin:
+//!
+//! | id | sin |
+//! |---|---|
+//! | `assign-trap`, `assign-spin`, `assign-grow` | as above |
+//! | `assign-flood` | answers with a million decisions |
+//! | `assign-refuse`, `assign-retry`, `assign-fatal` | fails as poison, retryable, fatal |
+//! | `assign-nothing` | decides nothing |
+//! | `assign-foreign` | decides for a shard that was not offered |
+//! | `assign-twice` | decides for the last shard twice (in a round of two shards or more) |
+//! | `assign-more` | answers with one decision more than there are shards |
+//! | `assign-nobody` | gives a shard to a subtask that is no reader |
+//!
+//! Configuration: `open = "refuse"`, `"retry"`, `"trap"` or `"spin"` sins when the instance is opened, `assign =
+//! "assign-trap"` and so on in every round. With `open_attempt = 1` or `assign_attempt = 1` only the first instance does.
 
 use std::cell::RefCell;
 use std::hint::black_box;
 
-use sluicebox_guest::bindings::exports::sluicebox::pipeline::kinesis_deserializer::{Deserialized, RecordBatch};
-use sluicebox_guest::bindings::exports::sluicebox::pipeline::{kinesis_deserializer, lifecycle};
+use sluicebox_guest::bindings::assigner::exports::sluicebox::pipeline::shard_assigner;
+use sluicebox_guest::bindings::exports::sluicebox::pipeline::lifecycle;
+use sluicebox_guest::bindings::kinesis::exports::sluicebox::pipeline::kinesis_deserializer;
+use sluicebox_guest::bindings::kinesis::exports::sluicebox::pipeline::kinesis_deserializer::{
+    Deserialized, RecordBatch,
+};
 use sluicebox_guest::bindings::sluicebox::pipeline::types::{GuestError, OpenContext, RecordError};
 use sluicebox_guest::kinesis::{self, Deserializer, ElementSchema};
 use sluicebox_guest::{Config, Elements, Error, Record, log};
+
+mod assigner;
 
 /// Sins that the plain view of a batch allows; those against the contract follow in [`lie`].
 #[derive(Default)]
@@ -38,16 +58,19 @@ struct Faulty {
     /// The last lie asked for in this batch.
     lie: Option<String>,
     fail_batch: bool,
+    sinner: assigner::Sinner,
 }
 
 impl Deserializer for Faulty {
     fn open(config: &Config) -> Result<Self, Error> {
-        match config.text("open")? {
+        let attempt = config.integer("open_attempt")?;
+        let sin = config.text("open")?.filter(|_| attempt.is_none_or(|attempt| attempt == i64::from(config.attempt())));
+        match sin {
             Some("refuse") => Err(Error::poison("refused", "refused to open, as configured")),
             Some("retry") => Err(Error::retryable("not-yet", "not ready to open, as configured")),
             Some("trap") => trap(),
             Some("spin") => spin(),
-            _ => Ok(Self::default()),
+            _ => Ok(Self { sinner: assigner::Sinner::open(config)?, ..Self::default() }),
         }
     }
 
@@ -183,4 +206,14 @@ impl kinesis_deserializer::Guest for Component {
     }
 }
 
-sluicebox_guest::export_component!(Component);
+impl shard_assigner::Guest for Component {
+    fn assign(
+        unassigned: Vec<shard_assigner::Shard>,
+        _current: Vec<shard_assigner::Placement>,
+        readers: Vec<shard_assigner::Reader>,
+    ) -> Result<Vec<shard_assigner::Decision>, GuestError> {
+        Ok(INSTANCE.with_borrow(|faulty| faulty.sinner.assign(&unassigned, &readers))?)
+    }
+}
+
+sluicebox_guest::export_component!(Component: kinesis_deserializer, shard_assigner);

@@ -55,8 +55,8 @@ fn pack(scripts: &[&str]) -> Result<Deserialized, Error> {
         append(&mut data, script.as_bytes());
         append(&mut keys, b"pk");
     }
-    let batch = crate::bindings::sluicebox::pipeline::kinesis_source::RecordBatch {
-        shard: crate::bindings::sluicebox::pipeline::kinesis_source::ShardContext {
+    let batch = crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::RecordBatch {
+        shard: crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::ShardContext {
             stream_arn: String::new(),
             shard_id: String::new(),
             millis_behind_latest: None,

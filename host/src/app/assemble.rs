@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use host_core::checkpoint::{ShardRow, SinkMark};
-use host_core::coordinator::{AssignerPolicy, Coordinator, Settings, StartPoint, StreamSettings};
+use host_core::coordinator::{AssignerPolicy, Coordinator, Event, Settings, StartPoint, StreamSettings};
 use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
@@ -16,13 +16,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::assigner::AssignerThread;
+use crate::assigner::{self, Assign, Assigned, Assigner, KnownShards};
 use crate::clock::Clock;
-use crate::config::{self, Assigner, BuiltinAssigner, InitialPosition, Manifest, Reader, StreamArn};
+use crate::config::{self, BuiltinAssigner, InitialPosition, Manifest, Reader, StreamArn};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::lanes::{Lanes, Losses, OpenDeserializer};
 use crate::pipeline::positions::{Keeper, Positions};
-use crate::pipeline::{Input, Pipeline, ReaderSettings, Stream, Totals};
+use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Stream, Totals};
 use crate::ports::{StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::source::health::{PatientCall, Purpose, Subject};
@@ -48,9 +48,9 @@ pub struct Ports {
     /// Opens a component for a subtask that is started again.
     pub reopen: OpenDeserializer,
     /// The component that assigns shards.
-    pub assigner: Option<AssignerThread>,
-    /// The components' digests, for the store.
-    pub digests: Vec<ComponentDigest>,
+    pub assigner: Option<Box<dyn Assign>>,
+    /// The components of the run, for the store.
+    pub components: Vec<ComponentDigest>,
 }
 
 /// A stream that answers.
@@ -83,9 +83,9 @@ pub fn assemble(
     clock: Clock,
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
-    let Ports { streams, mut store, mut sinks, deserializers, reopen, assigner, digests } = ports;
+    let Ports { streams, mut store, mut sinks, deserializers, reopen, assigner, components } = ports;
     let owner = Owner { name: owner_name(), since: clock.wall() };
-    let claimed = store.claim(&owner, &digests)?;
+    let claimed = store.claim(&owner, &components)?;
     let begun = Beginning { manifest, claimed: &claimed, clock, totals: &totals }.all(&streams, store.as_mut())?;
     let identities = begun.iter().map(|begun| begun.identity.clone()).collect();
     let (keeper, resumed) = resume(&mut sinks, &claimed, store, identities)?;
@@ -108,6 +108,7 @@ pub fn assemble(
     let lanes = lanes(manifest, surroundings, sinks, reopen, &sender)?;
     let open = |(index, deserializer)| lanes.start(index, deserializer);
     let subtasks = (0_u32..).zip(deserializers).map(open).collect::<Result<_, Failure>>()?;
+    let assigner = assigner.map(|assigner| start_assigner(manifest, assigner, clock, sender.clone())).transpose()?;
     let running = Streams { manifest, clock, until_caught_up, totals: &totals };
     Ok(Pipeline {
         core: Coordinator::new(settings, rows, clock.now()),
@@ -134,9 +135,9 @@ fn settings(manifest: &Manifest, begun: &[Begun], until_caught_up: bool) -> Sett
         streams: begun.iter().map(|begun| begun.settings.clone()).collect(),
         parallelism: manifest.parallelism,
         assigner: match &manifest.assigner {
-            Assigner::Builtin(BuiltinAssigner::Uniform) => AssignerPolicy::Uniform,
-            Assigner::Builtin(BuiltinAssigner::Fewest) => AssignerPolicy::Fewest,
-            Assigner::Component(_) => AssignerPolicy::Component,
+            config::Assigner::Builtin(BuiltinAssigner::Uniform) => AssignerPolicy::Uniform,
+            config::Assigner::Builtin(BuiltinAssigner::Fewest) => AssignerPolicy::Fewest,
+            config::Assigner::Component(_) => AssignerPolicy::Component,
         },
         discovery_interval: source.discovery_interval,
         audit_interval: source.audit_interval,
@@ -316,6 +317,24 @@ fn reader_settings(manifest: &Manifest) -> ReaderSettings {
         retry: RetryLimits::from(&manifest.aws.retry),
         on_gap: on_gap(manifest.source.on_gap),
     }
+}
+
+/// Starts the assigner's thread.
+fn start_assigner(
+    manifest: &Manifest,
+    assigner: Box<dyn Assign>,
+    clock: Clock,
+    inputs: mpsc::Sender<Input>,
+) -> Result<AssignerThread, Failure> {
+    let tell = move |Assigned { round, answer }| {
+        inputs.blocking_send(Input::Event(Event::Assigned { round, answer })).is_ok()
+    };
+    let location = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let readers = assigner::readers(manifest.parallelism, &location);
+    let thread = Assigner::spawn(manifest.name.as_str(), assigner, readers, clock, tell);
+    let thread = thread.map_err(|source| Failure::Thread { part: "the assigner".to_owned(), source })?;
+    let arns = manifest.source.streams.iter().map(|arn| arn.to_string().into());
+    Ok(AssignerThread { thread, known: KnownShards::new(arns) })
 }
 
 /// Starts the sinks' thread; what it returns starts subtasks.

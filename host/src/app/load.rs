@@ -6,31 +6,38 @@ use crate::component::Role;
 use crate::component::engine::Engine;
 use crate::component::error::LoadError;
 use crate::component::load::{self, Grants, Loaded, Wasi};
-use crate::config::{Manifest, WasiGrant};
+use crate::config::{Assigner, ComponentUse, Manifest, WasiGrant};
 
-/// A manifest whose component is compiled and fits.
+/// A manifest whose components are compiled and fit.
 #[derive(Clone)]
 pub struct Ready {
     /// The manifest.
     pub manifest: Manifest,
     /// The deserializer.
     pub deserializer: Loaded,
+    /// The shard assigner, if the manifest names one.
+    pub assigner: Option<Loaded>,
 }
 
 /// Loads what the manifest names. Compiled code is kept beside the manifest's state, keyed by the component's digest.
 ///
 /// # Errors
-/// The component cannot be used, and why.
+/// A component cannot be used, and why.
 pub fn load(manifest: Manifest, engine: &Engine) -> Result<Ready, LoadError> {
-    let wanted = &manifest.deserializer;
     let cache = cache_directory(&manifest);
-    let wasi = match wanted.grants.wasi {
-        WasiGrant::Inert => Wasi::Inert,
-        WasiGrant::None => Wasi::None,
+    let load = |used: &ComponentUse, role| {
+        let wasi = match used.grants.wasi {
+            WasiGrant::Inert => Wasi::Inert,
+            WasiGrant::None => Wasi::None,
+        };
+        load::load(engine, Some(&cache), &used.component, &Grants { wasi }, role)
     };
-    let grants = Grants { wasi };
-    let deserializer = load::load(engine, Some(&cache), &wanted.component, &grants, Role::KinesisDeserializer)?;
-    Ok(Ready { deserializer, manifest })
+    let deserializer = load(&manifest.deserializer, Role::KinesisDeserializer)?;
+    let assigner = match &manifest.assigner {
+        Assigner::Builtin(_) => None,
+        Assigner::Component(used) => Some(load(used, Role::ShardAssigner)?),
+    };
+    Ok(Ready { manifest, deserializer, assigner })
 }
 
 /// Where compiled components are kept: `.sluicebox/cache` beside the manifest.

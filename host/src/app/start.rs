@@ -1,32 +1,37 @@
 //! From a loaded manifest to open ports, in the order that [`super`] promises; [`super::assemble`] goes on from there.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use host_core::patience::RetryLimits;
+use host_core::service_time::ServiceClock;
 
 use crate::app::RunSettings;
-use crate::app::assemble::{Ports, assemble};
+use crate::app::assemble::{FoundStream, Ports, assemble};
 use crate::app::load::Ready;
+use crate::app::open;
+use crate::assigner::Assign;
 use crate::aws::{AwsSettings, CredentialSource};
 use crate::clock::Clock;
-use crate::component::ComponentMetrics;
-use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
-use crate::component::limits::Limits;
-use crate::config::{ConfigValue, Credentials, Manifest, SinkOutput, StateStore};
+use crate::component::load::Loaded;
+use crate::config::{Credentials, Manifest, SinkOutput, StateStore, StreamArn};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Pipeline, Totals};
-use crate::ports::{Sink, StreamApi, StreamDescription};
+use crate::ports::{Sink, StreamApi};
 use crate::progress::Screen;
 use crate::sink::discard::Discard;
 use crate::sink::file::LineFile;
 use crate::sink::stdout::Stdout;
 use crate::sink::thread::RoutedSink;
+use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::kinesis::KinesisStream;
 use crate::state::memory::MemoryStore;
 use crate::state::sqlite::SqliteStore;
-use crate::state::{LeaseStore, PipelineId};
-use crate::subtask::Deserialize;
+use crate::state::{ComponentDigest, LeaseStore, PipelineId};
 
-/// Calls at the start are given up sooner than while running: somebody may be watching.
-const START_ATTEMPTS: u32 = 3;
+/// A difference between the clocks that is worth a word: below it, it changes nothing that anyone would notice.
+const SKEW_TOLD: Duration = Duration::from_secs(60);
 
 /// Prepares everything and starts the threads.
 ///
@@ -40,77 +45,76 @@ pub(super) async fn start(
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
     let manifest = &ready.manifest;
-    let open = opener(&ready, clock);
-    let deserializers = (0..manifest.parallelism).map(|subtask| open(subtask)).collect::<Result<_, Failure>>()?;
-    let assigner = assigner(&ready, clock)?;
-    let streams = connect(manifest, settings).await?;
+    let reopen = open::deserializer(&ready, clock);
+    let deserializers = (0..manifest.parallelism).map(|subtask| reopen(subtask)).collect::<Result<_, Failure>>()?;
+    let assigner = open::assigner(&ready, clock)?;
+    let streams = find_streams(manifest, settings, clock, &totals).await?;
     let store = open_store(&ready, settings)?;
-    let ports = Ports { streams, store, sinks: sinks(manifest), deserializers, reopen: open, assigner, digests: digests(&ready) };
+    let ports = Ports {
+        streams,
+        store,
+        sinks: sinks(manifest),
+        deserializers,
+        reopen,
+        assigner: assigner.map(|assigner| Box::new(assigner) as Box<dyn Assign>),
+        components: components(&ready),
+    };
     assemble(manifest, ports, settings.until_caught_up, screen, clock, totals)
 }
 
-/// Opens an instance for a subtask. All are opened before any stream is touched, so that a component that refuses its
-/// configuration is found early.
-fn opener(ready: &Ready, clock: Clock) -> OpenDeserializer {
-    let manifest = &ready.manifest;
-    let limits = limits(&manifest.deserializer.limits);
-    let metrics = Arc::new(ComponentMetrics::default());
-    let component = manifest.deserializer.component.display().to_string();
-    let context = open_context(manifest, "deserializer", &manifest.deserializer.config);
-    let loaded = ready.deserializer.clone();
-    Arc::new(move |subtask| {
-        let context = OpenContext { subtask, ..context.clone() };
-        let opened = KinesisDeserializer::open(&loaded, context, limits.clone(), Arc::clone(&metrics), clock.wall());
-        match opened {
-            Ok(opened) => Ok(Box::new(opened) as Box<dyn Deserialize>),
-            Err(source) => Err(Failure::Open { component: component.clone(), source }),
-        }
-    })
+/// The components of the run, for the store.
+fn components(ready: &Ready) -> Vec<ComponentDigest> {
+    let digest = |role: &str, loaded: &Loaded| ComponentDigest { role: role.to_owned(), digest: loaded.digest().to_string() };
+    let assigner = ready.assigner.as_ref().map(|loaded| digest("shard-assigner", loaded));
+    [digest("deserializer", &ready.deserializer)].into_iter().chain(assigner).collect()
 }
 
-fn open_context(manifest: &Manifest, stage: &str, config: &[(String, ConfigValue)]) -> OpenContext {
-    OpenContext {
-        tenant: manifest.tenant.to_string(),
-        pipeline: manifest.name.to_string(),
-        stage: stage.to_owned(),
-        subtask: 0,
-        parallelism: manifest.parallelism,
-        config: config.iter().map(|(key, value)| (key.clone(), config_value(value))).collect(),
-        shadow: false,
+/// Finds every stream of the source, all at the same time: one that is missing ends the start.
+async fn find_streams(
+    manifest: &Manifest,
+    settings: &RunSettings,
+    clock: Clock,
+    totals: &Totals,
+) -> Result<Vec<FoundStream>, Failure> {
+    let found = manifest.source.streams.iter().map(|arn| find_stream(arn, manifest, settings, clock, totals));
+    try_join_all(found).await
+}
+
+async fn find_stream(
+    arn: &StreamArn,
+    manifest: &Manifest,
+    settings: &RunSettings,
+    clock: Clock,
+    totals: &Totals,
+) -> Result<FoundStream, Failure> {
+    let api: Arc<dyn StreamApi> = Arc::new(KinesisStream::connect(arn.clone(), &aws(arn, manifest, settings)).await);
+    let subject = Subject { stream: arn.name().to_owned(), purpose: Purpose::Describing };
+    let limits = RetryLimits::from(&manifest.aws.retry);
+    let mut call = PatientCall::starting(subject, limits, Arc::clone(&totals.health), clock);
+    let mut asked = clock.wall();
+    let description = call
+        .repeat(|| {
+            asked = clock.wall();
+            api.describe()
+        })
+        .await?;
+    let clock = ServiceClock::compare(description.service_time, asked, clock.wall());
+    if clock.skew() >= SKEW_TOLD {
+        tracing::warn!(stream = arn.name(), skew = ?clock.skew(), "this machine's clock differs from the service's; the service's counts");
     }
+    Ok(FoundStream { api, description, clock })
 }
 
-fn limits(limits: &crate::config::Limits) -> Limits {
-    Limits {
-        memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
-        cpu_per_batch: limits.cpu_per_batch,
-        wall_per_batch: limits.wall_per_batch,
-        output_ratio: limits.output_ratio,
-        log_bytes_per_second: u32::try_from(limits.log_rate).unwrap_or(u32::MAX),
-        ..Limits::default()
-    }
-}
-
-fn config_value(value: &ConfigValue) -> deserializer::ConfigValue {
-    match value {
-        ConfigValue::Text(text) => deserializer::ConfigValue::Text(text.clone()),
-        ConfigValue::Integer(number) => deserializer::ConfigValue::Integer(*number),
-        ConfigValue::Float(number) => deserializer::ConfigValue::Float(*number),
-        ConfigValue::Boolean(truth) => deserializer::ConfigValue::Boolean(*truth),
-    }
-}
-
-async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {
-    let aws = match &settings.local {
-        Some(local) => AwsSettings::local(&manifest.aws.region, &local.endpoint),
+fn aws(arn: &StreamArn, manifest: &Manifest, settings: &RunSettings) -> AwsSettings {
+    match &settings.local {
+        Some(local) => AwsSettings::local(arn.region(), &local.endpoint),
         None => AwsSettings {
             endpoint: manifest.aws.endpoint.clone(),
             credentials: credentials(&manifest.aws.credentials),
             call_timeout: manifest.aws.call_timeout,
-            ..AwsSettings::new(&manifest.aws.region)
+            ..AwsSettings::new(arn.region())
         },
-    };
-    KinesisStream::connect(manifest.source.stream().clone(), &aws).await
+    }
 }
 
 fn credentials(credentials: &Credentials) -> CredentialSource {
@@ -123,21 +127,6 @@ fn credentials(credentials: &Credentials) -> CredentialSource {
         },
         Credentials::Env => CredentialSource::Env,
         Credentials::Profile { name } => CredentialSource::Profile { name: name.clone() },
-    }
-}
-
-async fn describe(stream: &dyn StreamApi, manifest: &Manifest) -> Result<StreamDescription, Failure> {
-    let mut attempt = 1;
-    loop {
-        match stream.describe().await {
-            Ok(description) => return Ok(description),
-            Err(error) if error.kind.may_pass() && attempt < START_ATTEMPTS => {
-                tracing::debug!(%error, attempt, "the stream could not be described; this will be tried again");
-                tokio::time::sleep(manifest.aws.retry.min_delay * attempt).await;
-                attempt += 1;
-            }
-            Err(error) => return Err(Failure::Source(error)),
-        }
     }
 }
 

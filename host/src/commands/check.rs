@@ -24,10 +24,12 @@ pub fn check(arguments: &Check, screen: &Screen) -> u8 {
         };
         let identity = format!("{}/{}", manifest.tenant, manifest.name);
         match load(manifest, &engine) {
-            Ok(ready) => tell(
-                screen,
-                &format!("{}: fine: pipeline {identity}, component {}", path.display(), ready.deserializer.digest()),
-            ),
+            Ok(ready) => {
+                let assigner = ready.assigner.map(|loaded| format!(", assigner {}", loaded.digest()));
+                let (path, component) = (path.display(), ready.deserializer.digest());
+                let assigner = assigner.unwrap_or_default();
+                tell(screen, &format!("{path}: fine: pipeline {identity}, component {component}{assigner}"));
+            }
             Err(error) => {
                 complain(screen, &format!("{}: {}", path.display(), with_causes(&error)));
                 code = WRONG;

@@ -5,23 +5,19 @@
 //! pattern). It does not outlive a mistake: after a trap, a spent budget, a broken rule or a `fatal` error its memory is
 //! suspect, and the next call opens a fresh one. How long to wait before that call is the caller's decision.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Arc;
 
 use host_core::moment::EpochMillis;
-use tracing::warn;
-use wasmtime::component::ResourceTable;
 
 use crate::columns::{ElementBatch, RecordColumns};
+use crate::component::bindings::kinesis::KinesisDeserializerRole;
 use crate::component::cache::Digest;
 use crate::component::error::{ComponentError, GuestError};
-use crate::component::imports::log::{Author, GuestLog};
 use crate::component::imports::metrics::ComponentMetrics;
 use crate::component::instance::Instance;
-use crate::component::limits::{Allowance, Limits, MemoryLimiter, Meter};
+use crate::component::limits::Limits;
 use crate::component::load::Loaded;
-use crate::component::state::State;
-use crate::component::wasi::{self, Random};
+use crate::component::maker::Maker;
 
 /// A configured value.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,9 +41,9 @@ pub struct OpenContext {
     pub tenant: String,
     /// `name` of the manifest.
     pub pipeline: String,
-    /// Where the manifest names the component: `deserializer`.
+    /// Where the manifest names the component: `deserializer` or `assigner`.
     pub stage: String,
-    /// The subtask that owns the instance.
+    /// The subtask that owns the instance; 0 for an assigner.
     pub subtask: u32,
     /// `parallelism` of the manifest.
     pub parallelism: u32,
@@ -125,25 +121,14 @@ pub struct ElementSchema {
 
 /// A deserializer of Kinesis records: one subtask's. Its methods block, and spend CPU on the calling thread.
 pub struct KinesisDeserializer {
-    loaded: Loaded,
-    context: OpenContext,
-    config: Arc<[(String, ConfigValue)]>,
-    limits: Limits,
-    metrics: Arc<ComponentMetrics>,
-    attempt: u32,
+    maker: Maker,
     produced: ElementSchema,
-    instance: Option<Instance>,
+    instance: Option<Instance<KinesisDeserializerRole>>,
 }
 
 impl std::fmt::Debug for KinesisDeserializer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { loaded, context, attempt, .. } = self;
-        f.debug_struct("KinesisDeserializer")
-            .field("loaded", loaded)
-            .field("stage", &context.stage)
-            .field("subtask", &context.subtask)
-            .field("attempt", attempt)
-            .finish_non_exhaustive()
+        f.debug_struct("KinesisDeserializer").field("maker", &self.maker).finish_non_exhaustive()
     }
 }
 
@@ -152,6 +137,9 @@ impl KinesisDeserializer {
     ///
     /// # Errors
     /// The component traps, overspends or refuses; [`ComponentError::Refused`] of class retryable may be tried again.
+    ///
+    /// # Panics
+    /// `loaded` was loaded for another role.
     pub fn open(
         loaded: &Loaded,
         context: OpenContext,
@@ -159,10 +147,9 @@ impl KinesisDeserializer {
         metrics: Arc<ComponentMetrics>,
         time: EpochMillis,
     ) -> Result<Self, ComponentError> {
-        let config = context.config.clone().into();
         let produced = ElementSchema { format: ElementFormat::Opaque, fingerprint: 0 };
-        let loaded = loaded.clone();
-        let mut this = Self { loaded, context, config, limits, metrics, attempt: 0, produced, instance: None };
+        let maker = Maker::new(loaded.clone(), context, limits, metrics);
+        let mut this = Self { maker, produced, instance: None };
         this.instance = Some(this.fresh(time)?);
         Ok(this)
     }
@@ -176,13 +163,13 @@ impl KinesisDeserializer {
     /// The digest of the component.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.loaded.digest()
+        self.maker.digest()
     }
 
     /// How many instances there were, the present one included.
     #[must_use]
     pub fn instances(&self) -> u32 {
-        self.attempt
+        self.maker.made()
     }
 
     /// Makes elements of one batch of one shard, in a fresh instance if the last one broke.
@@ -200,7 +187,7 @@ impl KinesisDeserializer {
             Some(instance) => instance,
             None => self.fresh(delivery.time)?,
         };
-        let answer = instance.deserialize(&self.limits, shard, records, delivery);
+        let answer = instance.deserialize(self.maker.limits(), shard, records, delivery);
         if answer.as_ref().err().is_none_or(ComponentError::leaves_the_instance_usable) {
             self.instance = Some(instance);
         }
@@ -214,44 +201,13 @@ impl KinesisDeserializer {
 
     /// Ends the instance in order, if there is one. What it says is of no consequence: nothing may depend on it.
     pub fn close(self, time: EpochMillis) {
-        if let Some(mut instance) = self.instance
-            && let Err(error) = instance.close(time)
-        {
-            let OpenContext { tenant, pipeline, stage, subtask, .. } = &self.context;
-            warn!(tenant, pipeline, stage, subtask, %error, "a component did not close in order");
-        }
+        self.maker.close(self.instance, time);
     }
 
     /// A new instance, opened.
-    fn fresh(&mut self, time: EpochMillis) -> Result<Instance, ComponentError> {
-        self.attempt = self.attempt.saturating_add(1);
-        let mut instance = Instance::start(&self.loaded, self.state(time), time)?;
-        instance.open(&self.context, self.attempt, time)?;
+    fn fresh(&mut self, time: EpochMillis) -> Result<Instance<KinesisDeserializerRole>, ComponentError> {
+        let mut instance = self.maker.fresh(time)?;
         self.produced = instance.produced(time)?;
         Ok(instance)
-    }
-
-    /// The data of a new store.
-    fn state(&self, time: EpochMillis) -> State {
-        let OpenContext { tenant, pipeline, stage, subtask, .. } = &self.context;
-        let seed = Digest::of(format!("{tenant}\n{pipeline}\n{stage}\n{subtask}").as_bytes()).leading_number();
-        let (tenant, pipeline, stage, subtask) = (tenant.clone(), pipeline.clone(), stage.clone(), *subtask);
-        let author = Author { tenant, pipeline, stage, subtask };
-        let log = GuestLog::new(author, self.limits.log_bytes_per_second, Instant::now());
-        let log = Arc::new(Mutex::new(log));
-        State {
-            table: ResourceTable::new(),
-            wasi: wasi::context(&log),
-            random: Random::new(seed),
-            time,
-            monotonic: 0,
-            memory: MemoryLimiter::new(self.limits.memory),
-            meter: Meter::start(Allowance::LIFECYCLE),
-            log,
-            metrics: Arc::clone(&self.metrics),
-            metric_handles: 0,
-            metric_refused: false,
-            config: Arc::clone(&self.config),
-        }
     }
 }

@@ -85,7 +85,7 @@ pub enum ComponentError {
     /// It returned more than it may.
     #[error(
         "the component handed over more than {limit} bytes in one call of {during}; mend it{}",
-        OrRaise(.during, "limits.output_ratio")
+        OrRaise(.during, OUTPUT_RATIO)
     )]
     OutputTooLarge {
         /// The exported function.
@@ -99,7 +99,7 @@ pub enum ComponentError {
     /// It returned an error for the whole call.
     #[error("the component refused {during}: {} ({})", .error.message, .error.code)]
     Refused {
-        /// `open`, `deserialize` or `close`.
+        /// `open`, `deserialize`, `assign` or `close`.
         during: &'static str,
         /// What it said.
         error: GuestError,
@@ -147,13 +147,17 @@ impl ComponentError {
     }
 }
 
-/// Batches have limits that the manifest sets; what is called once has fixed ones.
+const OUTPUT_RATIO: &str = "limits.output_ratio";
+
+/// Batches and rounds have limits that the manifest sets; what is called once has fixed ones.
 struct OrRaise<'a>(&'a str, &'static str);
 
 impl std::fmt::Display for OrRaise<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            "deserialize" => write!(f, " or raise `{}`", self.1),
+            // A round's answer is bounded by its question: an honest one never grows too large.
+            "assign" if self.1 == OUTPUT_RATIO => Ok(()),
+            "deserialize" | "assign" => write!(f, " or raise `{}`", self.1),
             _ => Ok(()),
         }
     }

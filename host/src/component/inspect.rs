@@ -75,7 +75,10 @@ pub struct Touches {
 /// The file is unreadable, too big, or not a component.
 pub fn inspect(path: &Path) -> Result<Report, LoadError> {
     let bytes = load::read(path)?;
-    let interfaces = Interfaces::read(&bytes).map_err(|error| load::not_a_component(path, error))?;
+    let mut interfaces = Interfaces::read(&bytes).map_err(|error| load::not_a_component(path, error))?;
+    // A component's order is its linker's, which depends on much that says nothing.
+    interfaces.imports.sort();
+    interfaces.exports.sort();
     let foreign = |name: &&InterfaceName| name.of_package(CONTRACT).is_some() && !name.is_of_this_contract();
     let mut other_contract_versions: Vec<_> =
         interfaces.imports.iter().chain(&interfaces.exports).filter(foreign).cloned().collect();

@@ -3,18 +3,22 @@
 //! columns again and validated.
 
 use host_core::moment::EpochMillis;
+use wasmtime::component::Instance as Exported;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::columns::{Column, ElementBatch, RecordColumns};
-use crate::component::bindings::KinesisDeserializerGuest;
-use crate::component::bindings::sluicebox::pipeline::{columns, elements, kinesis_source, types};
+use crate::component::bindings::Base;
+use crate::component::bindings::assigner::ShardAssignerRole;
+use crate::component::bindings::kinesis::KinesisDeserializerRole;
+use crate::component::bindings::kinesis::sluicebox::pipeline::{columns, elements, kinesis_source};
+use crate::component::bindings::sluicebox::pipeline::types;
 use crate::component::deserializer::{
     ConfigValue, Delivery, Deserialized, ElementFormat, ElementSchema, OpenContext, RecordError, ShardContext,
 };
 use crate::component::error::{ComponentError, ErrorClass, GuestError};
 use crate::component::imports::log::escape;
 use crate::component::limits::{Allowance, Limits, Stop};
-use crate::component::load::Loaded;
+use crate::component::load::{Loaded, Program, RoleIndices};
 use crate::component::state::State;
 use crate::component::{load, validate, wasi};
 
@@ -25,14 +29,39 @@ const LIFECYCLE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an error's message that are kept.
 const MESSAGE_BYTES: usize = 1_024;
 
-/// One store and the instance in it.
-pub(super) struct Instance {
-    loaded: Loaded,
-    store: Store<State>,
-    exports: KinesisDeserializerGuest,
+/// The exports of the role that an instance plays.
+pub(super) trait Exports: Sized {
+    /// Finds them in an instance of `program`; `None` if that was loaded for another role.
+    fn find(program: &Program, store: &mut Store<State>, instance: &Exported) -> Option<wasmtime::Result<Self>>;
 }
 
-impl Instance {
+impl Exports for KinesisDeserializerRole {
+    fn find(program: &Program, store: &mut Store<State>, instance: &Exported) -> Option<wasmtime::Result<Self>> {
+        match &program.role {
+            RoleIndices::KinesisDeserializer(indices) => Some(indices.load(store, instance)),
+            RoleIndices::ShardAssigner(_) => None,
+        }
+    }
+}
+
+impl Exports for ShardAssignerRole {
+    fn find(program: &Program, store: &mut Store<State>, instance: &Exported) -> Option<wasmtime::Result<Self>> {
+        match &program.role {
+            RoleIndices::ShardAssigner(indices) => Some(indices.load(store, instance)),
+            RoleIndices::KinesisDeserializer(_) => None,
+        }
+    }
+}
+
+/// One store and the instance in it, which plays the role `R`.
+pub(super) struct Instance<R> {
+    loaded: Loaded,
+    store: Store<State>,
+    lifecycle: Base,
+    role: R,
+}
+
+impl<R: Exports> Instance<R> {
     /// Makes a store with `state` and instantiates the component in it.
     pub(super) fn start(loaded: &Loaded, state: State, time: EpochMillis) -> Result<Self, ComponentError> {
         let loaded = loaded.clone();
@@ -44,25 +73,32 @@ impl Instance {
             Err(stop) => Err(stop.into()),
         });
         let limit = prepare(&mut store, time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX);
+        let program = loaded.program();
         let ticking = loaded.engine().ticking();
-        let exports = wasi::with_runtime(|| loaded.program().instantiate(&mut store));
+        let started = wasi::with_runtime(|| {
+            let instance = program.instance.instantiate(&mut store)?;
+            let lifecycle = program.lifecycle.load(&mut store, &instance)?;
+            let role =
+                R::find(program, &mut store, &instance).expect("a component is run in the role it is loaded for")?;
+            Ok((lifecycle, role))
+        });
         drop(ticking);
-        let exports = exports.map_err(|error| classify(&error, store.data(), "start", limit))?;
-        Ok(Self { loaded, store, exports })
+        let (lifecycle, role) = started.map_err(|error| classify(&error, store.data(), "start", limit))?;
+        Ok(Self { loaded, store, lifecycle, role })
     }
 
     /// Runs `call` on this thread under `allowance`, with at most `bytes` handed over.
-    fn run<R>(
+    pub(super) fn run<T>(
         &mut self,
         during: &'static str,
         time: EpochMillis,
         allowance: Allowance,
         bytes: usize,
-        call: impl FnOnce(&KinesisDeserializerGuest, &mut Store<State>) -> wasmtime::Result<R>,
-    ) -> Result<R, ComponentError> {
+        call: impl FnOnce(&Base, &R, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, ComponentError> {
         let limit = prepare(&mut self.store, time, allowance, bytes);
         let ticking = self.loaded.engine().ticking();
-        let answer = wasi::with_runtime(|| call(&self.exports, &mut self.store));
+        let answer = wasi::with_runtime(|| call(&self.lifecycle, &self.role, &mut self.store));
         drop(ticking);
         answer.map_err(|error| classify(&error, self.store.data(), during, limit))
     }
@@ -74,28 +110,44 @@ impl Instance {
         attempt: u32,
         time: EpochMillis,
     ) -> Result<(), ComponentError> {
-        let config: Vec<_> =
-            context.config.iter().map(|(key, value)| types::ConfigEntry { key, value: lower(value) }).collect();
+        let config: Vec<_> = context
+            .config
+            .iter()
+            .map(|(key, value)| types::ConfigEntry { key: key.clone(), value: lower(value) })
+            .collect();
         let context = types::OpenContext {
-            tenant: &context.tenant,
-            pipeline: &context.pipeline,
-            stage: &context.stage,
+            tenant: context.tenant.clone(),
+            pipeline: context.pipeline.clone(),
+            stage: context.stage.clone(),
             subtask: context.subtask,
             parallelism: context.parallelism,
             attempt,
-            config: &config,
+            config,
             shadow: context.shadow,
         };
-        let answer = self.run("open", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |exports, store| {
-            exports.sluicebox_pipeline_lifecycle().call_open(store, context)
+        let answer = self.run("open", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |lifecycle, _, store| {
+            lifecycle.sluicebox_pipeline_lifecycle().call_open(store, &context)
         })?;
         answer.map_err(|error| ComponentError::Refused { during: "open", error: guest_error(error) })
     }
 
+    /// Tells it that no more comes.
+    pub(super) fn close(&mut self, time: EpochMillis) -> Result<(), ComponentError> {
+        let answer = self.run("close", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |lifecycle, _, store| {
+            lifecycle.sluicebox_pipeline_lifecycle().call_close(store)
+        })?;
+        match answer {
+            Ok(_snapshot) => Ok(()),
+            Err(error) => Err(ComponentError::Refused { during: "close", error: guest_error(error) }),
+        }
+    }
+}
+
+impl Instance<KinesisDeserializerRole> {
     /// Asks what it produces.
     pub(super) fn produced(&mut self, time: EpochMillis) -> Result<ElementSchema, ComponentError> {
-        let schema = self.run("produced", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |exports, store| {
-            exports.sluicebox_pipeline_kinesis_deserializer().call_produced(store)
+        let schema = self.run("produced", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |_, role, store| {
+            role.sluicebox_pipeline_kinesis_deserializer().call_produced(store)
         })?;
         let format = match schema.format {
             elements::ElementFormat::Opaque => ElementFormat::Opaque,
@@ -132,23 +184,12 @@ impl Instance {
             data: borrow(&records.data),
         };
         let bytes = limits.output_bytes(records.size());
-        let answer = self.run("deserialize", delivery.time, limits.batch(), bytes, |exports, store| {
-            exports.sluicebox_pipeline_kinesis_deserializer().call_deserialize(store, batch)
+        let answer = self.run("deserialize", delivery.time, limits.batch(), bytes, |_, role, store| {
+            role.sluicebox_pipeline_kinesis_deserializer().call_deserialize(store, batch)
         })?;
         let answer =
             answer.map_err(|error| ComponentError::Refused { during: "deserialize", error: guest_error(error) })?;
         accept(answer, records.len(), limits)
-    }
-
-    /// Tells it that no more comes.
-    pub(super) fn close(&mut self, time: EpochMillis) -> Result<(), ComponentError> {
-        let answer = self.run("close", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |exports, store| {
-            exports.sluicebox_pipeline_lifecycle().call_close(store)
-        })?;
-        match answer {
-            Ok(_snapshot) => Ok(()),
-            Err(error) => Err(ComponentError::Refused { during: "close", error: guest_error(error) }),
-        }
     }
 }
 
@@ -189,18 +230,18 @@ fn borrow(column: &Column) -> columns::BytesColumnParam<'_> {
     columns::BytesColumnParam { ends: &column.ends, bytes: &column.bytes }
 }
 
-fn lower(value: &ConfigValue) -> types::ConfigValue<'_> {
+fn lower(value: &ConfigValue) -> types::ConfigValue {
     match value {
-        ConfigValue::Text(text) => types::ConfigValue::Text(text),
+        ConfigValue::Text(text) => types::ConfigValue::Text(text.clone()),
         ConfigValue::Integer(number) => types::ConfigValue::Integer(*number),
         ConfigValue::Float(number) => types::ConfigValue::Float(*number),
         ConfigValue::Boolean(truth) => types::ConfigValue::Boolean(*truth),
-        ConfigValue::Bytes(bytes) => types::ConfigValue::Bytes(bytes),
+        ConfigValue::Bytes(bytes) => types::ConfigValue::Bytes(bytes.clone()),
     }
 }
 
 /// A component's error with everything bounded that goes into logs, labels and dead letters.
-fn guest_error(error: types::GuestError) -> GuestError {
+pub(super) fn guest_error(error: types::GuestError) -> GuestError {
     let class = match error.class {
         types::ErrorClass::Poison => ErrorClass::Poison,
         types::ErrorClass::Retryable => ErrorClass::Retryable,

@@ -40,6 +40,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The defaults of a shard assigner, whose batch is a round: 1 s of CPU time and 5 s in all, because a round may have
+    /// ten thousand shards and comes once in many seconds.
+    #[must_use]
+    pub fn of_assigner() -> Self {
+        Self { cpu_per_batch: Duration::from_secs(1), wall_per_batch: Duration::from_secs(5), ..Self::default() }
+    }
+
     /// Elements that one batch may become whatever its size.
     const ELEMENTS_FLOOR: usize = 65_536;
 

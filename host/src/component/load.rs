@@ -7,9 +7,11 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmtime::component::Linker;
+use wasmtime::component::{InstancePre, Linker};
 
-use crate::component::bindings::KinesisDeserializerGuestPre;
+use crate::component::bindings::BaseIndices;
+use crate::component::bindings::assigner::ShardAssignerRoleIndices;
+use crate::component::bindings::kinesis::KinesisDeserializerRoleIndices;
 use crate::component::cache::{self, Digest, Origin};
 use crate::component::engine::Engine;
 use crate::component::error::LoadError;
@@ -48,7 +50,25 @@ struct Inner {
     digest: Digest,
     origin: Origin,
     interfaces: Interfaces,
-    program: KinesisDeserializerGuestPre<State>,
+    program: Program,
+}
+
+/// What instances are made of, and where their exports are.
+pub(super) struct Program {
+    /// The code with its imports.
+    pub(super) instance: InstancePre<State>,
+    /// What every component exports.
+    pub(super) lifecycle: BaseIndices,
+    /// What the role exports that the component was loaded for.
+    pub(super) role: RoleIndices,
+}
+
+/// Where the exports of a role are. A component that was loaded for several roles was loaded several times.
+pub(super) enum RoleIndices {
+    /// Of [`Role::KinesisDeserializer`].
+    KinesisDeserializer(KinesisDeserializerRoleIndices),
+    /// Of [`Role::ShardAssigner`].
+    ShardAssigner(ShardAssignerRoleIndices),
 }
 
 impl Loaded {
@@ -76,7 +96,7 @@ impl Loaded {
     }
 
     /// What instances are made of.
-    pub(super) fn program(&self) -> &KinesisDeserializerGuestPre<State> {
+    pub(super) fn program(&self) -> &Program {
         &self.0.program
     }
 }
@@ -105,17 +125,31 @@ pub fn load(
     check_version(path, &interfaces)?;
     check_role(path, &interfaces, role)?;
     check_imports(path, &interfaces, *grants)?;
-    if role != Role::KinesisDeserializer {
-        return Err(LoadError::RoleNotRun { path: path.to_owned(), role });
-    }
+    let find = finder(role).ok_or_else(|| LoadError::RoleNotRun { path: path.to_owned(), role })?;
     let digest = Digest::of(&bytes);
     let invalid = |error: wasmtime::Error| LoadError::Invalid { path: path.to_owned(), reason: one_line(&error) };
     let (component, origin) = cache::component(engine, cache, digest, &bytes).map_err(invalid)?;
     let mismatch = |error: wasmtime::Error| LoadError::Mismatch { path: path.to_owned(), reason: one_line(&error) };
     let linker = linker(engine, *grants).map_err(mismatch)?;
     let instance = linker.instantiate_pre(&component).map_err(mismatch)?;
-    let program = KinesisDeserializerGuestPre::new(instance).map_err(mismatch)?;
+    let lifecycle = BaseIndices::new(&instance).map_err(mismatch)?;
+    let role = find(&instance).map_err(mismatch)?;
+    let program = Program { instance, lifecycle, role };
     Ok(Loaded(Arc::new(Inner { engine: engine.clone(), digest, origin, interfaces, program })))
+}
+
+/// Finds the exports of a role.
+type Find = fn(&InstancePre<State>) -> wasmtime::Result<RoleIndices>;
+
+/// How the exports of `role` are found, if this host runs it.
+fn finder(role: Role) -> Option<Find> {
+    match role {
+        Role::KinesisDeserializer => {
+            Some(|instance| KinesisDeserializerRoleIndices::new(instance).map(RoleIndices::KinesisDeserializer))
+        }
+        Role::ShardAssigner => Some(|instance| ShardAssignerRoleIndices::new(instance).map(RoleIndices::ShardAssigner)),
+        Role::DynamodbDeserializer | Role::KinesisElementConverter | Role::DynamodbElementConverter => None,
+    }
 }
 
 /// The bytes of a component's file.

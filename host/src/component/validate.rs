@@ -3,7 +3,10 @@
 //! Downstream code indexes columns by element and elements by record without checking again, so each rule here is what
 //! keeps a component's mistake from becoming the host's panic, a lost record or another record's position.
 
+use std::collections::BTreeSet;
+
 use crate::columns::{Column, ElementBatch};
+use crate::component::assigner::{Decision, Reader};
 use crate::component::deserializer::RecordError;
 
 /// Bytes of one key, at most.
@@ -140,6 +143,65 @@ pub enum Violation {
         /// Which record.
         index: u32,
     },
+    /// An assigner decided more than it was asked.
+    #[error("{found} decisions came for {offered} shards")]
+    TooManyDecisions {
+        /// How many there are.
+        found: usize,
+        /// How many shards were offered.
+        offered: usize,
+    },
+    /// An assigner decided for a shard that was not offered.
+    #[error("decision {at} is for shard {shard} of {offered}")]
+    UnknownShard {
+        /// Which decision.
+        at: usize,
+        /// The place that it names.
+        shard: u32,
+        /// How many shards were offered.
+        offered: usize,
+    },
+    /// An assigner decided for a shard twice.
+    #[error("decisions {first} and {second} are for the same shard {shard}")]
+    DecidedTwice {
+        /// Which decision came first.
+        first: usize,
+        /// Which came again.
+        second: usize,
+        /// The shard's place among those offered.
+        shard: u32,
+    },
+    /// An assigner gave a shard to nobody.
+    #[error("decision {at} gives shard {shard} to subtask {subtask}, which is no reader")]
+    NoReader {
+        /// Which decision.
+        at: usize,
+        /// The shard's place among those offered.
+        shard: u32,
+        /// The subtask that is none.
+        subtask: u32,
+    },
+}
+
+/// Checks an assigner's answer for `offered` shards.
+pub fn decisions(decisions: &[Decision], offered: usize, readers: &[Reader]) -> Result<(), Violation> {
+    if decisions.len() > offered {
+        return Err(Violation::TooManyDecisions { found: decisions.len(), offered });
+    }
+    let readers: BTreeSet<_> = readers.iter().map(|reader| reader.subtask).collect();
+    let mut decided = vec![None; offered];
+    for (at, &Decision { shard, subtask }) in decisions.iter().enumerate() {
+        let Some(before) = decided.get_mut(shard as usize) else {
+            return Err(Violation::UnknownShard { at, shard, offered });
+        };
+        if let Some(first) = before.replace(at) {
+            return Err(Violation::DecidedTwice { first, second: at, shard });
+        }
+        if !readers.contains(&subtask) {
+            return Err(Violation::NoReader { at, shard, subtask });
+        }
+    }
+    Ok(())
 }
 
 /// Checks what came of a batch of `records`, as it came: `input_index` may still be empty. At most `elements_max`

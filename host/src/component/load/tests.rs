@@ -134,3 +134,30 @@ fn proposals_that_are_off_are_refused_by_the_compiler() {
         assert!(matches!(error, LoadError::Invalid { .. }), "{module}: {error}");
     }
 }
+
+/// An empty interface of the contract's name.
+fn exporting(interfaces: &[&str]) -> Vec<u8> {
+    let export = |name: &&str| format!("(export \"sluicebox:pipeline/{name}@0.1.0\" (instance $empty))\n");
+    let exports: String = interfaces.iter().map(export).collect();
+    wat::parse_str(format!("(component (instance $empty) {exports})")).expect("the text is right")
+}
+
+#[test]
+fn a_role_is_looked_for_among_all_that_a_component_has() {
+    let scene = file(&exporting(&["lifecycle", "kinesis-deserializer", "shard-assigner"]));
+    let load = |role| load(&ENGINE, None, &scene.path, &Grants::default(), role).expect_err("its interfaces are empty");
+    for role in [Role::KinesisDeserializer, Role::ShardAssigner] {
+        let error = load(role);
+        assert!(matches!(&error, LoadError::Mismatch { .. }), "{role} was found, its functions were not: {error}");
+    }
+    let text = load(Role::DynamodbDeserializer).to_string();
+    assert!(text.contains("it is a kinesis-deserializer and a shard-assigner"), "{text}");
+}
+
+#[test]
+fn a_role_that_this_host_does_not_run_is_told_so() {
+    let scene = file(&exporting(&["lifecycle", "dynamodb-element-converter"]));
+    let error =
+        load(&ENGINE, None, &scene.path, &Grants::default(), Role::DynamodbElementConverter).expect_err("not run");
+    assert!(matches!(error, LoadError::RoleNotRun { role: Role::DynamodbElementConverter, .. }), "{error}");
+}

@@ -174,3 +174,22 @@ fn a_violation_names_the_column_and_the_place() {
     let violation = deserialized(&[], &elements, &[], 3, 10).expect_err("it overlaps");
     assert_eq!(violation.to_string(), "`payload.ends` decreases at 1");
 }
+
+#[test]
+fn an_assigners_answer_is_held_to_the_question() {
+    let readers: Vec<_> =
+        [0, 7].map(|subtask| Reader { subtask, location: "here".into(), weight: 1 }).into_iter().collect();
+    let check = |answer: &[(u32, u32)]| {
+        let answer: Vec<_> = answer.iter().map(|&(shard, subtask)| Decision { shard, subtask }).collect();
+        decisions(&answer, 2, &readers)
+    };
+    for honest in [&[][..], &[(1, 7)], &[(1, 0), (0, 0)]] {
+        assert_eq!(check(honest), Ok(()), "{honest:?}");
+    }
+    let many = Violation::TooManyDecisions { found: 3, offered: 2 };
+    assert_eq!(check(&[(0, 0), (1, 0), (1, 0)]), Err(many), "before anything else is looked at");
+    assert_eq!(check(&[(0, 0), (2, 0)]), Err(Violation::UnknownShard { at: 1, shard: 2, offered: 2 }));
+    assert_eq!(check(&[(u32::MAX, 0)]), Err(Violation::UnknownShard { at: 0, shard: u32::MAX, offered: 2 }));
+    assert_eq!(check(&[(1, 0), (1, 7)]), Err(Violation::DecidedTwice { first: 0, second: 1, shard: 1 }));
+    assert_eq!(check(&[(0, 7), (1, 1)]), Err(Violation::NoReader { at: 1, shard: 1, subtask: 1 }));
+}

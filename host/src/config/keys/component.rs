@@ -20,7 +20,7 @@ pub(super) fn assigner(table: &mut Table<'_, '_>) -> Option<Assigner> {
         "without `builtin`",
         "The file of a component that decides instead. An answer that is invalid or missing is told, and `uniform` decides.",
     );
-    let rest = rest(table);
+    let rest = rest(table, ("1s", "5s"));
     if let (Some(_), Some(at)) = (table.at("builtin"), table.at("component")) {
         let help = "remove one of the two";
         table.complain(Some(at), "`builtin` and `component` exclude each other", help);
@@ -47,7 +47,7 @@ pub(super) fn assigner(table: &mut Table<'_, '_>) -> Option<Assigner> {
 
 pub(super) fn deserializer(table: &mut Table<'_, '_>) -> Option<ComponentUse> {
     let component = table.required("component", FilePath("components/orders.wasm"), "The component's file.");
-    let rest = rest(table);
+    let rest = rest(table, ("50ms", "2s"));
     Some(rest?.of(component?))
 }
 
@@ -64,27 +64,29 @@ impl Rest {
     }
 }
 
-fn rest(table: &mut Table<'_, '_>) -> Option<Rest> {
+/// `time`: the defaults of CPU time and time on the wall for one call. A round of assignments has up to all shards and comes
+/// rarely, a batch is small and comes often.
+fn rest(table: &mut Table<'_, '_>, time: (&'static str, &'static str)) -> Option<Rest> {
     let config = table.free(
         "config",
         "Handed to the component when it is opened. Keys and values are the component's: texts, numbers, true and false; \
          dates are handed on as texts.",
     );
-    let limits = table.section("limits", "What one instance of the component may use.", limits);
+    let limits = table.section("limits", "What one instance of the component may use.", |table| limits(table, time));
     let grants =
         table.section("grants", "What the component may import beyond log, metrics, configuration and time.", grants);
     Some(Rest { config: config?, limits: limits?, grants: grants? })
 }
 
-fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
+fn limits(table: &mut Table<'_, '_>, (cpu, wall): (&'static str, &'static str)) -> Option<Limits> {
     let memory = table.default("memory", Sized("64KiB", "4GiB"), "64MiB", "Bytes over all of its memories.");
     let cpu_per_batch = table.default(
         "cpu_per_batch",
         Lasting("1ms", "1m"),
-        "50ms",
+        cpu,
         "CPU time for one call: a batch of records, or one round of assignments.",
     );
-    let wall_per_batch = table.default("wall_per_batch", Lasting("1ms", "10m"), "2s", "Time on the wall for one call.");
+    let wall_per_batch = table.default("wall_per_batch", Lasting("1ms", "10m"), wall, "Time on the wall for one call.");
     let output_ratio =
         table.default("output_ratio", Whole(1, 1024), 8, "Bytes that it may return per byte that it was handed.");
     let log_rate = table.default(

@@ -1,0 +1,78 @@
+//! Opens a manifest's components: one that refuses its configuration is found before any stream is touched.
+
+use std::sync::Arc;
+
+use crate::app::load::Ready;
+use crate::clock::Clock;
+use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
+use crate::component::limits::Limits;
+use crate::component::{ComponentError, ComponentMetrics, ShardAssigner};
+use crate::config::{Assigner, ComponentUse, ConfigValue, Manifest};
+use crate::pipeline::failure::Failure;
+use crate::pipeline::lanes::OpenDeserializer;
+use crate::subtask::Deserialize;
+
+/// What opens the deserializer of a subtask: at the start, and again if the subtask is lost.
+#[must_use]
+pub fn deserializer(ready: &Ready, clock: Clock) -> OpenDeserializer {
+    let metrics = Arc::new(ComponentMetrics::default());
+    let (manifest, loaded) = (ready.manifest.clone(), ready.deserializer.clone());
+    Arc::new(move |subtask| {
+        let used = &manifest.deserializer;
+        let context = context(&manifest, used, "deserializer", subtask);
+        let opened =
+            KinesisDeserializer::open(&loaded, context, limits(&used.limits), Arc::clone(&metrics), clock.wall());
+        match opened {
+            Ok(opened) => Ok(Box::new(opened) as Box<dyn Deserialize>),
+            Err(source) => Err(failure(used, source)),
+        }
+    })
+}
+
+/// The shard assigner, if the manifest names one.
+///
+/// # Errors
+/// It does not open.
+pub fn assigner(ready: &Ready, clock: Clock) -> Result<Option<ShardAssigner>, Failure> {
+    let manifest = &ready.manifest;
+    let (Assigner::Component(used), Some(loaded)) = (&manifest.assigner, &ready.assigner) else { return Ok(None) };
+    let context = context(manifest, used, "assigner", 0);
+    let opened = ShardAssigner::open(loaded, context, limits(&used.limits), Arc::default(), clock.wall());
+    opened.map(Some).map_err(|source| failure(used, source))
+}
+
+fn context(manifest: &Manifest, used: &ComponentUse, stage: &str, subtask: u32) -> OpenContext {
+    OpenContext {
+        tenant: manifest.tenant.to_string(),
+        pipeline: manifest.name.to_string(),
+        stage: stage.to_owned(),
+        subtask,
+        parallelism: manifest.parallelism,
+        config: used.config.iter().map(|(key, value)| (key.clone(), config_value(value))).collect(),
+        shadow: false,
+    }
+}
+
+fn failure(used: &ComponentUse, source: ComponentError) -> Failure {
+    Failure::Open { component: used.component.display().to_string(), source }
+}
+
+fn limits(limits: &crate::config::Limits) -> Limits {
+    Limits {
+        memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+        cpu_per_batch: limits.cpu_per_batch,
+        wall_per_batch: limits.wall_per_batch,
+        output_ratio: limits.output_ratio,
+        log_bytes_per_second: u32::try_from(limits.log_rate).unwrap_or(u32::MAX),
+        ..Limits::default()
+    }
+}
+
+fn config_value(value: &ConfigValue) -> deserializer::ConfigValue {
+    match value {
+        ConfigValue::Text(text) => deserializer::ConfigValue::Text(text.clone()),
+        ConfigValue::Integer(number) => deserializer::ConfigValue::Integer(*number),
+        ConfigValue::Float(number) => deserializer::ConfigValue::Float(*number),
+        ConfigValue::Boolean(truth) => deserializer::ConfigValue::Boolean(*truth),
+    }
+}
