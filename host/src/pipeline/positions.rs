@@ -102,7 +102,7 @@ impl Keeper {
             let target = "its file".to_owned();
             settle().map_err(|source| crate::ports::SinkError::Write { sink: sink.clone(), target, source })?;
         }
-        self.store.commit(&self.stream, &commit, &self.sinks)?;
+        self.store.commit(std::slice::from_ref(&self.stream), &commit, &self.sinks)?;
         Ok(commit.id)
     }
 }

@@ -169,6 +169,7 @@ impl Plan {
             position: to.clone(),
             // What was complete up to the old position says nothing of the new one.
             watermark: None,
+            complete_until: None,
             finished_at: to.is_end().then_some(now),
             ..before.clone()
         };

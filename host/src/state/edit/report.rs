@@ -61,6 +61,8 @@ pub struct ShardLine {
     pub position: String,
     /// RFC 3339.
     pub watermark: Option<String>,
+    /// Every record of the shard that arrived earlier is with the sinks. RFC 3339.
+    pub complete_until: Option<String>,
     /// RFC 3339.
     pub finished_at: Option<String>,
     /// Its parents.
@@ -151,6 +153,7 @@ fn shard_line(stored: &StoredPipeline, found: &StoredRow) -> ShardLine {
         shard: row.shard.to_string(),
         position: position::print(&row.position),
         watermark: row.watermark.map(rfc3339),
+        complete_until: row.complete_until.map(rfc3339),
         finished_at: row.finished_at.map(rfc3339),
         parents: names(&row.parents),
         children: names(&row.children),
@@ -197,11 +200,12 @@ impl fmt::Display for Report {
                 .shards
                 .iter()
                 .map(|line| {
-                    let watermark = line.watermark.clone().unwrap_or_default();
-                    [line.shard.clone(), line.position.clone(), watermark, line.children.join(" ")]
+                    let time = |time: &Option<String>| time.clone().unwrap_or_default();
+                    let (complete_until, watermark) = (time(&line.complete_until), time(&line.watermark));
+                    [line.shard.clone(), line.position.clone(), complete_until, watermark, line.children.join(" ")]
                 })
                 .collect();
-            table::write(f, ["SHARD", "POSITION", "WATERMARK", "CHILDREN"], &rows)?;
+            table::write(f, ["SHARD", "POSITION", "COMPLETE UNTIL", "WATERMARK", "CHILDREN"], &rows)?;
         }
         self.write_marks(f)
     }
@@ -224,13 +228,14 @@ impl fmt::Display for ShardLine {
         let all = |texts: &[String]| if texts.is_empty() { "-".to_owned() } else { texts.join(" ") };
         let owner = self.owner.as_deref().unwrap_or("unknown");
         writeln!(f, "{}", self.shard)?;
-        writeln!(f, "  position     {}", self.position)?;
-        writeln!(f, "  watermark    {}", or_none(&self.watermark))?;
-        writeln!(f, "  finished at  {}", or_none(&self.finished_at))?;
-        writeln!(f, "  parents      {}", all(&self.parents))?;
-        writeln!(f, "  children     {}", all(&self.children))?;
-        writeln!(f, "  hash keys    {} to {}", or_none(&self.hash_start), or_none(&self.hash_end))?;
-        writeln!(f, "  written by   {owner} (generation {}, write {})", self.generation, self.counter)?;
-        self.components.iter().try_for_each(|component| writeln!(f, "  {:<11}  {}", component.role, component.digest))
+        writeln!(f, "  position        {}", self.position)?;
+        writeln!(f, "  complete until  {}", or_none(&self.complete_until))?;
+        writeln!(f, "  watermark       {}", or_none(&self.watermark))?;
+        writeln!(f, "  finished at     {}", or_none(&self.finished_at))?;
+        writeln!(f, "  parents         {}", all(&self.parents))?;
+        writeln!(f, "  children        {}", all(&self.children))?;
+        writeln!(f, "  hash keys       {} to {}", or_none(&self.hash_start), or_none(&self.hash_end))?;
+        writeln!(f, "  written by      {owner} (generation {}, write {})", self.generation, self.counter)?;
+        self.components.iter().try_for_each(|component| writeln!(f, "  {:<14}  {}", component.role, component.digest))
     }
 }

@@ -152,9 +152,11 @@ pub(in crate::state) fn insert(connection: &Connection, stream_id: i64, stored: 
     connection
         .prepare_cached(
             "INSERT INTO shards (stream_id, shard, format, generation, counter, position, sequence, sub_sequence,
-               timestamp_ms, parents, children, hash_start, hash_end, watermark_ms, finished_at_ms)
+               timestamp_ms, parents, children, hash_start, hash_end, watermark_ms, complete_until_ms,
+               finished_at_ms)
              VALUES (:stream, :shard, :format, :generation, :counter, :position, :sequence, :sub_sequence,
-               :timestamp, :parents, :children, :hash_start, :hash_end, :watermark, :finished_at)",
+               :timestamp, :parents, :children, :hash_start, :hash_end, :watermark, :complete_until,
+               :finished_at)",
         )?
         .execute(named_params! {
             ":stream": stream_id,
@@ -171,6 +173,7 @@ pub(in crate::state) fn insert(connection: &Connection, stream_id: i64, stored: 
             ":hash_start": row.range.map(|range| range.start.to_string()),
             ":hash_end": row.range.map(|range| range.end.to_string()),
             ":watermark": row.watermark.map(|at| at.0),
+            ":complete_until": row.complete_until.map(|at| at.0),
             ":finished_at": row.finished_at.map(|at| at.0),
         })?;
     Ok(())
@@ -184,7 +187,7 @@ pub(in crate::state) fn update(connection: &Connection, stream_id: i64, stored: 
         .prepare_cached(
             "UPDATE shards SET format = :format, generation = :generation, counter = :counter, position = :position,
                sequence = :sequence, sub_sequence = :sub_sequence, timestamp_ms = :timestamp, children = :children,
-               watermark_ms = :watermark, finished_at_ms = :finished_at
+               watermark_ms = :watermark, complete_until_ms = :complete_until, finished_at_ms = :finished_at
              WHERE stream_id = :stream AND shard = :shard AND counter = :counter - 1",
         )?
         .execute(named_params! {
@@ -199,6 +202,7 @@ pub(in crate::state) fn update(connection: &Connection, stream_id: i64, stored: 
             ":timestamp": position.timestamp_ms,
             ":children": names(&row.children),
             ":watermark": row.watermark.map(|at| at.0),
+            ":complete_until": row.complete_until.map(|at| at.0),
             ":finished_at": row.finished_at.map(|at| at.0),
         })?;
     Ok(updated == 1)
@@ -288,6 +292,7 @@ fn decode(columns: &Row<'_>) -> Result<StoredRow, RowError> {
         range: key("hash_start")?.zip(key("hash_end")?).map(|(start, end)| HashRange { start, end }),
         position,
         watermark: columns.get::<_, Option<i64>>("watermark_ms")?.map(EpochMillis),
+        complete_until: columns.get::<_, Option<i64>>("complete_until_ms")?.map(EpochMillis),
         finished_at: columns.get::<_, Option<i64>>("finished_at_ms")?.map(EpochMillis),
         shard: shard.clone(),
     };
@@ -318,7 +323,7 @@ fn names(shards: &[ShardId]) -> String {
 macro_rules! select_shards {
     () => {
         "SELECT shard, format, generation, counter, position, sequence, sub_sequence, timestamp_ms, parents, children,
-           hash_start, hash_end, watermark_ms, finished_at_ms FROM shards WHERE stream_id = ?"
+           hash_start, hash_end, watermark_ms, complete_until_ms, finished_at_ms FROM shards WHERE stream_id = ?"
     };
 }
 use select_shards;
