@@ -14,6 +14,7 @@ pub mod subtask;
 pub mod component;
 pub mod sink;
 pub mod state;
+pub mod savepoint;
 pub mod clock;
 pub mod progress;
 pub mod telemetry;

@@ -103,7 +103,7 @@ out   1234
 fn show_tells_every_field_of_a_shard() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = state(directory.path());
-    let details = edit::show(&path, &id(), &[ShardId::new("shard-1")]).expect("state").to_string();
+    let details = edit::show(&path, &id(), None, &[ShardId::new("shard-1")]).expect("state").to_string();
     assert!(
         details.contains(
             "
@@ -122,7 +122,7 @@ shard-1
         "{details}"
     );
     assert!(!details.contains("shard-2\n  position"), "{details}");
-    let unknown = edit::show(&path, &id(), &[ShardId::new("shard-9")]).expect_err("no such shard");
+    let unknown = edit::show(&path, &id(), None, &[ShardId::new("shard-9")]).expect_err("no such shard");
     assert_eq!(
         unknown.to_string(),
         "pipeline seismology/earthquakes has no row for shard shard-9; it has shard-0, shard-1, shard-2"
@@ -188,7 +188,7 @@ fn a_set_moves_a_position_backwards_and_fences_a_forgotten_writer() {
         matches!(&late, Err(StoreError::Fenced { by: Some(by), newer: 3, ours: 2, .. }) if by.name == "operator:1"),
         "{late:?}"
     );
-    let details = edit::show(&path, &id(), &[ShardId::new("shard-1")]).expect("state");
+    let details = edit::show(&path, &id(), None, &[ShardId::new("shard-1")]).expect("state");
     let line = &details.0.streams[0].shards[0];
     assert_eq!((line.position.as_str(), line.counter), ("after:100", 2));
     assert_eq!((&line.watermark, &line.complete_until), (&None, &None), "they were those of the old position");

@@ -19,7 +19,7 @@ use super::{
 };
 
 mod file;
-pub(super) mod rows;
+pub(crate) mod rows;
 #[cfg(test)]
 mod formats;
 
@@ -231,18 +231,8 @@ impl Writing<'_> {
     }
 
     fn add_stream(&self, stream: &StreamIdentity, start: StartPoint) -> Result<i64, StoreError> {
-        let (kind, timestamp) = match start {
-            StartPoint::TrimHorizon => ("trim-horizon", None),
-            StartPoint::AtTimestamp(at) => ("at-timestamp", Some(at.0)),
-        };
-        self.transaction
-            .execute(
-                "INSERT INTO streams (pipeline_id, stream_arn, created_ms, start, start_timestamp_ms)
-                 VALUES (?, ?, ?, ?, ?)",
-                params![self.claim.pipeline_id, stream.arn, stream.created.0, kind, timestamp],
-            )
-            .map_err(|error| self.failed(error))?;
-        Ok(self.transaction.last_insert_rowid())
+        let added = rows::add_stream(self.transaction, self.claim.pipeline_id, stream, start);
+        added.map_err(|error| self.failed(error))
     }
 
     fn create(&self, stream_id: i64, row: &ShardRow, changed: &mut Changed) -> Result<(), StoreError> {
@@ -302,11 +292,8 @@ impl Writing<'_> {
     }
 
     fn mark(&self, sink: &str, mark: u64) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO marks (pipeline_id, sink, mark) VALUES (?, ?, ?)
-             ON CONFLICT (pipeline_id, sink) DO UPDATE SET mark = excluded.mark",
-            params![self.claim.pipeline_id, sink, mark],
-        )
+        let set = rows::set_mark(self.transaction, self.claim.pipeline_id, sink, mark);
+        set.map_err(|error| self.failed(error))
     }
 
     fn release(&self) -> Result<(), StoreError> {
@@ -334,17 +321,18 @@ pub(super) fn look(path: &Path, id: &PipelineId) -> Result<Option<StoredPipeline
 }
 
 /// Changes a pipeline from outside a run: with its lock held, in one transaction, as a claim of its own that has ended.
+/// Makes the database if there is none. What is written counts as made by `components`.
 pub(super) fn intervene<E: From<StoreError>>(
     path: &Path,
     id: &PipelineId,
     owner: &Owner,
+    components: &[ComponentDigest],
     change: impl FnOnce(&Transaction<'_>, &StoredPipeline) -> Result<(), E>,
 ) -> Result<u64, E> {
-    look(path, id)?;
     let mut store = SqliteStore::open(path, id)?;
     store.take_lock(owner)?;
     let transaction = begin(&mut store.connection, path)?;
-    let claim = PreviousClaim { owner: owner.clone(), components: Vec::new(), ending: Ending::Released };
+    let claim = PreviousClaim { owner: owner.clone(), components: components.to_vec(), ending: Ending::Released };
     let raised = raise_generation(&transaction, id, &claim).map_err(|error| row_failed(path, error))?;
     change(&transaction, &raised)?;
     transaction.commit().map_err(|error| file::failed("write", path, error))?;

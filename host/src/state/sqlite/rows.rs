@@ -30,30 +30,30 @@ impl From<rusqlite::Error> for RowError {
 }
 
 /// A shard's row with what guards it.
-#[derive(Clone, Debug)]
-pub(in crate::state) struct StoredRow {
-    pub(in crate::state) row: ShardRow,
-    pub(in crate::state) counter: u64,
-    pub(in crate::state) generation: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredRow {
+    pub(crate) row: ShardRow,
+    pub(crate) counter: u64,
+    pub(crate) generation: u64,
 }
 
 /// A stream with its rows.
-#[derive(Clone, Debug)]
-pub(in crate::state) struct StoredStream {
-    pub(in crate::state) stream_id: i64,
-    pub(in crate::state) identity: StreamIdentity,
-    pub(in crate::state) start: StartPoint,
-    pub(in crate::state) rows: Vec<StoredRow>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredStream {
+    pub(crate) stream_id: i64,
+    pub(crate) identity: StreamIdentity,
+    pub(crate) start: StartPoint,
+    pub(crate) rows: Vec<StoredRow>,
 }
 
 /// All that the file holds of one pipeline.
-#[derive(Clone, Debug)]
-pub(in crate::state) struct StoredPipeline {
-    pub(in crate::state) pipeline_id: i64,
-    pub(in crate::state) generation: u64,
-    pub(in crate::state) claims: BTreeMap<u64, PreviousClaim>,
-    pub(in crate::state) streams: Vec<StoredStream>,
-    pub(in crate::state) marks: Vec<(String, u64)>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StoredPipeline {
+    pub(crate) pipeline_id: i64,
+    pub(crate) generation: u64,
+    pub(crate) claims: BTreeMap<u64, PreviousClaim>,
+    pub(crate) streams: Vec<StoredStream>,
+    pub(crate) marks: Vec<(String, u64)>,
 }
 
 /// The pipeline's key and newest generation.
@@ -117,6 +117,82 @@ pub(in crate::state) fn add_claim(
         )?
         .execute(params![pipeline_id, generation, claim.owner.name, claim.owner.since.0, components, released])?;
     Ok(())
+}
+
+/// Adds a stream and returns its key; SQLite fails if it is there.
+pub(in crate::state) fn add_stream(
+    connection: &Connection,
+    pipeline_id: i64,
+    stream: &StreamIdentity,
+    start: StartPoint,
+) -> Result<i64, rusqlite::Error> {
+    let (kind, timestamp) = start_columns(start);
+    connection.execute(
+        "INSERT INTO streams (pipeline_id, stream_arn, created_ms, start, start_timestamp_ms) VALUES (?, ?, ?, ?, ?)",
+        params![pipeline_id, stream.arn, stream.created.0, kind, timestamp],
+    )?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Writes another start of a stream. Whether there was such a stream.
+pub(in crate::state) fn set_start(
+    connection: &Connection,
+    stream_id: i64,
+    start: StartPoint,
+) -> Result<bool, rusqlite::Error> {
+    let (kind, timestamp) = start_columns(start);
+    let updated = connection.execute(
+        "UPDATE streams SET start = ?, start_timestamp_ms = ? WHERE stream_id = ?",
+        params![kind, timestamp, stream_id],
+    )?;
+    Ok(updated == 1)
+}
+
+/// The key of a stream.
+pub(in crate::state) fn stream_id(
+    connection: &Connection,
+    pipeline_id: i64,
+    stream: &StreamIdentity,
+) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT stream_id FROM streams WHERE pipeline_id = ? AND stream_arn = ? AND created_ms = ?")?
+        .query_row(params![pipeline_id, stream.arn, stream.created.0], |row| row.get(0))
+        .optional()
+}
+
+/// A sink's mark.
+pub(in crate::state) fn mark(
+    connection: &Connection,
+    pipeline_id: i64,
+    sink: &str,
+) -> Result<Option<u64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT mark FROM marks WHERE pipeline_id = ? AND sink = ?")?
+        .query_row(params![pipeline_id, sink], |row| row.get(0))
+        .optional()
+}
+
+/// Writes a sink's mark over whatever it was.
+pub(in crate::state) fn set_mark(
+    connection: &Connection,
+    pipeline_id: i64,
+    sink: &str,
+    mark: u64,
+) -> Result<(), rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "INSERT INTO marks (pipeline_id, sink, mark) VALUES (?, ?, ?)
+             ON CONFLICT (pipeline_id, sink) DO UPDATE SET mark = excluded.mark",
+        )?
+        .execute(params![pipeline_id, sink, mark])?;
+    Ok(())
+}
+
+const fn start_columns(start: StartPoint) -> (&'static str, Option<i64>) {
+    match start {
+        StartPoint::TrimHorizon => ("trim-horizon", None),
+        StartPoint::AtTimestamp(at) => ("at-timestamp", Some(at.0)),
+    }
 }
 
 /// Drops the claims that no row refers to, but for the newest and the one before it.
