@@ -29,7 +29,8 @@ pub(super) fn advanced(found: &ShardRow, advance: &Advance) -> Result<ShardRow, 
             found: found.position.to_string(),
         });
     }
-    let is_later = advance.to == advance.from && advance.complete_until > found.complete_until;
+    let stays = advance.to == advance.from && !advance.to.is_end();
+    let is_later = stays && advance.complete_until > found.complete_until;
     if !advance.to.is_past(&advance.from) && !is_later {
         let what = if advance.to == advance.from {
             format!("leave it at {} and say nothing new of it", advance.to)

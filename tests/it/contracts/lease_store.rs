@@ -297,11 +297,12 @@ fn children_stay_unless_new_ones_are_told(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [ShardRow { children: vec![shard("c")], watermark, ..row("a", after(2)) }]);
 }
 
-/// GAP-1: an idle shard's row says how far it is known to be complete, so that a later gap can be told from none.
+/// An idle shard's row says how far it is known to be complete, so that a later gap can be told from none.
 fn a_position_may_stay_while_what_is_complete_grows(harness: &dyn Harness) {
     let mut store = started(harness);
     let told = ShardRow { children: vec![shard("c")], ..row("a", after(1)) };
-    store.commit(&[stream()], &create(vec![told, row("t", Position::TrimHorizon)]), &[]).expect("new");
+    let end = row("e", Position::ShardEnd);
+    store.commit(&[stream()], &create(vec![told, end.clone(), row("t", Position::TrimHorizon)]), &[]).expect("new");
     let stays = |name, at: Position, until| Advance {
         complete_until: Some(EpochMillis(until)),
         ..advance(name, at.clone(), at)
@@ -314,9 +315,10 @@ fn a_position_may_stay_while_what_is_complete_grows(harness: &dyn Harness) {
     assert!(is_invalid(&commit(stays("a", after(1), 6))), "it says less");
     assert!(is_invalid(&commit(advance("a", after(1), after(1)))), "it says nothing");
     assert!(is_conflict(&commit(stays("a", after(2), 9))), "the row is elsewhere");
+    assert!(is_invalid(&commit(stays("e", Position::ShardEnd, 9))), "an end is an end");
     let until = |until, row| ShardRow { complete_until: Some(EpochMillis(until)), ..row };
     let a = ShardRow { children: vec![shard("c")], ..until(7, row("a", after(1))) };
-    assert_eq!(rows_found(harness, store), [a, until(6, row("t", Position::TrimHorizon))]);
+    assert_eq!(rows_found(harness, store), [a, end, until(6, row("t", Position::TrimHorizon))]);
 }
 
 fn what_is_complete_never_shrinks(harness: &dyn Harness) {
@@ -461,7 +463,7 @@ fn a_stream_without_a_start_takes_no_rows(harness: &dyn Harness) {
     assert!(rows_found(harness, store).is_empty());
 }
 
-/// GAP-1: what was known of the stream that is gone goes, whenever the process dies on the way.
+/// What was known of the stream that is gone goes, whenever the process dies on the way.
 fn a_recreated_stream_is_forgotten_alone(harness: &dyn Harness) {
     let mut store = both_started(harness);
     let newer = StreamIdentity { created: EpochMillis(8), ..stream() };
