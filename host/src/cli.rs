@@ -221,12 +221,12 @@ pub enum State {
     #[command(after_help = "\
 Examples:
   sluicebox state list orders.toml
-  sluicebox state list --json orders.toml | jq '.[].position'")]
+  sluicebox state list --json orders.toml | jq '.streams[].shards[].position'")]
     List {
-        /// Print a JSON array
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
-        /// Take the state that `run --local` keeps with the embedded streams
+        /// Use the state that `run --local` keeps with the embedded streams
         #[arg(long)]
         local: bool,
         /// The pipeline's manifest
@@ -241,7 +241,7 @@ Examples:
         /// Print one JSON object
         #[arg(long)]
         json: bool,
-        /// Take the state that `run --local` keeps with the embedded streams
+        /// Use the state that `run --local` keeps with the embedded streams
         #[arg(long)]
         local: bool,
         /// The shard's stream, by name or ARN; needed where several streams have a shard of that ID
@@ -276,7 +276,7 @@ Examples:
         /// Print the plan as one JSON object
         #[arg(long)]
         json: bool,
-        /// Take the state that `run --local` keeps with the embedded streams
+        /// Use the state that `run --local` keeps with the embedded streams
         #[arg(long)]
         local: bool,
         /// Do it without asking
@@ -309,7 +309,7 @@ Examples:
         /// Print the plan as one JSON object
         #[arg(long)]
         json: bool,
-        /// Take the state that `run --local` keeps with the embedded streams
+        /// Use the state that `run --local` keeps with the embedded streams
         #[arg(long)]
         local: bool,
         /// Do it without asking
@@ -356,7 +356,7 @@ Exit codes:
         /// The file to write; without it, PIPELINE-TIME.savepoint.json beside the manifest
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Take the state that `run --local` keeps with the embedded streams
+        /// Use the state that `run --local` keeps with the embedded streams
         #[arg(long)]
         local: bool,
         /// The pipeline's manifest
@@ -393,7 +393,7 @@ Examples:
 
 Exit codes:
   0  done, or there was nothing to change
-  1  nothing was changed: the pipeline runs, the savepoint does not fit or is damaged, nobody said yes
+  1  nothing was changed: the pipeline runs, the savepoint does not fit, or nobody said yes
   2  the command line or the manifest is wrong, or FILE is no savepoint"
     )]
     Restore {

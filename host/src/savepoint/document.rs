@@ -340,12 +340,12 @@ impl Content {
 }
 
 fn time(text: &str) -> Result<EpochMillis, String> {
-    let at: jiff::Timestamp = text.parse().map_err(|_: jiff::Error| format!("{text:?} is no time"))?;
+    let at: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| format!("{text:?} is no time: {error}"))?;
     Ok(EpochMillis(at.as_millisecond()))
 }
 
 fn key(text: &str) -> Result<u128, String> {
-    text.parse().map_err(|_: std::num::ParseIntError| format!("{text:?} is no hash key"))
+    text.parse().map_err(|error: std::num::ParseIntError| format!("{text:?} is no hash key: {error}"))
 }
 
 /// Whether the store can keep the number.

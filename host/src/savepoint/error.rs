@@ -156,7 +156,7 @@ pub enum SavepointError {
     },
     /// The one who runs it does not stop.
     #[error(
-        "{owner} was asked to stop and still runs pipeline {pipeline} after {waited} s; there is no savepoint; look at its log, or take the savepoint without --stop while it runs"
+        "{owner} was asked to stop and still runs pipeline {pipeline} after {waited} s; there is no savepoint; look at its log and wait (asked once more, it stops at once), or take the savepoint without --stop while it runs"
     )]
     StillRunning {
         /// The pipeline.

@@ -84,8 +84,13 @@ fn holder(lock: &Path) -> Result<Option<Option<Owner>>, SavepointError> {
 }
 
 fn is_released(lock: &Path, owner: &Owner) -> Result<bool, SavepointError> {
-    // A holder of another name is the next run already; one without a name is on its way in or out.
-    Ok(!matches!(holder(lock)?, Some(None)) && holder(lock)?.flatten().as_ref() != Some(owner))
+    Ok(match holder(lock)? {
+        None => true,
+        // On its way in or out.
+        Some(None) => false,
+        // A holder of another name is the next run already.
+        Some(Some(holder)) => holder != *owner,
+    })
 }
 
 /// Takes `host:pid` apart, if the host is this one.
@@ -106,7 +111,10 @@ fn terminate(owner: &Owner, lock: &Path) -> Result<(), Refused> {
     let process = process_of(owner)?;
     let unknown = || (format!("process {process} is not to be found here, perhaps in another container"), THERE);
     let pid = Pid::from_raw(process).ok_or_else(unknown)?;
-    let held = pidfd_open(pid, PidfdFlags::empty()).map_err(|_: rustix::io::Errno| unknown())?;
+    let held = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| match error {
+        rustix::io::Errno::SRCH => unknown(),
+        error => (format!("process {process} cannot be held on to ({error})"), AS_IT_RUNS),
+    })?;
     let open = open_files(process)
         .map_err(|error| (format!("what process {process} has open cannot be seen ({error})"), AS_IT_RUNS))?;
     if !open.iter().any(|(_, file)| is_same(file, lock)) {
@@ -145,4 +153,90 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
     let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use host_core::moment::EpochMillis;
+
+    use super::*;
+    use crate::state::lock::ProcessLock;
+
+    fn id() -> PipelineId {
+        PipelineId { tenant: "default".to_owned(), pipeline: "quakes".to_owned() }
+    }
+
+    fn owner(name: &str) -> Owner {
+        Owner { name: name.to_owned(), since: EpochMillis(1_000) }
+    }
+
+    fn here(process: u32) -> String {
+        format!("{}:{process}", rustix::system::uname().nodename().to_string_lossy())
+    }
+
+    /// A process that ends with its standard input.
+    fn bystander() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("cat is there")
+    }
+
+    fn refusal(holder: &str) -> String {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = directory.path().join("state.db");
+        let lock = lock::path_for(&database, &id());
+        let _held = ProcessLock::acquire(&lock, &owner(holder)).expect("nobody has it");
+        ask(&database, &id()).expect_err("nobody who can be asked").to_string()
+    }
+
+    #[test]
+    fn nobody_is_asked_if_nobody_runs_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = directory.path().join("state.db");
+        assert!(ask(&database, &id()).expect("no lock").is_none());
+        let lock = lock::path_for(&database, &id());
+        drop(ProcessLock::acquire(&lock, &owner(&here(1))).expect("nobody has it"));
+        assert!(ask(&database, &id()).expect("what a dead process left").is_none());
+    }
+
+    /// A number in a file may be that of any process by now.
+    #[test]
+    fn a_process_that_does_not_hold_the_lock_is_left_alone() {
+        let mut other = bystander();
+        let refused = refusal(&here(other.id()));
+        assert!(refused.contains("is another one, which does not hold"), "{refused}");
+        assert!(other.try_wait().expect("can be asked").is_none(), "it was ended");
+        drop(other.stdin.take());
+        assert!(other.wait().expect("it ends").success());
+    }
+
+    #[test]
+    fn who_cannot_be_told_or_reached_is_told_so() {
+        for (holder, why) in [
+            ("elsewhere:1".to_owned(), "it runs on machine elsewhere"),
+            ("sluicebox state".to_owned(), "its name has no process id"),
+            // More than any system gives.
+            (here(i32::MAX as u32), "is not to be found here"),
+        ] {
+            let refused = refusal(&holder);
+            assert!(refused.contains(why) && refused.contains("there is no savepoint; stop it"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn waiting_ends_with_the_lock_with_another_holder_or_with_the_limit() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let lock = directory.path().join("a.lock");
+        let asked = Asked { pipeline: id(), lock: lock.clone(), owner: owner("host:7") };
+        let held = ProcessLock::acquire(&lock, &owner("host:7")).expect("nobody has it");
+        let late = asked.wait(Duration::ZERO, |_| {}).expect_err("it holds on").to_string();
+        assert!(
+            late.starts_with("host:7 was asked to stop and still runs pipeline default/quakes after 0 s"),
+            "{late}"
+        );
+        drop(held);
+        asked.wait(Duration::ZERO, |_| {}).expect("nobody has it");
+        let _next = ProcessLock::acquire(&lock, &owner("host:8")).expect("nobody has it");
+        asked.wait(Duration::ZERO, |_| {}).expect("the next run has it");
+    }
 }
