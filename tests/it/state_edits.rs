@@ -280,3 +280,42 @@ fn looking_makes_no_database() {
     let never = edit::list(&path, &other).expect_err("another tenant").to_string();
     assert!(never.starts_with("pipeline other/earthquakes has no state in "), "{never}");
 }
+
+#[test]
+fn a_shard_of_several_streams_is_named_with_its_stream() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = state(directory.path());
+    let blasts = StreamIdentity { arn: stream().arn.replace("earthquakes", "blasts"), ..stream() };
+    let mut store = claimed(&path, "host:2");
+    store.start_stream(&blasts, StartPoint::TrimHorizon, &[row("shard-1", "after:7", &[], &[])]).expect("new");
+    store.release().expect("the owner");
+    let snapshot = Snapshot::take(&path, &id()).expect("state");
+    let ambiguous = edit::plan(&snapshot, &set(&["shard-1"], "after:5")).expect_err("which one?").to_string();
+    assert!(ambiguous.ends_with("add --stream with the name or ARN of the one you mean"), "{ambiguous}");
+    let of = |stream: &str| Request::Set {
+        stream: Some(stream.to_owned()),
+        shards: Selection::Only(vec![ShardId::new("shard-1")]),
+        to: position("after:5"),
+        now: EpochMillis(1),
+    };
+    let unknown = edit::plan(&snapshot, &of("quakes")).expect_err("half of a name is none").to_string();
+    assert!(
+        unknown.starts_with("pipeline seismology/earthquakes has no state of stream quakes; it has arn:"),
+        "{unknown}"
+    );
+    let by_name = edit::plan(&snapshot, &of("blasts")).expect("a name");
+    let by_arn = edit::plan(&snapshot, &of(&blasts.arn)).expect("an ARN");
+    assert_eq!(by_name.to_string(), by_arn.to_string());
+    assert_eq!(by_name.changes[0].what, format!("shard shard-1 of {}", blasts.arn));
+    assert_eq!(
+        by_name.warnings,
+        [format!("shard shard-1 of {} moves backwards: the sinks get its records again", blasts.arn)]
+    );
+    edit::apply(&by_name, &owner("operator:1")).expect("nobody owns it");
+    let details = edit::show(&path, &id(), Some("blasts"), &[ShardId::new("shard-1")]).expect("state").0;
+    let shown: Vec<_> = details.streams.iter().map(|stream| stream.shards[0].position.as_str()).collect();
+    assert_eq!(shown, ["after:5"]);
+    let all = Request::Delete { stream: Some("blasts".to_owned()), shards: Selection::All };
+    edit::apply(&plan(&path, &all), &owner("operator:1")).expect("nobody owns it");
+    assert_eq!(positions(&path).len(), 3, "the other stream and its rows stay");
+}

@@ -68,6 +68,10 @@ async fn a_run_after_a_restore_goes_on_exactly_at_the_savepoint() {
     assert_eq!(again.stdout, "c\nd\ne\n", "what came behind the savepoint comes again, and nothing else");
     assert_eq!(scene.out(), ["a", "b", "c", "d", "e"], "the file went back with the positions");
 
+    scene.write("out.txt", "a");
+    let short = scene.run(&["savepoint", "restore", &file, "p.toml"]).expect_code(1);
+    assert!(short.stdout.contains("out.txt has 1 bytes and the savepoint's mark is 4"), "{}", short.stdout);
+    scene.write("out.txt", "a\nb\nc\nd\ne\n");
     let twice = scene.run(&["savepoint", "restore", "--yes", "--without-marks", &file, "p.toml"]).expect_code(0);
     assert!(twice.stdout.contains("sink file has no mark then: out.txt keeps its 10 bytes"), "{}", twice.stdout);
     drop(scene.run(&TO_END).expect_code(0));

@@ -239,6 +239,56 @@ out   2000
     );
 }
 
+/// CKP-1: positions of all streams and marks of sinks are of one moment, whatever is committed meanwhile.
+#[test]
+fn a_savepoint_among_commits_is_of_one_of_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = state(directory.path());
+    let at = |n: u64| after(&n.to_string(), 0);
+    let (stop, mut store) = (std::sync::atomic::AtomicBool::new(false), open(&path, "host:2"));
+    let rows = [ShardId::new("p"), ShardId::in_stream(1, "p")].map(|shard| ShardRow { shard, ..row("p", at(1)) });
+    let both = [stream("quakes"), stream("blasts")];
+    let marks = |n| vec![SinkMark { sink: 0, mark: n }];
+    let first = Commit { create: rows.to_vec(), marks: marks(1), ..Commit::default() };
+    store.commit(&both, &first, &["out".to_owned()]).expect("the owner");
+    let seen = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 2.. {
+                let advance = |row: &ShardRow| Advance {
+                    shard: row.shard.clone(),
+                    from: at(n - 1),
+                    to: at(n),
+                    children: Vec::new(),
+                    watermark: None,
+                    complete_until: None,
+                    finished_at: None,
+                };
+                let commit =
+                    Commit { advance: rows.iter().map(advance).collect(), marks: marks(n), ..Commit::default() };
+                store.commit(&both, &commit, &["out".to_owned()]).expect("the owner");
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < 25 {
+            let json = serde_json::to_value(taken(&path)).expect("JSON");
+            let content = &json["content"];
+            let mark = content["marks"][0]["mark"].as_u64().expect("a number");
+            for stream in [0, 1] {
+                let shards = content["streams"][stream]["shards"].as_array().expect("shards");
+                let p = shards.iter().find(|shard| shard["shard"] == "p").expect("p");
+                assert_eq!(p["position"], format!("after:{mark}"));
+            }
+            seen.insert(mark);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        seen
+    });
+    assert!(seen.last() > seen.first());
+}
+
 fn position() -> impl Strategy<Value = Position> {
     prop_oneof![
         Just(Position::TrimHorizon),
