@@ -104,6 +104,9 @@ pub enum Command {
     /// Read and edit the positions of a pipeline
     #[command(subcommand)]
     State(State),
+    /// Keep all that is durable of a pipeline in a file, and go back to it
+    #[command(subcommand)]
+    Savepoint(Savepoint),
     /// Print the manifest's JSON Schema
     #[command(after_help = "\
 Examples:
@@ -211,18 +214,21 @@ pub struct SeedArg {
     pub partition_key: String,
 }
 
-/// `sluicebox state`.
+/// `sluicebox state`. Where a shard is named, its stream may be, too.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum State {
     /// List the positions of a pipeline, one shard a line
     #[command(after_help = "\
 Examples:
   sluicebox state list orders.toml
-  sluicebox state list --json orders.toml | jq '.[].position'")]
+  sluicebox state list --json orders.toml | jq '.streams[].shards[].position'")]
     List {
-        /// Print a JSON array
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// Use the state that `run --local` keeps with the embedded streams
+        #[arg(long)]
+        local: bool,
         /// The pipeline's manifest
         #[arg(value_name = "MANIFEST")]
         manifest: PathBuf,
@@ -235,6 +241,12 @@ Examples:
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// Use the state that `run --local` keeps with the embedded streams
+        #[arg(long)]
+        local: bool,
+        /// The shard's stream, by name or ARN; needed where several streams have a shard of that ID
+        #[arg(long, value_name = "STREAM")]
+        stream: Option<String>,
         /// The pipeline's manifest
         #[arg(value_name = "MANIFEST")]
         manifest: PathBuf,
@@ -264,9 +276,15 @@ Examples:
         /// Print the plan as one JSON object
         #[arg(long)]
         json: bool,
+        /// Use the state that `run --local` keeps with the embedded streams
+        #[arg(long)]
+        local: bool,
         /// Do it without asking
         #[arg(long)]
         yes: bool,
+        /// The shard's stream, by name or ARN; needed where several streams have a shard of that ID
+        #[arg(long, value_name = "STREAM")]
+        stream: Option<String>,
         /// The pipeline's manifest
         #[arg(value_name = "MANIFEST")]
         manifest: PathBuf,
@@ -291,9 +309,15 @@ Examples:
         /// Print the plan as one JSON object
         #[arg(long)]
         json: bool,
+        /// Use the state that `run --local` keeps with the embedded streams
+        #[arg(long)]
+        local: bool,
         /// Do it without asking
         #[arg(long)]
         yes: bool,
+        /// The shard's stream, by name or ARN; needed where several streams have a shard of that ID
+        #[arg(long, value_name = "STREAM")]
+        stream: Option<String>,
         /// Forget all shards of the pipeline
         #[arg(long, conflicts_with = "shard")]
         all: bool,
@@ -303,6 +327,97 @@ Examples:
         /// The shard
         #[arg(value_name = "SHARD", value_parser = parse_shard, required_unless_present = "all")]
         shard: Option<ShardId>,
+    },
+}
+
+/// `sluicebox savepoint`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Savepoint {
+    /// Write a savepoint, whether the pipeline runs or not
+    #[command(
+        long_about = "Write a savepoint: every position, the marks of sinks and what produced them, as of one moment, in one \
+                      JSON file with a hash of its content. The pipeline may run meanwhile and does not notice. The file \
+                      appears whole or not at all, and an existing file is never overwritten; its path is printed on \
+                      standard output.",
+        after_help = "\
+Examples:
+  sluicebox savepoint create orders.toml
+  sluicebox savepoint create --stop --output before-upgrade.json orders.toml
+
+Exit codes:
+  0  the savepoint is written and on the disk
+  1  there is no savepoint: nothing to save, the file exists, the pipeline did not stop
+  2  the command line or the manifest is wrong"
+    )]
+    Create {
+        /// Stop the pipeline first, as SIGTERM does: it delivers what it has read, and the savepoint has all of that
+        #[arg(long)]
+        stop: bool,
+        /// The file to write; without it, PIPELINE-TIME.savepoint.json beside the manifest
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Use the state that `run --local` keeps with the embedded streams
+        #[arg(long)]
+        local: bool,
+        /// The pipeline's manifest
+        #[arg(value_name = "MANIFEST")]
+        manifest: PathBuf,
+    },
+    /// Verify a savepoint and print what is in it
+    #[command(after_help = "\
+Examples:
+  sluicebox savepoint inspect orders-20180201T000000Z.savepoint.json
+  sluicebox savepoint inspect --json before-upgrade.json | jq '.content.streams[].shards[].position'
+
+Exit codes:
+  0  it is whole and unaltered
+  1  it is torn, altered or contradicts itself
+  2  there is no such file, it is no savepoint, or a newer release wrote it")]
+    Inspect {
+        /// Print the savepoint as one JSON object
+        #[arg(long)]
+        json: bool,
+        /// A savepoint's file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Take a pipeline back to a savepoint
+    #[command(
+        long_about = "Take a pipeline back to a savepoint: the next run goes on exactly there. The plan is printed first, and \
+                      done only with --yes or after a terminal's answer; the pipeline must not be running. The manifest has \
+                      to name the streams of the savepoint; parallelism and components may be others.",
+        after_help = "\
+Examples:
+  sluicebox savepoint restore orders-20180201T000000Z.savepoint.json orders.toml
+  sluicebox savepoint restore --fork --yes before-upgrade.json orders-copy.toml
+
+Exit codes:
+  0  done, or there was nothing to change
+  1  nothing was changed: the pipeline runs, the savepoint does not fit, or nobody said yes
+  2  the command line or the manifest is wrong, or FILE is no savepoint"
+    )]
+    Restore {
+        /// Print the plan as one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+        /// Let a pipeline of another name or tenant begin as a copy; marks of sinks stay with the original
+        #[arg(long)]
+        fork: bool,
+        /// Leave the marks of sinks out: files keep all they have, and grow by what is read again
+        #[arg(long)]
+        without_marks: bool,
+        /// Restore the state that `run --local` keeps with the embedded streams
+        #[arg(long)]
+        local: bool,
+        /// A savepoint's file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The pipeline's manifest
+        #[arg(value_name = "MANIFEST")]
+        manifest: PathBuf,
     },
 }
 

@@ -6,6 +6,7 @@ pub mod inspect;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod run;
+pub mod savepoint;
 pub mod signals;
 pub mod state;
 

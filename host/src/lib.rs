@@ -15,6 +15,7 @@ pub mod assigner;
 pub mod component;
 pub mod sink;
 pub mod state;
+pub mod savepoint;
 pub mod clock;
 pub mod progress;
 pub mod telemetry;

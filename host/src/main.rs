@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => commands::inspect::inspect(&inspect, &screen),
         Command::Local(local) => commands::local(&local, &screen),
         Command::State(state) => commands::state::state(&state, &screen),
+        Command::Savepoint(savepoint) => commands::savepoint::savepoint(&savepoint, &screen),
         Command::Schema => commands::schema(&screen),
     };
     ExitCode::from(code)

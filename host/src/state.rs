@@ -6,9 +6,14 @@
 //! A *generation*, raised by every claim and checked inside every write, proves that an older owner changes nothing
 //! any more, whatever became of its lock.
 //!
-//! A commit is one transaction: rows that must not exist yet, rows that must be exactly where the writer believes they
-//! are, rows to forget, marks of sinks. The end of a shard and its children's rows are therefore never apart, and a
-//! crash leaves the commit before or the commit after, never something between.
+//! A commit is one transaction over all streams of a pipeline: rows that must not exist yet, rows that must be exactly
+//! where the writer believes they are, rows to forget, marks of sinks. The end of a shard and its children's rows are
+//! therefore never apart, a mark never belongs to the positions of one stream only, and a crash leaves the commit before
+//! or the commit after, never something between.
+//!
+//! A stream is kept by what it is, its ARN and when it was created, while a shard names its stream by the index that the
+//! manifest gives it. The index is not durable, so that a manifest may list its streams in another order tomorrow:
+//! whoever writes says which stream each index means, and whoever reads puts the index on.
 //!
 //! The obvious alternative, a lease that must be renewed before a deadline, buys take-over between machines at the price
 //! of waiting out the deadline after every crash. The rows keep an owner (through their generation) and a counter, so a
@@ -19,8 +24,10 @@ use std::fmt;
 use host_core::checkpoint::{Commit, ShardRow};
 pub use host_core::coordinator::StartPoint;
 use host_core::moment::EpochMillis;
+use host_core::shard::ShardId;
 use serde::{Deserialize, Serialize};
 
+mod rules;
 pub mod error;
 pub mod lock;
 pub mod sqlite;
@@ -79,8 +86,27 @@ pub struct StreamState {
     pub identity: StreamIdentity,
     /// Where it began.
     pub start: StartPoint,
-    /// Its shards, ordered by identifier.
+    /// Its shards, ordered by identifier; all of them are of stream 0, see [`Self::rows_in`].
     pub rows: Vec<ShardRow>,
+}
+
+impl StreamState {
+    /// The rows as those of the manifest's stream with this index.
+    #[must_use]
+    pub fn rows_in(&self, stream: u32) -> Vec<ShardRow> {
+        self.rows.iter().map(|row| in_stream(row, stream)).collect()
+    }
+}
+
+/// `row`, with all the shards that it names in `stream`.
+fn in_stream(row: &ShardRow, stream: u32) -> ShardRow {
+    let shard = |shard: &ShardId| ShardId::in_stream(stream, shard.as_str());
+    ShardRow {
+        shard: shard(&row.shard),
+        parents: row.parents.iter().map(shard).collect(),
+        children: row.children.iter().map(shard).collect(),
+        ..row.clone()
+    }
 }
 
 /// How the claim before this one ended.
@@ -140,13 +166,22 @@ pub trait LeaseStore: Send {
     fn start_stream(&mut self, stream: &StreamIdentity, start: StartPoint, rows: &[ShardRow])
     -> Result<(), StoreError>;
 
-    /// Applies all of `commit` or none of it, in the order create, advance, forget, marks. `sinks` are the names of the
-    /// manifest's sinks, by their index.
+    /// Forgets a stream that was created again since: its start and all of its rows. The other streams, the one of the
+    /// same ARN among them, and the marks stay. Start the new stream first: a crash between the two calls then leaves
+    /// both, and the next claim shows the old one to be forgotten; the other way round it would leave neither.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] if the pipeline never started the stream; [`StoreError::Fenced`].
+    fn forget_stream(&mut self, stream: &StreamIdentity) -> Result<(), StoreError>;
+
+    /// Applies all of `commit` or none of it, in the order create, advance, forget, marks. `streams` are those of the
+    /// manifest by their index, which is the index that shards carry; `sinks` are the names of its sinks by theirs.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if a row is not what the commit expects; [`StoreError::Invalid`] if the commit would move a
-    /// position backwards, forget an unfinished shard or contradict itself; [`StoreError::Fenced`].
-    fn commit(&mut self, stream: &StreamIdentity, commit: &Commit, sinks: &[String]) -> Result<(), StoreError>;
+    /// position backwards, advance a row without saying anything new, forget an unfinished shard, name a stream that has
+    /// no start or contradict itself; [`StoreError::Fenced`].
+    fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError>;
 
     /// Ends the claim gracefully. Another process may claim from here on; this handle may, too.
     ///
@@ -162,103 +197,3 @@ pub(crate) fn rfc3339(at: EpochMillis) -> String {
 
 /// The largest number that the stores keep: SQLite's integers are signed.
 pub const NUMBER_MAX: u64 = i64::MAX as u64;
-
-/// The rules of a commit, which are the same in every store.
-mod rules {
-    use host_core::checkpoint::{Advance, ShardRow, SinkMark};
-    use host_core::shard::{Position, ShardId};
-
-    use super::{NUMBER_MAX, StoreError, StreamIdentity};
-
-    /// Whether a new row may be written.
-    pub(super) fn created(row: &ShardRow) -> Result<(), StoreError> {
-        position(&row.shard, &row.position)?;
-        finished(&row.shard, &row.position, row.finished_at.is_some())
-    }
-
-    /// The row after `advance`, if `found` allows it.
-    pub(super) fn advanced(found: &ShardRow, advance: &Advance) -> Result<ShardRow, StoreError> {
-        if found.position != advance.from {
-            return Err(StoreError::Conflict {
-                shard: advance.shard.clone(),
-                expected: advance.from.to_string(),
-                found: found.position.to_string(),
-            });
-        }
-        if !advance.to.is_past(&advance.from) {
-            return Err(invalid(&advance.shard, format!("move it from {} to {}", advance.from, advance.to)));
-        }
-        position(&advance.shard, &advance.to)?;
-        finished(&advance.shard, &advance.to, advance.finished_at.is_some())?;
-        let children = if advance.children.is_empty() { &found.children } else { &advance.children };
-        Ok(ShardRow {
-            shard: found.shard.clone(),
-            parents: found.parents.clone(),
-            children: children.clone(),
-            range: found.range,
-            position: advance.to.clone(),
-            watermark: advance.watermark,
-            finished_at: advance.finished_at,
-        })
-    }
-
-    /// Whether a row may be forgotten.
-    pub(super) fn forgotten(found: &ShardRow) -> Result<(), StoreError> {
-        if found.position.is_end() {
-            return Ok(());
-        }
-        Err(invalid(&found.shard, format!("forget it at {}, before its end", found.position)))
-    }
-
-    /// The name under which a mark is kept.
-    pub(super) fn mark<'a>(mark: &SinkMark, sinks: &'a [String]) -> Result<&'a str, StoreError> {
-        let sink = usize::try_from(mark.sink).ok().and_then(|sink| sinks.get(sink));
-        let Some(sink) = sink else {
-            return Err(StoreError::Invalid { what: format!("keep a mark of sink {} of {}", mark.sink, sinks.len()) });
-        };
-        if mark.mark > NUMBER_MAX {
-            return Err(StoreError::Invalid { what: format!("sink {sink}: keep mark {}", mark.mark) });
-        }
-        Ok(sink)
-    }
-
-    /// A row that should not be there.
-    pub(super) fn present(found: &ShardRow) -> StoreError {
-        StoreError::Conflict {
-            shard: found.shard.clone(),
-            expected: "no row".to_owned(),
-            found: found.position.to_string(),
-        }
-    }
-
-    /// A row that should be there.
-    pub(super) fn absent(shard: &ShardId, expected: &Position) -> StoreError {
-        StoreError::Conflict { shard: shard.clone(), expected: expected.to_string(), found: "no row".to_owned() }
-    }
-
-    /// A commit on a stream without a start.
-    pub(super) fn not_started(stream: &StreamIdentity) -> StoreError {
-        StoreError::Invalid { what: format!("write rows of stream {}, which has no start", stream.arn) }
-    }
-
-    fn position(shard: &ShardId, position: &Position) -> Result<(), StoreError> {
-        match position {
-            Position::After { sub_sequence, .. } if *sub_sequence > NUMBER_MAX => {
-                Err(invalid(shard, format!("keep sub-sequence {sub_sequence}")))
-            }
-            Position::After { .. } | Position::TrimHorizon | Position::AtTimestamp(_) | Position::ShardEnd => Ok(()),
-        }
-    }
-
-    fn finished(shard: &ShardId, position: &Position, has_finished_at: bool) -> Result<(), StoreError> {
-        if position.is_end() == has_finished_at {
-            return Ok(());
-        }
-        let what = if has_finished_at { "give it a time of its end" } else { "end it without the time of its end" };
-        Err(invalid(shard, format!("{what} at {position}")))
-    }
-
-    fn invalid(shard: &ShardId, what: String) -> StoreError {
-        StoreError::Invalid { what: format!("shard {shard}: {what}") }
-    }
-}

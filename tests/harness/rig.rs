@@ -253,8 +253,12 @@ impl LeaseStore for Watched {
         self.inner.start_stream(stream, start, rows)
     }
 
-    fn commit(&mut self, stream: &StreamIdentity, commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
-        self.inner.commit(stream, commit, sinks)?;
+    fn forget_stream(&mut self, stream: &StreamIdentity) -> Result<(), StoreError> {
+        self.inner.forget_stream(stream)
+    }
+
+    fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
+        self.inner.commit(streams, commit, sinks)?;
         let mut positions = locked(&self.durable.positions);
         positions.extend(commit.create.iter().map(|row| (row.shard.clone(), row.position.clone())));
         positions.extend(commit.advance.iter().map(|advance| (advance.shard.clone(), advance.to.clone())));

@@ -7,6 +7,7 @@ mod offline;
 mod local;
 mod stop;
 mod positions;
+mod savepoints;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -12,6 +12,8 @@ mod assigner;
 mod state_survives_kill;
 mod state_refusals;
 mod state_edits;
+// All that is durable in one file, whole or refused, and back again.
+mod savepoints;
 // What is promised is documented, and the tests that hold it are listed.
 mod guarantees;
 // The binary, used wrongly on purpose.

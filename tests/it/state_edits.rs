@@ -36,6 +36,7 @@ fn row(shard: &str, at: &str, parents: &[&str], children: &[&str]) -> ShardRow {
         range: Some(HashRange { start: 0, end: u128::MAX }),
         finished_at: position.is_end().then_some(EpochMillis(1_517_443_260_000)),
         watermark: Some(EpochMillis(1_517_443_200_500)),
+        complete_until: (shard == "shard-1").then_some(EpochMillis(1_517_443_200_000)),
         position,
     }
 }
@@ -51,7 +52,7 @@ fn state(directory: &Path) -> PathBuf {
     ];
     store.start_stream(&stream(), StartPoint::AtTimestamp(EpochMillis(1_517_443_200_000)), &rows).expect("new");
     let commit = Commit { marks: vec![SinkMark { sink: 0, mark: 1_234 }], ..Commit::default() };
-    store.commit(&stream(), &commit, &["out".to_owned()]).expect("the owner");
+    store.commit(&[stream()], &commit, &["out".to_owned()]).expect("the owner");
     store.release().expect("the owner");
     path
 }
@@ -87,10 +88,10 @@ fn a_list_reads_as_a_table() {
 pipeline seismology/earthquakes, generation 1, released host:1 since 2018-02-01T00:00:00Z
 
 stream arn:aws:kinesis:us-east-1:000000000000:stream/earthquakes, created 2017-07-14T02:40:00Z, started at at-timestamp:2018-02-01T00:00:00Z
-SHARD    POSITION      WATERMARK               CHILDREN
-shard-0  shard-end     2018-02-01T00:00:00.5Z  shard-1 shard-2
-shard-1  after:400/3   2018-02-01T00:00:00.5Z  -
-shard-2  trim-horizon  2018-02-01T00:00:00.5Z  -
+SHARD    POSITION      COMPLETE UNTIL        WATERMARK               CHILDREN
+shard-0  shard-end     -                     2018-02-01T00:00:00.5Z  shard-1 shard-2
+shard-1  after:400/3   2018-02-01T00:00:00Z  2018-02-01T00:00:00.5Z  -
+shard-2  trim-horizon  -                     2018-02-01T00:00:00.5Z  -
 
 SINK  MARK
 out   1234
@@ -102,25 +103,26 @@ out   1234
 fn show_tells_every_field_of_a_shard() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = state(directory.path());
-    let details = edit::show(&path, &id(), &[ShardId::new("shard-1")]).expect("state").to_string();
+    let details = edit::show(&path, &id(), None, &[ShardId::new("shard-1")]).expect("state").to_string();
     assert!(
         details.contains(
             "
 shard-1
-  position     after:400/3
-  watermark    2018-02-01T00:00:00.5Z
-  finished at  -
-  parents      shard-0
-  children     -
-  hash keys    0 to 340282366920938463463374607431768211455
-  written by   host:1 (generation 1, write 1)
-  deserializer  sha256:5e1f
+  position        after:400/3
+  complete until  2018-02-01T00:00:00Z
+  watermark       2018-02-01T00:00:00.5Z
+  finished at     -
+  parents         shard-0
+  children        -
+  hash keys       0 to 340282366920938463463374607431768211455
+  written by      host:1 (generation 1, write 1)
+  deserializer    sha256:5e1f
 "
         ),
         "{details}"
     );
     assert!(!details.contains("shard-2\n  position"), "{details}");
-    let unknown = edit::show(&path, &id(), &[ShardId::new("shard-9")]).expect_err("no such shard");
+    let unknown = edit::show(&path, &id(), None, &[ShardId::new("shard-9")]).expect_err("no such shard");
     assert_eq!(
         unknown.to_string(),
         "pipeline seismology/earthquakes has no row for shard shard-9; it has shard-0, shard-1, shard-2"
@@ -178,16 +180,18 @@ fn a_set_moves_a_position_backwards_and_fences_a_forgotten_writer() {
         to: position("after:401"),
         children: Vec::new(),
         watermark: None,
+        complete_until: None,
         finished_at: None,
     };
-    let late = forgotten.commit(&stream(), &Commit { advance: vec![advance], ..Commit::default() }, &[]);
+    let late = forgotten.commit(&[stream()], &Commit { advance: vec![advance], ..Commit::default() }, &[]);
     assert!(
         matches!(&late, Err(StoreError::Fenced { by: Some(by), newer: 3, ours: 2, .. }) if by.name == "operator:1"),
         "{late:?}"
     );
-    let details = edit::show(&path, &id(), &[ShardId::new("shard-1")]).expect("state");
+    let details = edit::show(&path, &id(), None, &[ShardId::new("shard-1")]).expect("state");
     let line = &details.0.streams[0].shards[0];
-    assert_eq!((line.position.as_str(), line.counter, line.watermark.as_deref()), ("after:100", 2, None));
+    assert_eq!((line.position.as_str(), line.counter), ("after:100", 2));
+    assert_eq!((&line.watermark, &line.complete_until), (&None, &None), "they were those of the old position");
 }
 
 #[test]
@@ -220,9 +224,10 @@ fn a_plan_that_events_overtook_is_refused_whole() {
         to: position("after:401"),
         children: Vec::new(),
         watermark: None,
+        complete_until: None,
         finished_at: None,
     };
-    store.commit(&stream(), &Commit { advance: vec![advance], ..Commit::default() }, &[]).expect("the owner");
+    store.commit(&[stream()], &Commit { advance: vec![advance], ..Commit::default() }, &[]).expect("the owner");
     drop(store);
     let before = positions(&path);
     for plan in [both, stale] {
@@ -274,4 +279,43 @@ fn looking_makes_no_database() {
     let other = PipelineId { tenant: "other".to_owned(), ..id() };
     let never = edit::list(&path, &other).expect_err("another tenant").to_string();
     assert!(never.starts_with("pipeline other/earthquakes has no state in "), "{never}");
+}
+
+#[test]
+fn a_shard_of_several_streams_is_named_with_its_stream() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = state(directory.path());
+    let blasts = StreamIdentity { arn: stream().arn.replace("earthquakes", "blasts"), ..stream() };
+    let mut store = claimed(&path, "host:2");
+    store.start_stream(&blasts, StartPoint::TrimHorizon, &[row("shard-1", "after:7", &[], &[])]).expect("new");
+    store.release().expect("the owner");
+    let snapshot = Snapshot::take(&path, &id()).expect("state");
+    let ambiguous = edit::plan(&snapshot, &set(&["shard-1"], "after:5")).expect_err("which one?").to_string();
+    assert!(ambiguous.ends_with("add --stream with the name or ARN of the one you mean"), "{ambiguous}");
+    let of = |stream: &str| Request::Set {
+        stream: Some(stream.to_owned()),
+        shards: Selection::Only(vec![ShardId::new("shard-1")]),
+        to: position("after:5"),
+        now: EpochMillis(1),
+    };
+    let unknown = edit::plan(&snapshot, &of("quakes")).expect_err("half of a name is none").to_string();
+    assert!(
+        unknown.starts_with("pipeline seismology/earthquakes has no state of stream quakes; it has arn:"),
+        "{unknown}"
+    );
+    let by_name = edit::plan(&snapshot, &of("blasts")).expect("a name");
+    let by_arn = edit::plan(&snapshot, &of(&blasts.arn)).expect("an ARN");
+    assert_eq!(by_name.to_string(), by_arn.to_string());
+    assert_eq!(by_name.changes[0].what, format!("shard shard-1 of {}", blasts.arn));
+    assert_eq!(
+        by_name.warnings,
+        [format!("shard shard-1 of {} moves backwards: the sinks get its records again", blasts.arn)]
+    );
+    edit::apply(&by_name, &owner("operator:1")).expect("nobody owns it");
+    let details = edit::show(&path, &id(), Some("blasts"), &[ShardId::new("shard-1")]).expect("state").0;
+    let shown: Vec<_> = details.streams.iter().map(|stream| stream.shards[0].position.as_str()).collect();
+    assert_eq!(shown, ["after:5"]);
+    let all = Request::Delete { stream: Some("blasts".to_owned()), shards: Selection::All };
+    edit::apply(&plan(&path, &all), &owner("operator:1")).expect("nobody owns it");
+    assert_eq!(positions(&path).len(), 3, "the other stream and its rows stay");
 }

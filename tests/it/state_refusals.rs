@@ -36,6 +36,7 @@ fn rows(count: usize) -> Commit {
         range: None,
         position: Position::TrimHorizon,
         watermark: None,
+        complete_until: None,
         finished_at: None,
     };
     Commit { create: (0..count).map(row).collect(), ..Commit::default() }
@@ -47,7 +48,7 @@ fn database(directory: &Path) -> PathBuf {
     let mut store = SqliteStore::open(&path, &id()).expect("a new database");
     store.claim(&owner(), &[]).expect("nobody owns it");
     store.start_stream(&stream(), StartPoint::TrimHorizon, &[]).expect("not started yet");
-    store.commit(&stream(), &rows(500), &[]).expect("new rows");
+    store.commit(&[stream()], &rows(500), &[]).expect("new rows");
     store.release().expect("the owner");
     path
 }
@@ -70,10 +71,10 @@ fn refusal(directory: &Path, path: &Path) -> String {
 fn a_newer_database_is_refused_untouched() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = database(directory.path());
-    patch(&path, USER_VERSION, &2_u32.to_be_bytes());
+    patch(&path, USER_VERSION, &9_u32.to_be_bytes());
     assert_eq!(
         refusal(directory.path(), &path),
-        "state database state.db has format 2, this release reads up to 1; nothing was changed; run the release that \
+        "state database state.db has format 9, this release reads up to 2; nothing was changed; run the release that \
          wrote it, or a newer one"
     );
 }
@@ -177,10 +178,10 @@ fn a_database_that_was_removed_or_replaced_takes_no_writes() {
     let mut store = SqliteStore::open(&path, &id()).expect("a database");
     store.claim(&owner(), &[]).expect("nobody owns it");
     fs::rename(&path, directory.path().join("away.db")).expect("ours");
-    let refused = store.commit(&stream(), &Commit::default(), &[]);
+    let refused = store.commit(&[stream()], &Commit::default(), &[]);
     assert!(matches!(refused, Err(StoreError::Replaced { .. })), "{refused:?}");
     fs::copy(directory.path().join("away.db"), &path).expect("a copy");
-    let refused = store.commit(&stream(), &Commit::default(), &[]);
+    let refused = store.commit(&[stream()], &Commit::default(), &[]);
     assert!(matches!(refused, Err(StoreError::Replaced { .. })), "{refused:?}");
 }
 

@@ -45,6 +45,7 @@ fn row(shard: &str) -> ShardRow {
         range: None,
         position: Position::TrimHorizon,
         watermark: None,
+        complete_until: None,
         finished_at: None,
     }
 }
@@ -57,6 +58,7 @@ fn commit(n: u64) -> Commit {
         to: after(n),
         children: Vec::new(),
         watermark: None,
+        complete_until: None,
         finished_at: None,
     };
     Commit {
@@ -89,7 +91,7 @@ fn write_for_ever(path: &Path) {
         store.start_stream(&stream(), StartPoint::TrimHorizon, &[row("a"), row("b")]).expect("not started yet");
     }
     for n in last_commit(&claimed) + 1.. {
-        store.commit(&stream(), &commit(n), &["out".to_owned()]).expect("the owner writes");
+        store.commit(&[stream()], &commit(n), &["out".to_owned()]).expect("the owner writes");
         writeln!(io::stdout(), "\nack {n}").expect("the parent reads");
     }
 }

@@ -1,4 +1,5 @@
-//! Positions seen and changed from outside a run: `sluicebox state list|show|set|delete`.
+//! Positions seen and changed from outside a run: `sluicebox state list|show|set|delete`, and what a savepoint is taken
+//! from and restored to.
 //!
 //! An edit is planned first, from a snapshot, by a pure function; the plan is what the operator reads and agrees to. It
 //! is applied only if everything is still as the plan found it and no live process owns the pipeline. This is the only
@@ -10,16 +11,19 @@ use std::path::{Path, PathBuf};
 use host_core::shard::ShardId;
 
 use super::lock;
-use super::sqlite::rows::StoredPipeline;
-use super::{PipelineId, StoreError, sqlite};
+use super::sqlite::rows::{StoredPipeline, StoredStream};
+use super::{Owner, PipelineId, StoreError, StreamIdentity, sqlite};
 
 pub mod position;
 mod table;
 mod report;
 mod plan;
+mod restore;
 
 pub use plan::{Change, Plan, Request, Selection, apply, plan};
+pub(crate) use report::Table;
 pub use report::{Details, MarkLine, OwnerLine, Report, ShardLine, StreamLine, list, show};
+pub use restore::{Target, plan_restore};
 
 /// Why positions cannot be shown or changed.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +49,20 @@ pub enum EditError {
         /// Those that have one.
         known: String,
     },
+    /// The chosen stream has no state.
+    #[error("pipeline {pipeline} has no state of stream {stream}; it has {known}")]
+    UnknownStream {
+        /// The pipeline.
+        pipeline: PipelineId,
+        /// The stream, as it was asked for.
+        stream: String,
+        /// The ARNs that have some.
+        known: String,
+    },
     /// A chosen shard is in more than one stream.
-    #[error("shard {shard} is in more than one stream ({streams}); name the stream's ARN")]
+    #[error(
+        "shard {shard} is in more than one stream ({streams}); add --stream with the name or ARN of the one you mean"
+    )]
     AmbiguousShard {
         /// The shard.
         shard: ShardId,
@@ -66,8 +82,8 @@ pub enum EditError {
 pub struct Snapshot {
     path: PathBuf,
     pipeline: PipelineId,
-    /// Whether a live process owned it.
-    live: bool,
+    /// Who owned it, if a live process did; it may have left no name.
+    live: Option<Option<Owner>>,
     stored: StoredPipeline,
 }
 
@@ -77,18 +93,67 @@ impl Snapshot {
     /// # Errors
     /// There is no database, none that can be read, or the pipeline never ran with it.
     pub fn take(path: &Path, pipeline: &PipelineId) -> Result<Self, EditError> {
-        let stored = sqlite::look(path, pipeline)?;
         let never_ran = || EditError::NeverRan { pipeline: pipeline.clone(), path: path.to_owned() };
-        let lock = lock::path_for(path, pipeline);
-        let live = match lock::holder(&lock) {
-            Ok(holder) => holder.is_some(),
-            Err(source) => return Err(StoreError::Io { doing: "lock", path: lock, source: source.into() }.into()),
-        };
-        Ok(Self { path: path.to_owned(), pipeline: pipeline.clone(), live, stored: stored.ok_or_else(never_ran)? })
+        let stored = sqlite::look(path, pipeline)?.ok_or_else(never_ran)?;
+        Self::of(path, pipeline, stored)
     }
 
-    fn has(&self, shard: &ShardId) -> bool {
-        self.stored.streams.iter().any(|stream| stream.rows.iter().any(|row| row.row.shard == *shard))
+    /// Looks; where there is no database yet, or none of its rows is the pipeline's, finds nothing.
+    ///
+    /// # Errors
+    /// What lies at the path cannot be read, or is something else.
+    pub fn take_or_empty(path: &Path, pipeline: &PipelineId) -> Result<Self, EditError> {
+        let stored = match sqlite::look(path, pipeline) {
+            Ok(stored) => stored,
+            Err(StoreError::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Self::of(path, pipeline, stored.unwrap_or_default())
+    }
+
+    fn of(path: &Path, pipeline: &PipelineId, stored: StoredPipeline) -> Result<Self, EditError> {
+        let lock = lock::path_for(path, pipeline);
+        let live = lock::holder(&lock);
+        let live = live.map_err(|source| StoreError::Io { doing: "lock", path: lock, source: source.into() })?;
+        Ok(Self { path: path.to_owned(), pipeline: pipeline.clone(), live, stored })
+    }
+
+    /// What there was.
+    pub(crate) fn stored(&self) -> &StoredPipeline {
+        &self.stored
+    }
+
+    /// Whose state it is.
+    #[must_use]
+    pub fn pipeline(&self) -> &PipelineId {
+        &self.pipeline
+    }
+
+    /// Who owned the pipeline, if a live process did; it may have left no name.
+    #[must_use]
+    pub fn live(&self) -> Option<Option<&Owner>> {
+        self.live.as_ref().map(Option::as_ref)
+    }
+
+    /// The streams that `wanted`, a name or an ARN, means; without it, all.
+    fn streams(&self, wanted: Option<&str>) -> Result<Vec<&StoredStream>, EditError> {
+        let Some(wanted) = wanted else { return Ok(self.stored.streams.iter().collect()) };
+        let is_meant = |stream: &&StoredStream| {
+            let arn = stream.identity.arn.as_str();
+            arn == wanted || arn.strip_suffix(wanted).is_some_and(|before| before.ends_with(['/', ':']))
+        };
+        let meant: Vec<_> = self.stored.streams.iter().filter(is_meant).collect();
+        if meant.is_empty() {
+            let known: Vec<&str> = self.stored.streams.iter().map(|stream| stream.identity.arn.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(EditError::UnknownStream { pipeline: self.pipeline.clone(), stream: wanted.to_owned(), known });
+        }
+        Ok(meant)
+    }
+
+    /// How changes name a shard: with its stream where there are several.
+    fn label(&self, stream: &StoredStream, shard: &ShardId) -> String {
+        label(self.stored.streams.len() > 1, &stream.identity, shard)
     }
 
     fn unknown(&self, shard: &ShardId) -> EditError {
@@ -102,4 +167,8 @@ impl Snapshot {
         }
         EditError::UnknownShard { pipeline: self.pipeline.clone(), shard: shard.clone(), known: known.join(", ") }
     }
+}
+
+fn label(with_stream: bool, stream: &StreamIdentity, shard: &ShardId) -> String {
+    if with_stream { format!("shard {shard} of {}", stream.arn) } else { format!("shard {shard}") }
 }

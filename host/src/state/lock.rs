@@ -138,7 +138,7 @@ fn file_name_of(text: &str) -> String {
 }
 
 /// The name in the file, unless it is torn or empty.
-fn note_in(path: &Path) -> Option<Owner> {
+pub(crate) fn note_in(path: &Path) -> Option<Owner> {
     let mut text = String::new();
     File::open(path).and_then(|file| file.take(4096).read_to_string(&mut text)).ok()?;
     let note: Note = serde_json::from_str(&text).ok()?;

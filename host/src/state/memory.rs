@@ -11,7 +11,7 @@ use host_core::shard::{Position, ShardId};
 use super::error::age_of;
 use super::{
     Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, StartPoint, StoreError,
-    StreamIdentity, StreamState, rules,
+    StreamIdentity, StreamState, in_stream, rules,
 };
 
 /// Where an injected failure strikes.
@@ -50,7 +50,8 @@ struct Pipeline {
 #[derive(Clone, Debug)]
 struct Stream {
     start: StartPoint,
-    rows: BTreeMap<ShardId, ShardRow>,
+    /// By the shard's text; the shards in them are of stream 0.
+    rows: BTreeMap<String, ShardRow>,
 }
 
 impl MemoryStore {
@@ -160,17 +161,27 @@ impl LeaseStore for MemoryLeases {
         })
     }
 
-    fn commit(&mut self, stream: &StreamIdentity, commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
+    fn forget_stream(&mut self, stream: &StreamIdentity) -> Result<(), StoreError> {
+        self.write(|pipeline| match pipeline.streams.remove(stream) {
+            Some(_) => Ok(()),
+            None => Err(rules::not_started(stream)),
+        })
+    }
+
+    fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
         self.write(|pipeline| {
-            let Some(rows) = pipeline.streams.get_mut(stream) else { return Err(rules::not_started(stream)) };
-            commit.create.iter().try_for_each(|row| rows.create(row))?;
+            for row in &commit.create {
+                pipeline.stream_of(&row.shard, streams)?.create(row)?;
+            }
             for advance in &commit.advance {
-                let found = rows.rows.get_mut(&advance.shard);
+                let rows = &mut pipeline.stream_of(&advance.shard, streams)?.rows;
+                let found = rows.get_mut(advance.shard.as_str());
                 let found = found.ok_or_else(|| rules::absent(&advance.shard, &advance.from))?;
-                *found = rules::advanced(found, advance)?;
+                *found = in_stream(&rules::advanced(found, advance)?, 0);
             }
             for shard in &commit.forget {
-                let found = rows.rows.remove(shard).ok_or_else(|| rules::absent(shard, &Position::ShardEnd))?;
+                let rows = &mut pipeline.stream_of(shard, streams)?.rows;
+                let found = rows.remove(shard.as_str()).ok_or_else(|| rules::absent(shard, &Position::ShardEnd))?;
                 rules::forgotten(&found)?;
             }
             for mark in &commit.marks {
@@ -210,6 +221,13 @@ impl Drop for MemoryLeases {
     }
 }
 
+impl Pipeline {
+    fn stream_of(&mut self, shard: &ShardId, streams: &[StreamIdentity]) -> Result<&mut Stream, StoreError> {
+        let stream = rules::stream_of(shard, streams)?;
+        self.streams.get_mut(stream).ok_or_else(|| rules::not_started(stream))
+    }
+}
+
 impl Stream {
     fn state(&self, identity: &StreamIdentity) -> StreamState {
         StreamState { identity: identity.clone(), start: self.start, rows: self.rows.values().cloned().collect() }
@@ -217,7 +235,7 @@ impl Stream {
 
     fn create(&mut self, row: &ShardRow) -> Result<(), StoreError> {
         rules::created(row)?;
-        match self.rows.insert(row.shard.clone(), row.clone()) {
+        match self.rows.insert(row.shard.as_str().to_owned(), in_stream(row, 0)) {
             None => Ok(()),
             Some(found) => Err(rules::present(&found)),
         }

@@ -19,7 +19,9 @@ use super::{
 };
 
 mod file;
-pub(super) mod rows;
+pub(crate) mod rows;
+#[cfg(test)]
+mod formats;
 
 use rows::{RowError, StoredPipeline, StoredRow};
 
@@ -40,14 +42,19 @@ struct Claim {
     pipeline_id: i64,
     generation: u64,
     streams: BTreeMap<StreamIdentity, i64>,
-    /// The counter of every row, by stream and shard.
-    counters: Counters,
+    /// The counter of every row.
+    counters: BTreeMap<RowKey, u64>,
 }
 
-type Counters = BTreeMap<(i64, ShardId), u64>;
+/// A row: the key of its stream here, and the shard as rows that were read name it, of stream 0.
+type RowKey = (i64, ShardId);
+
+fn row_key(stream_id: i64, shard: &ShardId) -> RowKey {
+    (stream_id, ShardId::new(shard.as_str()))
+}
 
 /// Counters that hold once the transaction is through; `None` for a row that is gone.
-type Changed = BTreeMap<(i64, ShardId), Option<u64>>;
+type Changed = BTreeMap<RowKey, Option<u64>>;
 
 impl SqliteStore {
     /// Opens the database at `path`, or makes it, readable by its owner only, with the directories above it.
@@ -142,17 +149,34 @@ impl LeaseStore for SqliteStore {
         Ok(())
     }
 
-    fn commit(&mut self, stream: &StreamIdentity, commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
+    fn forget_stream(&mut self, stream: &StreamIdentity) -> Result<(), StoreError> {
+        let mut forgotten = 0;
+        self.write(|writing, _| {
+            forgotten = writing.stream_id(stream)?;
+            writing.execute("DELETE FROM streams WHERE stream_id = ?", params![forgotten])
+        })?;
+        if let Some(claim) = &mut self.claim {
+            claim.streams.remove(stream);
+            claim.counters.retain(|(stream_id, _), _| *stream_id != forgotten);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
         self.write(|writing, changed| {
-            let stream_id = writing.claim.streams.get(stream).copied().ok_or_else(|| rules::not_started(stream))?;
-            commit.create.iter().try_for_each(|row| writing.create(stream_id, row, changed))?;
+            let stream_of = |shard: &ShardId| writing.stream_id(rules::stream_of(shard, streams)?);
+            for row in &commit.create {
+                writing.create(stream_of(&row.shard)?, row, changed)?;
+            }
             for advance in &commit.advance {
+                let stream_id = stream_of(&advance.shard)?;
                 let found = writing.find(stream_id, &advance.shard, &advance.from)?;
                 let row = rules::advanced(&found.row, advance)?;
                 writing.check_counter(stream_id, &found, changed)?;
                 writing.update(stream_id, row, found.counter + 1, changed)?;
             }
             for shard in &commit.forget {
+                let stream_id = stream_of(shard)?;
                 let found = writing.find(stream_id, shard, &Position::ShardEnd)?;
                 rules::forgotten(&found.row)?;
                 writing.check_counter(stream_id, &found, changed)?;
@@ -202,19 +226,13 @@ impl Writing<'_> {
         Err(StoreError::Fenced { pipeline: pipeline.clone(), by, newer, ours })
     }
 
+    fn stream_id(&self, stream: &StreamIdentity) -> Result<i64, StoreError> {
+        self.claim.streams.get(stream).copied().ok_or_else(|| rules::not_started(stream))
+    }
+
     fn add_stream(&self, stream: &StreamIdentity, start: StartPoint) -> Result<i64, StoreError> {
-        let (kind, timestamp) = match start {
-            StartPoint::TrimHorizon => ("trim-horizon", None),
-            StartPoint::AtTimestamp(at) => ("at-timestamp", Some(at.0)),
-        };
-        self.transaction
-            .execute(
-                "INSERT INTO streams (pipeline_id, stream_arn, created_ms, start, start_timestamp_ms)
-                 VALUES (?, ?, ?, ?, ?)",
-                params![self.claim.pipeline_id, stream.arn, stream.created.0, kind, timestamp],
-            )
-            .map_err(|error| self.failed(error))?;
-        Ok(self.transaction.last_insert_rowid())
+        let added = rows::add_stream(self.transaction, self.claim.pipeline_id, stream, start);
+        added.map_err(|error| self.failed(error))
     }
 
     fn create(&self, stream_id: i64, row: &ShardRow, changed: &mut Changed) -> Result<(), StoreError> {
@@ -226,7 +244,7 @@ impl Writing<'_> {
         }
         let stored = StoredRow { row: row.clone(), counter: 1, generation: self.claim.generation };
         rows::insert(self.transaction, stream_id, &stored).map_err(|error| row_failed(self.path, error))?;
-        changed.insert((stream_id, row.shard.clone()), Some(1));
+        changed.insert(row_key(stream_id, &row.shard), Some(1));
         Ok(())
     }
 
@@ -237,7 +255,7 @@ impl Writing<'_> {
 
     /// Whether the row was written by this handle last, or is as it was claimed.
     fn check_counter(&self, stream_id: i64, found: &StoredRow, changed: &Changed) -> Result<(), StoreError> {
-        let key = (stream_id, found.row.shard.clone());
+        let key = row_key(stream_id, &found.row.shard);
         let expected = match changed.get(&key) {
             Some(counter) => *counter,
             None => self.claim.counters.get(&key).copied(),
@@ -253,7 +271,7 @@ impl Writing<'_> {
     }
 
     fn update(&self, stream_id: i64, row: ShardRow, counter: u64, changed: &mut Changed) -> Result<(), StoreError> {
-        let key = (stream_id, row.shard.clone());
+        let key = row_key(stream_id, &row.shard);
         let stored = StoredRow { row, counter, generation: self.claim.generation };
         let updated = rows::update(self.transaction, stream_id, &stored);
         if !updated.map_err(|error| row_failed(self.path, error))? {
@@ -269,16 +287,13 @@ impl Writing<'_> {
         if !removed.map_err(|error| self.failed(error))? {
             return Err(rules::absent(shard, &found.row.position));
         }
-        changed.insert((stream_id, shard.clone()), None);
+        changed.insert(row_key(stream_id, shard), None);
         Ok(())
     }
 
     fn mark(&self, sink: &str, mark: u64) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO marks (pipeline_id, sink, mark) VALUES (?, ?, ?)
-             ON CONFLICT (pipeline_id, sink) DO UPDATE SET mark = excluded.mark",
-            params![self.claim.pipeline_id, sink, mark],
-        )
+        let set = rows::set_mark(self.transaction, self.claim.pipeline_id, sink, mark);
+        set.map_err(|error| self.failed(error))
     }
 
     fn release(&self) -> Result<(), StoreError> {
@@ -306,17 +321,18 @@ pub(super) fn look(path: &Path, id: &PipelineId) -> Result<Option<StoredPipeline
 }
 
 /// Changes a pipeline from outside a run: with its lock held, in one transaction, as a claim of its own that has ended.
+/// Makes the database if there is none. What is written counts as made by `components`.
 pub(super) fn intervene<E: From<StoreError>>(
     path: &Path,
     id: &PipelineId,
     owner: &Owner,
+    components: &[ComponentDigest],
     change: impl FnOnce(&Transaction<'_>, &StoredPipeline) -> Result<(), E>,
 ) -> Result<u64, E> {
-    look(path, id)?;
     let mut store = SqliteStore::open(path, id)?;
     store.take_lock(owner)?;
     let transaction = begin(&mut store.connection, path)?;
-    let claim = PreviousClaim { owner: owner.clone(), components: Vec::new(), ending: Ending::Released };
+    let claim = PreviousClaim { owner: owner.clone(), components: components.to_vec(), ending: Ending::Released };
     let raised = raise_generation(&transaction, id, &claim).map_err(|error| row_failed(path, error))?;
     change(&transaction, &raised)?;
     transaction.commit().map_err(|error| file::failed("write", path, error))?;
@@ -362,12 +378,12 @@ fn claimed(mut stored: StoredPipeline) -> (Claim, Claimed) {
         pipeline_id: stored.pipeline_id,
         generation: stored.generation,
         streams: BTreeMap::new(),
-        counters: Counters::new(),
+        counters: BTreeMap::new(),
     };
     let mut streams = Vec::new();
     for stream in stored.streams {
         claim.streams.insert(stream.identity.clone(), stream.stream_id);
-        let counters = stream.rows.iter().map(|stored| ((stream.stream_id, stored.row.shard.clone()), stored.counter));
+        let counters = stream.rows.iter().map(|stored| (row_key(stream.stream_id, &stored.row.shard), stored.counter));
         claim.counters.extend(counters);
         let rows = stream.rows.into_iter().map(|stored| stored.row).collect();
         streams.push(StreamState { identity: stream.identity, start: stream.start, rows });
@@ -413,6 +429,7 @@ mod tests {
             range: None,
             position: Position::TrimHorizon,
             watermark: None,
+            complete_until: None,
             finished_at: None,
         };
         Commit { create: (0..count).map(row).collect(), ..Commit::default() }
@@ -424,10 +441,12 @@ mod tests {
         let (mut store, stream) = claimed(directory.path());
         let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a number");
         store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).expect("set");
-        let full = store.commit(&stream, &rows(1_000), &[]);
+        let full = store.commit(std::slice::from_ref(&stream), &rows(1_000), &[]);
         assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
         store.connection.query_row("PRAGMA max_page_count = 100000", [], |_| Ok(())).expect("set");
-        store.commit(&stream, &rows(1_000), &[]).expect("nothing of the refused commit is in the way");
+        store
+            .commit(std::slice::from_ref(&stream), &rows(1_000), &[])
+            .expect("nothing of the refused commit is in the way");
     }
 
     #[test]
@@ -437,17 +456,17 @@ mod tests {
         store.connection.busy_timeout(Duration::ZERO).expect("set");
         let other = Connection::open(&store.path).expect("opens");
         other.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
-        let busy = store.commit(&stream, &rows(1), &[]).expect_err("busy");
+        let busy = store.commit(std::slice::from_ref(&stream), &rows(1), &[]).expect_err("busy");
         assert!(matches!(busy, StoreError::Busy { .. }) && busy.is_transient(), "{busy:?}");
         other.execute_batch("ROLLBACK").expect("begun");
-        store.commit(&stream, &rows(1), &[]).expect("free");
+        store.commit(std::slice::from_ref(&stream), &rows(1), &[]).expect("free");
     }
 
     #[test]
     fn a_row_changed_by_another_tool_is_a_conflict_even_at_the_same_position() {
         let directory = tempfile::tempdir().expect("a directory");
         let (mut store, stream) = claimed(directory.path());
-        store.commit(&stream, &rows(1), &[]).expect("new");
+        store.commit(std::slice::from_ref(&stream), &rows(1), &[]).expect("new");
         store.connection.execute_batch("UPDATE shards SET counter = counter + 1").expect("written");
         let advance = host_core::checkpoint::Advance {
             shard: ShardId::new("shardId-000000000000"),
@@ -455,9 +474,11 @@ mod tests {
             to: Position::ShardEnd,
             children: Vec::new(),
             watermark: None,
+            complete_until: None,
             finished_at: Some(EpochMillis(1)),
         };
-        let conflict = store.commit(&stream, &Commit { advance: vec![advance], ..Commit::default() }, &[]);
+        let conflict =
+            store.commit(std::slice::from_ref(&stream), &Commit { advance: vec![advance], ..Commit::default() }, &[]);
         let conflict = conflict.expect_err("another write came between").to_string();
         assert!(conflict.contains("expected write 1, found write 2"), "{conflict}");
     }
@@ -477,7 +498,7 @@ mod tests {
         let (mut store, stream) = claimed(directory.path());
         let mut commit = rows(1);
         commit.create[0].position = Position::AtTimestamp(EpochMillis(1_517_443_200_000));
-        store.commit(&stream, &commit, &[]).expect("new");
+        store.commit(std::slice::from_ref(&stream), &commit, &[]).expect("new");
         let sql =
             "SELECT tenant || ' ' || pipeline || ' ' || shard || ' ' || position || ' ' || timestamp || ' ' || owner
                    FROM positions";
@@ -489,13 +510,13 @@ mod tests {
     fn a_row_that_does_not_read_back_is_damage_and_is_named() {
         let directory = tempfile::tempdir().expect("a directory");
         let (mut store, stream) = claimed(directory.path());
-        store.commit(&stream, &rows(1), &[]).expect("new");
+        store.commit(std::slice::from_ref(&stream), &rows(1), &[]).expect("new");
         let owner = Owner { name: "host:1".to_owned(), since: EpochMillis(0) };
         store.connection.execute_batch("UPDATE shards SET parents = 'none'").expect("written");
         let damaged = store.claim(&owner, &[]).expect_err("damaged").to_string();
         assert!(damaged.contains("shard shardId-000000000000: parents: "), "{damaged}");
-        store.connection.execute_batch("UPDATE shards SET parents = '[]', format = 2").expect("written");
+        store.connection.execute_batch("UPDATE shards SET parents = '[]', format = 9").expect("written");
         let newer = store.claim(&owner, &[]).expect_err("newer");
-        assert!(matches!(newer, StoreError::Newer { found: 2, .. }), "{newer:?}");
+        assert!(matches!(newer, StoreError::Newer { found: 9, .. }), "{newer:?}");
     }
 }

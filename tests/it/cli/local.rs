@@ -37,7 +37,7 @@ fn a_second_local_run_has_nothing_left_to_print() {
     second.expect_stderr("0 records in");
     assert_eq!(second.stdout, "");
     // The positions lie with the streams, and `state` finds them there.
-    let listed = command(&folder, &["state", "list", "p.toml"]).expect_code(0);
+    let listed = command(&folder, &["state", "list", "--local", "p.toml"]).expect_code(0);
     assert!(listed.stdout.contains(super::SHARD), "{}", listed.stdout);
 }
 

@@ -76,11 +76,18 @@ contract! {
     only_finished_shards_are_forgotten
     one_commit_may_create_and_advance_a_row
     children_stay_unless_new_ones_are_told
+    a_position_may_stay_while_what_is_complete_grows
+    what_is_complete_never_shrinks
+    one_commit_covers_several_streams_or_none
+    the_same_shard_of_two_streams_is_two_rows
+    a_shard_of_a_stream_that_is_not_named_is_refused
+    lineage_does_not_leave_a_stream
     marks_are_kept_by_the_sinks_name
     a_mark_of_an_unknown_sink_is_refused
     a_stream_starts_once
     a_recreated_stream_is_another_stream
     a_stream_without_a_start_takes_no_rows
+    a_recreated_stream_is_forgotten_alone
     a_live_owner_is_named_and_not_disturbed
     a_dead_owner_is_followed_at_once
     a_released_claim_is_told_from_a_dead_one
@@ -120,13 +127,14 @@ fn row(name: &str, position: Position) -> ShardRow {
         range: None,
         position,
         watermark: None,
+        complete_until: None,
         finished_at,
     }
 }
 
 fn advance(name: &str, from: Position, to: Position) -> Advance {
     let finished_at = to.is_end().then_some(EpochMillis(99));
-    Advance { shard: shard(name), from, to, children: Vec::new(), watermark: None, finished_at }
+    Advance { shard: shard(name), from, to, children: Vec::new(), watermark: None, complete_until: None, finished_at }
 }
 
 fn create(rows: Vec<ShardRow>) -> Commit {
@@ -179,13 +187,14 @@ fn everything_reads_back_equal_after_a_reopen(harness: &dyn Harness) {
         children: vec![shard("c-1")],
         range: Some(HashRange { start: 0, end: u128::MAX }),
         watermark: Some(EpochMillis(-5)),
+        complete_until: Some(EpochMillis(i64::MAX)),
         ..row("a", Position::After { sequence, sub_sequence: u64::MAX >> 1 })
     };
     let rows = [first, row("b", Position::TrimHorizon), row("c", Position::AtTimestamp(EpochMillis(-1)))];
     let start = StartPoint::AtTimestamp(EpochMillis(1_517_443_200_000));
     store.start_stream(&stream(), start, &rows).expect("not started yet");
     let end = row("d", Position::ShardEnd);
-    store.commit(&stream(), &create(vec![end.clone()]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![end.clone()]), &[]).expect("new");
     let [a, b, c] = rows;
     let expected = StreamState { identity: stream(), start, rows: vec![a, b, c, end] };
     assert_eq!(found(harness, store), (vec![expected], Vec::new()));
@@ -193,7 +202,7 @@ fn everything_reads_back_equal_after_a_reopen(harness: &dyn Harness) {
 
 fn a_commit_expects_rows_exactly_where_they_are(harness: &dyn Harness) {
     let mut store = started(harness);
-    let mut commit = |commit: Commit| store.commit(&stream(), &commit, &[]);
+    let mut commit = |commit: Commit| store.commit(&[stream()], &commit, &[]);
     assert!(is_conflict(&commit(advances(vec![advance("a", Position::TrimHorizon, after(1))]))));
     commit(create(vec![row("a", Position::TrimHorizon)])).expect("new");
     assert!(is_conflict(&commit(create(vec![row("a", Position::TrimHorizon)]))));
@@ -208,7 +217,7 @@ fn a_commit_expects_rows_exactly_where_they_are(harness: &dyn Harness) {
 fn a_refused_commit_changes_nothing(harness: &dyn Harness) {
     let mut store = started(harness);
     let sinks = ["strong".to_owned()];
-    store.commit(&stream(), &create(vec![row("a", after(1)), row("z", Position::ShardEnd)]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![row("a", after(1)), row("z", Position::ShardEnd)]), &[]).expect("new");
     let refused = Commit {
         id: 2,
         create: vec![row("b", Position::TrimHorizon)],
@@ -216,16 +225,16 @@ fn a_refused_commit_changes_nothing(harness: &dyn Harness) {
         forget: vec![shard("z"), shard("missing")],
         marks: vec![SinkMark { sink: 0, mark: 7 }],
     };
-    assert!(is_conflict(&store.commit(&stream(), &refused, &sinks)));
+    assert!(is_conflict(&store.commit(&[stream()], &refused, &sinks)));
     let allowed = Commit { forget: vec![shard("z")], ..refused };
-    store.commit(&stream(), &allowed, &sinks).expect("nothing of the refused commit is in the way");
+    store.commit(&[stream()], &allowed, &sinks).expect("nothing of the refused commit is in the way");
     assert_eq!(rows_found(harness, store), [row("a", after(2)), row("b", Position::TrimHorizon)]);
 }
 
 fn positions_never_move_backwards(harness: &dyn Harness) {
     let mut store = started(harness);
     let rows = [row("a", after(10)), row("e", Position::ShardEnd), row("t", Position::TrimHorizon)];
-    store.commit(&stream(), &create(rows.to_vec()), &[]).expect("new");
+    store.commit(&[stream()], &create(rows.to_vec()), &[]).expect("new");
     for (name, from, to) in [
         ("a", after(10), after(10)),
         ("a", after(10), after(9)),
@@ -234,7 +243,7 @@ fn positions_never_move_backwards(harness: &dyn Harness) {
         ("e", Position::ShardEnd, Position::ShardEnd),
         ("t", Position::TrimHorizon, Position::AtTimestamp(EpochMillis(5))),
     ] {
-        let refused = store.commit(&stream(), &advances(vec![advance(name, from.clone(), to.clone())]), &[]);
+        let refused = store.commit(&[stream()], &advances(vec![advance(name, from.clone(), to.clone())]), &[]);
         assert!(is_invalid(&refused), "{from} to {to}: {refused:?}");
     }
     assert_eq!(rows_found(harness, store), rows);
@@ -242,28 +251,28 @@ fn positions_never_move_backwards(harness: &dyn Harness) {
 
 fn a_shards_end_and_its_children_appear_together(harness: &dyn Harness) {
     let mut store = started(harness);
-    store.commit(&stream(), &create(vec![row("parent", after(1)), row("right", after(5))]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![row("parent", after(1)), row("right", after(5))]), &[]).expect("new");
     let child = |name| ShardRow { parents: vec![shard("parent")], ..row(name, Position::TrimHorizon) };
     let end =
         Advance { children: vec![shard("left"), shard("right")], ..advance("parent", after(1), Position::ShardEnd) };
     let both = Commit { create: vec![child("left"), child("right")], advance: vec![end.clone()], ..Commit::default() };
-    assert!(is_conflict(&store.commit(&stream(), &both, &[])), "right exists");
+    assert!(is_conflict(&store.commit(&[stream()], &both, &[])), "right exists");
     let left = Commit { create: vec![child("left")], advance: vec![end.clone()], ..Commit::default() };
-    store.commit(&stream(), &left, &[]).expect("as expected");
+    store.commit(&[stream()], &left, &[]).expect("as expected");
     let parent = ShardRow { children: end.children, ..row("parent", Position::ShardEnd) };
     assert_eq!(rows_found(harness, store), [child("left"), parent, row("right", after(5))]);
 }
 
 fn only_finished_shards_are_forgotten(harness: &dyn Harness) {
     let mut store = started(harness);
-    store.commit(&stream(), &create(vec![row("a", after(1)), row("e", Position::ShardEnd)]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![row("a", after(1)), row("e", Position::ShardEnd)]), &[]).expect("new");
     let forget = |name| Commit { forget: vec![shard(name)], ..Commit::default() };
-    assert!(is_invalid(&store.commit(&stream(), &forget("a"), &[])));
-    store.commit(&stream(), &forget("e"), &[]).expect("finished");
+    assert!(is_invalid(&store.commit(&[stream()], &forget("a"), &[])));
+    store.commit(&[stream()], &forget("e"), &[]).expect("finished");
     let unfinished = Advance { finished_at: None, ..advance("a", after(1), Position::ShardEnd) };
-    assert!(is_invalid(&store.commit(&stream(), &advances(vec![unfinished]), &[])), "an end without its time");
-    store.commit(&stream(), &create(vec![row("e", after(3))]), &[]).expect("a forgotten shard counts as never seen");
-    store.commit(&stream(), &advances(vec![advance("e", after(3), after(4))]), &[]).expect("as expected");
+    assert!(is_invalid(&store.commit(&[stream()], &advances(vec![unfinished]), &[])), "an end without its time");
+    store.commit(&[stream()], &create(vec![row("e", after(3))]), &[]).expect("a forgotten shard counts as never seen");
+    store.commit(&[stream()], &advances(vec![advance("e", after(3), after(4))]), &[]).expect("as expected");
     assert_eq!(rows_found(harness, store), [row("a", after(1)), row("e", after(4))]);
 }
 
@@ -274,18 +283,137 @@ fn one_commit_may_create_and_advance_a_row(harness: &dyn Harness) {
         advance: vec![advance("a", Position::TrimHorizon, after(1)), advance("a", after(1), Position::ShardEnd)],
         ..Commit::default()
     };
-    store.commit(&stream(), &commit, &[]).expect("one after the other");
+    store.commit(&[stream()], &commit, &[]).expect("one after the other");
     assert_eq!(rows_found(harness, store), [row("a", Position::ShardEnd)]);
 }
 
 fn children_stay_unless_new_ones_are_told(harness: &dyn Harness) {
     let mut store = started(harness);
     let told = ShardRow { children: vec![shard("c")], ..row("a", after(1)) };
-    store.commit(&stream(), &create(vec![told]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![told]), &[]).expect("new");
     let watermark = Some(EpochMillis(5));
     let silent = Advance { watermark, ..advance("a", after(1), after(2)) };
-    store.commit(&stream(), &advances(vec![silent]), &[]).expect("as expected");
+    store.commit(&[stream()], &advances(vec![silent]), &[]).expect("as expected");
     assert_eq!(rows_found(harness, store), [ShardRow { children: vec![shard("c")], watermark, ..row("a", after(2)) }]);
+}
+
+/// An idle shard's row says how far it is known to be complete, so that a later gap can be told from none.
+fn a_position_may_stay_while_what_is_complete_grows(harness: &dyn Harness) {
+    let mut store = started(harness);
+    let told = ShardRow { children: vec![shard("c")], ..row("a", after(1)) };
+    let end = row("e", Position::ShardEnd);
+    store.commit(&[stream()], &create(vec![told, end.clone(), row("t", Position::TrimHorizon)]), &[]).expect("new");
+    let stays = |name, at: Position, until| Advance {
+        complete_until: Some(EpochMillis(until)),
+        ..advance(name, at.clone(), at)
+    };
+    let mut commit = |advance| store.commit(&[stream()], &advances(vec![advance]), &[]);
+    commit(stays("a", after(1), 5)).expect("later than never");
+    commit(stays("t", Position::TrimHorizon, 6)).expect("nothing was read, since there is nothing");
+    commit(stays("a", after(1), 7)).expect("later than 5");
+    assert!(is_invalid(&commit(stays("a", after(1), 7))), "it says nothing new");
+    assert!(is_invalid(&commit(stays("a", after(1), 6))), "it says less");
+    assert!(is_invalid(&commit(advance("a", after(1), after(1)))), "it says nothing");
+    assert!(is_conflict(&commit(stays("a", after(2), 9))), "the row is elsewhere");
+    assert!(is_invalid(&commit(stays("e", Position::ShardEnd, 9))), "an end is an end");
+    let until = |until, row| ShardRow { complete_until: Some(EpochMillis(until)), ..row };
+    let a = ShardRow { children: vec![shard("c")], ..until(7, row("a", after(1))) };
+    assert_eq!(rows_found(harness, store), [a, end, until(6, row("t", Position::TrimHorizon))]);
+}
+
+fn what_is_complete_never_shrinks(harness: &dyn Harness) {
+    let mut store = started(harness);
+    let at = |millis| Some(EpochMillis(millis));
+    let first = ShardRow { complete_until: at(10), watermark: at(20), ..row("a", after(1)) };
+    store.commit(&[stream()], &create(vec![first]), &[]).expect("new");
+    let silent = advance("a", after(1), after(2));
+    let earlier = Advance { complete_until: at(9), watermark: at(19), ..advance("a", after(2), after(3)) };
+    store.commit(&[stream()], &advances(vec![silent, earlier]), &[]).expect("the position moves on");
+    assert_eq!(
+        rows_found(harness, store),
+        [ShardRow { complete_until: at(10), watermark: at(20), ..row("a", after(3)) }]
+    );
+}
+
+fn other_stream() -> StreamIdentity {
+    StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/blasts".to_owned(), created: EpochMillis(9) }
+}
+
+/// A store with a claim, and both streams started.
+fn both_started(harness: &dyn Harness) -> Box<dyn LeaseStore> {
+    let mut store = started(harness);
+    store.start_stream(&other_stream(), StartPoint::AtTimestamp(EpochMillis(5)), &[]).expect("not started yet");
+    store
+}
+
+fn row_in(stream: u32, name: &str, position: Position) -> ShardRow {
+    ShardRow { shard: ShardId::in_stream(stream, name), ..row(name, position) }
+}
+
+fn advance_in(stream: u32, name: &str, from: Position, to: Position) -> Advance {
+    Advance { shard: ShardId::in_stream(stream, name), ..advance(name, from, to) }
+}
+
+/// CKP-1: marks of sinks belong to the positions of all streams, so all of them become durable together.
+fn one_commit_covers_several_streams_or_none(harness: &dyn Harness) {
+    let mut store = both_started(harness);
+    let (streams, sinks) = ([stream(), other_stream()], ["out".to_owned()]);
+    let rows =
+        vec![row_in(0, "a", after(1)), row_in(1, "b", Position::TrimHorizon), row_in(1, "e", Position::ShardEnd)];
+    store.commit(&streams, &create(rows), &[]).expect("new");
+    let refused = Commit {
+        advance: vec![advance_in(0, "a", after(1), after(2)), advance_in(1, "b", after(1), after(2))],
+        forget: vec![ShardId::in_stream(1, "e")],
+        marks: vec![SinkMark { sink: 0, mark: 7 }],
+        ..Commit::default()
+    };
+    assert!(is_conflict(&store.commit(&streams, &refused, &sinks)), "b is elsewhere");
+    let mut allowed = refused;
+    allowed.advance[1].from = Position::TrimHorizon;
+    store.commit(&streams, &allowed, &sinks).expect("nothing of the refused commit is in the way");
+    let (streams, marks) = found(harness, store);
+    let found: Vec<_> = streams.into_iter().map(|stream| (stream.identity, stream.rows)).collect();
+    assert_eq!(found, [(other_stream(), vec![row("b", after(2))]), (stream(), vec![row("a", after(2))])]);
+    assert_eq!(marks, [("out".to_owned(), 7)]);
+}
+
+/// Streams are told apart by what they are: another index in the next run's manifest changes nothing.
+fn the_same_shard_of_two_streams_is_two_rows(harness: &dyn Harness) {
+    let mut store = both_started(harness);
+    let related = |stream, at| ShardRow {
+        parents: vec![ShardId::in_stream(stream, "p")],
+        children: vec![ShardId::in_stream(stream, "c")],
+        ..row_in(stream, "a", at)
+    };
+    let rows = vec![related(0, after(1)), related(1, after(10))];
+    store.commit(&[stream(), other_stream()], &create(rows), &[]).expect("two streams");
+    let swapped = [other_stream(), stream()];
+    store.commit(&swapped, &advances(vec![advance_in(0, "a", after(10), after(11))]), &[]).expect("as expected");
+    assert!(is_conflict(&store.commit(&swapped, &advances(vec![advance_in(1, "a", after(10), after(11))]), &[])));
+    let end =
+        Advance { children: vec![ShardId::in_stream(1, "d")], ..advance_in(1, "a", after(1), Position::ShardEnd) };
+    store.commit(&swapped, &advances(vec![end]), &[]).expect("as expected");
+    let streams = found(harness, store).0;
+    let expected = ShardRow { parents: vec![shard("p")], children: vec![shard("d")], ..row("a", Position::ShardEnd) };
+    assert_eq!(streams[1].rows, [expected]);
+    assert_eq!(streams[0].rows_in(1), [related(1, after(11))]);
+}
+
+fn a_shard_of_a_stream_that_is_not_named_is_refused(harness: &dyn Harness) {
+    let mut store = both_started(harness);
+    assert!(is_invalid(&store.commit(&[stream()], &create(vec![row_in(1, "a", after(1))]), &[])));
+    assert!(rows_found(harness, store).is_empty());
+}
+
+fn lineage_does_not_leave_a_stream(harness: &dyn Harness) {
+    let mut store = both_started(harness);
+    let streams = [stream(), other_stream()];
+    let child = ShardRow { parents: vec![ShardId::in_stream(1, "p")], ..row("a", after(1)) };
+    assert!(is_invalid(&store.commit(&streams, &create(vec![child]), &[])));
+    store.commit(&streams, &create(vec![row("a", after(1))]), &[]).expect("new");
+    let end = Advance { children: vec![ShardId::in_stream(1, "c")], ..advance("a", after(1), Position::ShardEnd) };
+    assert!(is_invalid(&store.commit(&streams, &advances(vec![end]), &[])));
+    assert_eq!(rows_found(harness, store), [row("a", after(1))]);
 }
 
 fn marks_are_kept_by_the_sinks_name(harness: &dyn Harness) {
@@ -295,17 +423,17 @@ fn marks_are_kept_by_the_sinks_name(harness: &dyn Harness) {
         ..Commit::default()
     };
     let sinks = ["one".to_owned(), "two".to_owned()];
-    store.commit(&stream(), &marked(&[(0, 10), (1, 20)]), &sinks).expect("known sinks");
+    store.commit(&[stream()], &marked(&[(0, 10), (1, 20)]), &sinks).expect("known sinks");
     let swapped = ["two".to_owned(), "one".to_owned()];
-    store.commit(&stream(), &marked(&[(0, 21)]), &swapped).expect("known sinks");
+    store.commit(&[stream()], &marked(&[(0, 21)]), &swapped).expect("known sinks");
     assert_eq!(found(harness, store).1, [("one".to_owned(), 10), ("two".to_owned(), 21)]);
 }
 
 fn a_mark_of_an_unknown_sink_is_refused(harness: &dyn Harness) {
     let mut store = started(harness);
     let commit = |sink, mark| Commit { marks: vec![SinkMark { sink, mark }], ..Commit::default() };
-    assert!(is_invalid(&store.commit(&stream(), &commit(1, 5), &["one".to_owned()])));
-    assert!(is_invalid(&store.commit(&stream(), &commit(0, u64::MAX), &["one".to_owned()])));
+    assert!(is_invalid(&store.commit(&[stream()], &commit(1, 5), &["one".to_owned()])));
+    assert!(is_invalid(&store.commit(&[stream()], &commit(0, u64::MAX), &["one".to_owned()])));
     assert!(found(harness, store).1.is_empty());
 }
 
@@ -320,9 +448,9 @@ fn a_stream_starts_once(harness: &dyn Harness) {
 fn a_recreated_stream_is_another_stream(harness: &dyn Harness) {
     let mut store = started(harness);
     let newer = StreamIdentity { created: EpochMillis(8), ..stream() };
-    store.commit(&stream(), &create(vec![row("a", after(1))]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
     store.start_stream(&newer, StartPoint::TrimHorizon, &[]).expect("another stream");
-    store.commit(&newer, &create(vec![row("a", after(2))]), &[]).expect("another stream's shard");
+    store.commit(&[newer], &create(vec![row("a", after(2))]), &[]).expect("another stream's shard");
     let streams = found(harness, store).0;
     let found: Vec<_> = streams.iter().map(|stream| (stream.identity.created.0, stream.rows.clone())).collect();
     assert_eq!(found, [(7, vec![row("a", after(1))]), (8, vec![row("a", after(2))])]);
@@ -331,8 +459,29 @@ fn a_recreated_stream_is_another_stream(harness: &dyn Harness) {
 fn a_stream_without_a_start_takes_no_rows(harness: &dyn Harness) {
     let mut store = started(harness);
     let other = StreamIdentity { created: EpochMillis(8), ..stream() };
-    assert!(is_invalid(&store.commit(&other, &create(vec![row("a", after(1))]), &[])));
+    assert!(is_invalid(&store.commit(&[other], &create(vec![row("a", after(1))]), &[])));
     assert!(rows_found(harness, store).is_empty());
+}
+
+/// What was known of the stream that is gone goes, whenever the process dies on the way.
+fn a_recreated_stream_is_forgotten_alone(harness: &dyn Harness) {
+    let mut store = both_started(harness);
+    let newer = StreamIdentity { created: EpochMillis(8), ..stream() };
+    let rows = vec![row_in(0, "a", after(1)), row_in(1, "a", after(2))];
+    let marks = vec![SinkMark { sink: 0, mark: 3 }];
+    let both = Commit { marks, ..create(rows) };
+    store.commit(&[stream(), other_stream()], &both, &["out".to_owned()]).expect("new");
+    assert!(is_invalid(&store.forget_stream(&newer)), "it never started");
+    store.start_stream(&newer, StartPoint::TrimHorizon, &[row("a", Position::TrimHorizon)]).expect("another stream");
+    store.forget_stream(&stream()).expect("it was started");
+    assert!(is_invalid(&store.commit(&[stream()], &create(vec![row("b", after(1))]), &[])), "it is forgotten");
+    let streams = [newer.clone(), other_stream()];
+    let advance = advances(vec![advance("a", Position::TrimHorizon, after(4)), advance_in(1, "a", after(2), after(5))]);
+    store.commit(&streams, &advance, &[]).expect("the others go on");
+    let (streams, marks) = found(harness, store);
+    let found: Vec<_> = streams.into_iter().map(|stream| (stream.identity, stream.rows)).collect();
+    assert_eq!(found, [(other_stream(), vec![row("a", after(5))]), (newer, vec![row("a", after(4))])]);
+    assert_eq!(marks, [("out".to_owned(), 3)]);
 }
 
 fn a_live_owner_is_named_and_not_disturbed(harness: &dyn Harness) {
@@ -344,19 +493,19 @@ fn a_live_owner_is_named_and_not_disturbed(harness: &dyn Harness) {
         "pipeline seismology/quakes is owned by host:1 since 1970-01-01T00:00:01Z (1 h 0 min); stop that process first, \
          or wait for its end: its lock ends with it"
     );
-    store.commit(&stream(), &create(vec![row("a", after(1))]), &[]).expect("the owner works on");
+    store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("the owner works on");
 }
 
 fn a_dead_owner_is_followed_at_once(harness: &dyn Harness) {
     let mut store = started(harness);
-    store.commit(&stream(), &create(vec![row("a", after(1))]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
     drop(store);
     let mut next = harness.open(&pipeline("quakes"));
     let claimed = next.claim(&owner("host:2", 2_000), &[]).expect("host:1 is dead");
     let previous = claimed.previous.expect("there was one");
     assert_eq!((previous.owner, previous.ending), (owner("host:1", 1_000), Ending::Unreleased));
     assert_eq!(claimed.generation, 2);
-    next.commit(&stream(), &advances(vec![advance("a", after(1), after(2))]), &[]).expect("the new owner writes");
+    next.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]).expect("the new owner writes");
 }
 
 fn a_released_claim_is_told_from_a_dead_one(harness: &dyn Harness) {
@@ -374,15 +523,16 @@ fn a_released_claim_is_told_from_a_dead_one(harness: &dyn Harness) {
 
 fn an_older_generation_writes_nothing(harness: &dyn Harness) {
     let mut zombie = started(harness);
-    zombie.commit(&stream(), &create(vec![row("a", after(1))]), &[]).expect("new");
+    zombie.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
     harness.break_lock(&pipeline("quakes"));
     let mut next = harness.open(&pipeline("quakes"));
     next.claim(&owner("host:2", 2_000), &[]).expect("the lock is lost");
     let other = StreamIdentity { created: EpochMillis(8), ..stream() };
     for refused in [
-        zombie.commit(&stream(), &advances(vec![advance("a", after(1), after(2))]), &[]),
-        zombie.commit(&stream(), &Commit::default(), &[]),
+        zombie.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]),
+        zombie.commit(&[stream()], &Commit::default(), &[]),
         zombie.start_stream(&other, StartPoint::TrimHorizon, &[]),
+        zombie.forget_stream(&stream()),
     ] {
         let refused = refused.expect_err("fenced");
         assert_eq!(refused.outcome(), Outcome::NothingChanged);
@@ -392,7 +542,7 @@ fn an_older_generation_writes_nothing(harness: &dyn Harness) {
              nothing was written; this process must stop"
         );
     }
-    next.commit(&stream(), &advances(vec![advance("a", after(1), after(3))]), &[]).expect("the new owner writes");
+    next.commit(&[stream()], &advances(vec![advance("a", after(1), after(3))]), &[]).expect("the new owner writes");
     drop(zombie);
     assert_eq!(rows_found(harness, next), [row("a", after(3))]);
 }
@@ -411,10 +561,10 @@ fn a_fenced_owner_cannot_release_the_newer_claim(harness: &dyn Harness) {
 
 fn a_handle_may_claim_again(harness: &dyn Harness) {
     let mut store = started(harness);
-    store.commit(&stream(), &create(vec![row("a", after(1))]), &[]).expect("new");
+    store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
     let claimed = store.claim(&owner("host:1", 2_000), &[]).expect("its own");
     assert_eq!((claimed.generation, claimed.streams.len()), (2, 1));
-    store.commit(&stream(), &advances(vec![advance("a", after(1), after(2))]), &[]).expect("as expected");
+    store.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]).expect("as expected");
 }
 
 fn an_unclaimed_handle_writes_nothing(harness: &dyn Harness) {
@@ -422,7 +572,8 @@ fn an_unclaimed_handle_writes_nothing(harness: &dyn Harness) {
     assert!(matches!(store.start_stream(&stream(), StartPoint::TrimHorizon, &[]), Err(StoreError::NotClaimed { .. })));
     store.claim(&owner("host:1", 1), &[]).expect("nobody owns it");
     store.release().expect("the owner");
-    assert!(matches!(store.commit(&stream(), &Commit::default(), &[]), Err(StoreError::NotClaimed { .. })));
+    assert!(matches!(store.commit(&[stream()], &Commit::default(), &[]), Err(StoreError::NotClaimed { .. })));
+    assert!(matches!(store.forget_stream(&stream()), Err(StoreError::NotClaimed { .. })));
     assert!(matches!(store.release(), Err(StoreError::NotClaimed { .. })));
 }
 
@@ -438,10 +589,10 @@ fn pipelines_in_one_storage_do_not_touch(harness: &dyn Harness) {
         marks: vec![SinkMark { sink: 0, mark }],
         ..Commit::default()
     };
-    other.commit(&stream(), &commit(after(2), 2), &sinks).expect("its own row");
-    store.commit(&stream(), &commit(after(1), 1), &sinks).expect("its own row");
+    other.commit(&[stream()], &commit(after(2), 2), &sinks).expect("its own row");
+    store.commit(&[stream()], &commit(after(1), 1), &sinks).expect("its own row");
     store.release().expect("the owner");
-    other.commit(&stream(), &advances(vec![advance("a", after(2), after(3))]), &[]).expect("undisturbed");
+    other.commit(&[stream()], &advances(vec![advance("a", after(2), after(3))]), &[]).expect("undisturbed");
     let (streams, marks) = found(harness, store);
     assert_eq!((streams.len(), marks), (1, vec![("strong".to_owned(), 1)]));
     assert_eq!(streams[0].rows, [row("a", after(1))]);
@@ -452,9 +603,9 @@ fn an_injected_failure_is_ambiguous_and_a_new_claim_tells() {
     for (failure, expected) in [(Failure::Before, after(1)), (Failure::After, after(2))] {
         let memory = MemoryStore::default();
         let mut store = started(&memory);
-        store.commit(&stream(), &create(vec![row("a", after(1))]), &[]).expect("new");
+        store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
         memory.fail_after(0, failure);
-        let failed = store.commit(&stream(), &advances(vec![advance("a", after(1), after(2))]), &[]);
+        let failed = store.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]);
         assert_eq!(failed.expect_err("injected").outcome(), Outcome::Unknown);
         let claimed = store.claim(&owner("host:1", 2_000), &[]).expect("its own");
         assert_eq!(claimed.streams[0].rows, [row("a", expected)]);

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{EditError, Snapshot, position, table};
 use crate::state::sqlite::rows::{self, StoredPipeline, StoredRow, StoredStream};
 use crate::state::sqlite::{intervene, row_failed};
-use crate::state::{Owner, PipelineId, rfc3339};
+use crate::state::{ComponentDigest, Owner, PipelineId, StartPoint, StreamIdentity, rfc3339};
 
 /// Which shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub enum Selection {
     Only(Vec<ShardId>),
 }
 
-/// What the operator asks for. `stream` is an ARN, needed only if the pipeline has had several streams. Of a stream that
-/// was created again, `Set` and `Delete` of single shards mean the newest.
+/// What the operator asks for. `stream` is a name or an ARN, needed only where several streams have such a shard. Of a
+/// stream that was created again, `Set` and `Delete` of single shards mean the newest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Moves shards to a position, in whichever direction.
@@ -64,6 +64,12 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What the operator should know before agreeing.
     pub warnings: Vec<String>,
+    /// Which components made what is written; none, for positions set by hand.
+    #[serde(skip)]
+    pub(super) components: Vec<ComponentDigest>,
+    /// Whether there may be no database yet.
+    #[serde(skip)]
+    pub(super) may_create: bool,
 }
 
 /// One change.
@@ -76,12 +82,17 @@ pub struct Change {
     /// What it becomes.
     pub to: String,
     #[serde(skip)]
-    step: Step,
+    pub(super) step: Step,
 }
 
+/// How a change is made.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
+    AddStream { stream: StreamIdentity, start: StartPoint },
+    SetStart { stream_id: i64, start: StartPoint },
+    Insert { stream: StreamIdentity, row: ShardRow },
     Update { stream_id: i64, counter: u64, row: ShardRow },
+    SetMark { sink: String, from: Option<u64>, to: u64 },
     Remove { stream_id: i64, shard: ShardId, counter: u64 },
     RemoveStream { stream_id: i64 },
     RemoveMark { sink: String, mark: u64 },
@@ -92,25 +103,18 @@ enum Step {
 /// # Errors
 /// A chosen shard has no row, or is in more than one stream.
 pub fn plan(snapshot: &Snapshot, request: &Request) -> Result<Plan, EditError> {
-    let mut plan = Plan {
-        database: snapshot.path.clone(),
-        pipeline: snapshot.pipeline.clone(),
-        generation: snapshot.stored.generation,
-        owned: snapshot.live,
-        changes: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut plan = Plan::empty(snapshot);
     match request {
         Request::Set { stream, shards, to, now } => {
             for (stream, found) in chosen(snapshot, stream.as_deref(), shards)? {
-                plan.set(stream, found, to, *now);
+                plan.set(snapshot, stream, found, to, *now);
             }
             plan.warn_of_lineage(snapshot);
         }
-        Request::Delete { stream, shards: Selection::All } => plan.delete_all(snapshot, stream.as_deref()),
+        Request::Delete { stream, shards: Selection::All } => plan.delete_all(snapshot, stream.as_deref())?,
         Request::Delete { stream, shards: shards @ Selection::Only(_) } => {
             for (stream, found) in chosen(snapshot, stream.as_deref(), shards)? {
-                plan.delete(stream, found);
+                plan.delete(snapshot, stream, found);
             }
         }
     }
@@ -124,7 +128,10 @@ pub fn plan(snapshot: &Snapshot, request: &Request) -> Result<Plan, EditError> {
 /// [`crate::state::StoreError::OwnedByAnother`] while a live process owns the pipeline; [`EditError::Outdated`] if
 /// anything has changed since the plan was made.
 pub fn apply(plan: &Plan, owner: &Owner) -> Result<u64, EditError> {
-    intervene(&plan.database, &plan.pipeline, owner, |transaction, stored| {
+    if !plan.may_create {
+        Snapshot::take(&plan.database, &plan.pipeline)?;
+    }
+    intervene(&plan.database, &plan.pipeline, owner, &plan.components, |transaction, stored| {
         let outdated = || EditError::Outdated { pipeline: plan.pipeline.clone() };
         if stored.generation != plan.generation + 1 {
             return Err(outdated());
@@ -142,6 +149,30 @@ pub fn apply(plan: &Plan, owner: &Owner) -> Result<u64, EditError> {
 /// Makes one change, if things are as the plan found them.
 fn make(transaction: &Transaction<'_>, stored: &StoredPipeline, step: &Step) -> Result<bool, rows::RowError> {
     match step {
+        Step::AddStream { stream, start } => {
+            if rows::stream_id(transaction, stored.pipeline_id, stream)?.is_some() {
+                return Ok(false);
+            }
+            rows::add_stream(transaction, stored.pipeline_id, stream, *start)?;
+            Ok(true)
+        }
+        Step::SetStart { stream_id, start } => Ok(rows::set_start(transaction, *stream_id, *start)?),
+        Step::Insert { stream, row } => {
+            let Some(stream_id) = rows::stream_id(transaction, stored.pipeline_id, stream)? else { return Ok(false) };
+            if rows::shard(transaction, stream_id, &row.shard)?.is_some() {
+                return Ok(false);
+            }
+            let row = StoredRow { row: row.clone(), counter: 1, generation: stored.generation };
+            rows::insert(transaction, stream_id, &row)?;
+            Ok(true)
+        }
+        Step::SetMark { sink, from, to } => {
+            if rows::mark(transaction, stored.pipeline_id, sink)? != *from {
+                return Ok(false);
+            }
+            rows::set_mark(transaction, stored.pipeline_id, sink, *to)?;
+            Ok(true)
+        }
         Step::Update { stream_id, counter, row } => {
             let row = StoredRow { row: row.clone(), counter: counter + 1, generation: stored.generation };
             rows::update(transaction, *stream_id, &row)
@@ -160,7 +191,21 @@ fn make(transaction: &Transaction<'_>, stored: &StoredPipeline, step: &Step) -> 
 }
 
 impl Plan {
-    fn set(&mut self, stream: &StoredStream, found: &StoredRow, to: &Position, now: EpochMillis) {
+    /// A plan that changes nothing.
+    pub(super) fn empty(snapshot: &Snapshot) -> Self {
+        Self {
+            database: snapshot.path.clone(),
+            pipeline: snapshot.pipeline.clone(),
+            generation: snapshot.stored.generation,
+            owned: snapshot.live.is_some(),
+            changes: Vec::new(),
+            warnings: Vec::new(),
+            components: Vec::new(),
+            may_create: false,
+        }
+    }
+
+    fn set(&mut self, snapshot: &Snapshot, stream: &StoredStream, found: &StoredRow, to: &Position, now: EpochMillis) {
         let before = &found.row;
         if before.position == *to {
             return;
@@ -169,20 +214,21 @@ impl Plan {
             position: to.clone(),
             // What was complete up to the old position says nothing of the new one.
             watermark: None,
+            complete_until: None,
             finished_at: to.is_end().then_some(now),
             ..before.clone()
         };
+        let shard = snapshot.label(stream, &before.shard);
         self.changes.push(Change {
-            what: format!("shard {}", before.shard),
+            what: shard.clone(),
             from: position::print(&before.position),
             to: position::print(to),
             step: Step::Update { stream_id: stream.stream_id, counter: found.counter, row },
         });
-        let shard = &before.shard;
         if before.position.is_past(to) {
-            self.warnings.push(format!("shard {shard} moves backwards: the sinks get its records again"));
+            self.warnings.push(format!("{shard} moves backwards: the sinks get its records again"));
         } else if to.is_past(&before.position) {
-            self.warnings.push(format!("shard {shard} moves forward: the sinks never get the records between"));
+            self.warnings.push(format!("{shard} moves forward: the sinks never get the records between"));
         }
     }
 
@@ -193,7 +239,13 @@ impl Plan {
             .iter()
             .filter_map(|change| match &change.step {
                 Step::Update { stream_id, row, .. } => Some(((*stream_id, row.shard.clone()), row.clone())),
-                Step::Remove { .. } | Step::RemoveStream { .. } | Step::RemoveMark { .. } => None,
+                Step::AddStream { .. }
+                | Step::SetStart { .. }
+                | Step::Insert { .. }
+                | Step::Remove { .. }
+                | Step::RemoveStream { .. }
+                | Step::SetMark { .. }
+                | Step::RemoveMark { .. } => None,
             })
             .collect();
         for stream in &snapshot.stored.streams {
@@ -211,8 +263,8 @@ impl Plan {
                     let Some((parent, parent_changes)) = rows.get(parent) else { continue };
                     if !parent.position.is_end() && (*child_changes || *parent_changes && has_progress(&row.position)) {
                         self.warnings.push(format!(
-                            "shard {} would be at {} while its parent {} is at {}: it waits for the parent's end",
-                            row.shard,
+                            "{} would be at {} while its parent {} is at {}: it waits for the parent's end",
+                            snapshot.label(stream, &row.shard),
                             position::print(&row.position),
                             parent.shard,
                             position::print(&parent.position)
@@ -223,29 +275,38 @@ impl Plan {
         }
     }
 
-    fn delete(&mut self, stream: &StoredStream, found: &StoredRow) {
+    fn delete(&mut self, snapshot: &Snapshot, stream: &StoredStream, found: &StoredRow) {
+        self.remove(snapshot, stream, found);
+        let shard = snapshot.label(stream, &found.row.shard);
+        self.warnings.push(format!("{shard} counts as never seen: if the stream still lists it, it is read anew"));
+    }
+
+    /// The row goes, whatever that means.
+    pub(super) fn remove(&mut self, snapshot: &Snapshot, stream: &StoredStream, found: &StoredRow) {
         let shard = &found.row.shard;
         self.changes.push(Change {
-            what: format!("shard {shard}"),
+            what: snapshot.label(stream, shard),
             from: position::print(&found.row.position),
             to: "deleted".to_owned(),
             step: Step::Remove { stream_id: stream.stream_id, shard: shard.clone(), counter: found.counter },
         });
-        self.warnings
-            .push(format!("shard {shard} counts as never seen: if the stream still lists it, it is read anew"));
+    }
+
+    /// The mark goes: the sink keeps what it has.
+    pub(super) fn remove_mark(&mut self, sink: &str, mark: u64) {
+        self.changes.push(Change {
+            what: format!("mark of sink {sink}"),
+            from: mark.to_string(),
+            to: "deleted".to_owned(),
+            step: Step::RemoveMark { sink: sink.to_owned(), mark },
+        });
     }
 
     /// Shards first: a stream's start goes only with all of its rows, so a row that appeared meanwhile keeps both.
-    fn delete_all(&mut self, snapshot: &Snapshot, arn: Option<&str>) {
-        for stream in snapshot.stored.streams.iter().filter(|stream| arn.is_none_or(|arn| arn == stream.identity.arn)) {
+    fn delete_all(&mut self, snapshot: &Snapshot, wanted: Option<&str>) -> Result<(), EditError> {
+        for stream in snapshot.streams(wanted)? {
             for found in &stream.rows {
-                let shard = &found.row.shard;
-                self.changes.push(Change {
-                    what: format!("shard {shard}"),
-                    from: position::print(&found.row.position),
-                    to: "deleted".to_owned(),
-                    step: Step::Remove { stream_id: stream.stream_id, shard: shard.clone(), counter: found.counter },
-                });
+                self.remove(snapshot, stream, found);
             }
             self.changes.push(Change {
                 what: format!("start of {}, created {}", stream.identity.arn, rfc3339(stream.identity.created)),
@@ -254,17 +315,15 @@ impl Plan {
                 step: Step::RemoveStream { stream_id: stream.stream_id },
             });
         }
-        if arn.is_none() {
-            self.changes.extend(snapshot.stored.marks.iter().map(|(sink, mark)| Change {
-                what: format!("mark of sink {sink}"),
-                from: mark.to_string(),
-                to: "deleted".to_owned(),
-                step: Step::RemoveMark { sink: sink.clone(), mark: *mark },
-            }));
+        if wanted.is_none() {
+            for (sink, mark) in &snapshot.stored.marks {
+                self.remove_mark(sink, *mark);
+            }
         }
         if !self.changes.is_empty() {
             self.warnings.push("the next run begins anew, at the manifest's initial_position".to_owned());
         }
+        Ok(())
     }
 }
 
@@ -295,12 +354,12 @@ fn has_progress(position: &Position) -> bool {
 /// The rows that a request means, each with its stream.
 fn chosen<'a>(
     snapshot: &'a Snapshot,
-    arn: Option<&str>,
+    wanted: Option<&str>,
     shards: &Selection,
 ) -> Result<Vec<(&'a StoredStream, &'a StoredRow)>, EditError> {
     let mut newest: BTreeMap<&str, &StoredStream> = BTreeMap::new();
     // Streams are ordered by creation, so the last one of an ARN stays.
-    for stream in snapshot.stored.streams.iter().filter(|stream| arn.is_none_or(|arn| arn == stream.identity.arn)) {
+    for stream in snapshot.streams(wanted)? {
         newest.insert(&stream.identity.arn, stream);
     }
     let rows = || newest.values().flat_map(|stream| stream.rows.iter().map(|row| (*stream, row)));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use host_core::shard::ShardId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{EditError, Snapshot, position, table};
 use crate::state::sqlite::rows::{StoredPipeline, StoredRow, StoredStream};
@@ -61,6 +61,8 @@ pub struct ShardLine {
     pub position: String,
     /// RFC 3339.
     pub watermark: Option<String>,
+    /// Every record of the shard that arrived earlier is with the sinks. RFC 3339.
+    pub complete_until: Option<String>,
     /// RFC 3339.
     pub finished_at: Option<String>,
     /// Its parents.
@@ -82,7 +84,8 @@ pub struct ShardLine {
 }
 
 /// One sink's mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MarkLine {
     /// The sink's name.
     pub sink: String,
@@ -106,12 +109,20 @@ pub fn list(path: &Path, pipeline: &PipelineId) -> Result<Report, EditError> {
 /// Every field of the chosen shards; of all, if none is chosen.
 ///
 /// # Errors
-/// As [`list`]; a chosen shard has no row.
-pub fn show(path: &Path, pipeline: &PipelineId, shards: &[ShardId]) -> Result<Details, EditError> {
-    let snapshot = Snapshot::take(path, pipeline)?;
-    if let Some(unknown) = shards.iter().find(|shard| !snapshot.has(shard)) {
+/// As [`list`]; a chosen shard has no row, or `stream` has no state.
+pub fn show(
+    path: &Path,
+    pipeline: &PipelineId,
+    stream: Option<&str>,
+    shards: &[ShardId],
+) -> Result<Details, EditError> {
+    let mut snapshot = Snapshot::take(path, pipeline)?;
+    let chosen: Vec<StoredStream> = snapshot.streams(stream)?.into_iter().cloned().collect();
+    let has = |shard: &ShardId| chosen.iter().any(|stream| stream.rows.iter().any(|row| row.row.shard == *shard));
+    if let Some(unknown) = shards.iter().find(|shard| !has(shard)) {
         return Err(snapshot.unknown(unknown));
     }
+    snapshot.stored.streams = chosen;
     Ok(Details(report(&snapshot, |shard| shards.is_empty() || shards.contains(shard))))
 }
 
@@ -133,9 +144,26 @@ fn report(snapshot: &Snapshot, chosen: impl Fn(&ShardId) -> bool) -> Report {
     }
 }
 
+/// The table of what is stored, without its head.
+pub(crate) struct Table(Report);
+
+impl Table {
+    pub(crate) fn of(stored: &StoredPipeline, pipeline: &PipelineId) -> Self {
+        let (path, pipeline, stored) = (PathBuf::new(), pipeline.clone(), stored.clone());
+        Self(report(&Snapshot { path, pipeline, live: None, stored }, |_| true))
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_streams(f)?;
+        self.0.write_marks(f)
+    }
+}
+
 fn owner_line(snapshot: &Snapshot) -> Option<OwnerLine> {
     let claim = snapshot.stored.claims.get(&snapshot.stored.generation)?;
-    let state = match (snapshot.live, claim.ending) {
+    let state = match (snapshot.live.is_some(), claim.ending) {
         (true, Ending::Released | Ending::Unreleased) => "live",
         (false, Ending::Released) => "released",
         (false, Ending::Unreleased) => "died",
@@ -151,6 +179,7 @@ fn shard_line(stored: &StoredPipeline, found: &StoredRow) -> ShardLine {
         shard: row.shard.to_string(),
         position: position::print(&row.position),
         watermark: row.watermark.map(rfc3339),
+        complete_until: row.complete_until.map(rfc3339),
         finished_at: row.finished_at.map(rfc3339),
         parents: names(&row.parents),
         children: names(&row.children),
@@ -172,6 +201,24 @@ impl Report {
         writeln!(f)
     }
 
+    /// The streams with a line for each shard.
+    fn write_streams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for stream in &self.streams {
+            stream.write_head(f)?;
+            let rows: Vec<_> = stream
+                .shards
+                .iter()
+                .map(|line| {
+                    let time = |time: &Option<String>| time.clone().unwrap_or_default();
+                    let (complete_until, watermark) = (time(&line.complete_until), time(&line.watermark));
+                    [line.shard.clone(), line.position.clone(), complete_until, watermark, line.children.join(" ")]
+                })
+                .collect();
+            table::write(f, ["SHARD", "POSITION", "COMPLETE UNTIL", "WATERMARK", "CHILDREN"], &rows)?;
+        }
+        Ok(())
+    }
+
     fn write_marks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.marks.is_empty() {
             return Ok(());
@@ -191,18 +238,7 @@ impl StreamLine {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_head(f)?;
-        for stream in &self.streams {
-            stream.write_head(f)?;
-            let rows: Vec<_> = stream
-                .shards
-                .iter()
-                .map(|line| {
-                    let watermark = line.watermark.clone().unwrap_or_default();
-                    [line.shard.clone(), line.position.clone(), watermark, line.children.join(" ")]
-                })
-                .collect();
-            table::write(f, ["SHARD", "POSITION", "WATERMARK", "CHILDREN"], &rows)?;
-        }
+        self.write_streams(f)?;
         self.write_marks(f)
     }
 }
@@ -224,13 +260,14 @@ impl fmt::Display for ShardLine {
         let all = |texts: &[String]| if texts.is_empty() { "-".to_owned() } else { texts.join(" ") };
         let owner = self.owner.as_deref().unwrap_or("unknown");
         writeln!(f, "{}", self.shard)?;
-        writeln!(f, "  position     {}", self.position)?;
-        writeln!(f, "  watermark    {}", or_none(&self.watermark))?;
-        writeln!(f, "  finished at  {}", or_none(&self.finished_at))?;
-        writeln!(f, "  parents      {}", all(&self.parents))?;
-        writeln!(f, "  children     {}", all(&self.children))?;
-        writeln!(f, "  hash keys    {} to {}", or_none(&self.hash_start), or_none(&self.hash_end))?;
-        writeln!(f, "  written by   {owner} (generation {}, write {})", self.generation, self.counter)?;
-        self.components.iter().try_for_each(|component| writeln!(f, "  {:<11}  {}", component.role, component.digest))
+        writeln!(f, "  position        {}", self.position)?;
+        writeln!(f, "  complete until  {}", or_none(&self.complete_until))?;
+        writeln!(f, "  watermark       {}", or_none(&self.watermark))?;
+        writeln!(f, "  finished at     {}", or_none(&self.finished_at))?;
+        writeln!(f, "  parents         {}", all(&self.parents))?;
+        writeln!(f, "  children        {}", all(&self.children))?;
+        writeln!(f, "  hash keys       {} to {}", or_none(&self.hash_start), or_none(&self.hash_end))?;
+        writeln!(f, "  written by      {owner} (generation {}, write {})", self.generation, self.counter)?;
+        self.components.iter().try_for_each(|component| writeln!(f, "  {:<14}  {}", component.role, component.digest))
     }
 }

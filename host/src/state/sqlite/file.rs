@@ -1,6 +1,8 @@
 //! The database file: how it is told from everything else that may lie at its path, and how it comes to be.
 //!
-//! Whatever is not ours, damaged or from a newer release is looked at through a read-only connection and left alone.
+//! Whatever is not ours, damaged or from a newer release is looked at through a read-only connection and left alone. What
+//! an older release wrote is brought up to date by the first who writes, in one transaction; whoever only looks reads it
+//! as it is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,12 +18,21 @@ use crate::state::StoreError;
 pub(super) const APPLICATION_ID: i64 = 0x536c_7562;
 
 /// The format that this release writes (`user_version`).
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
+
+/// What leads from each format to the next, the first from format 1.
+const UPGRADES: [&str; FORMAT as usize - 1] = [include_str!("to_2.sql")];
+
+/// What lets a connection that only looks read each older format as if it were today's, the first format 1. A temporary
+/// view goes before the table of its name, and lies outside of the file.
+const OLDER: [&str; FORMAT as usize - 1] =
+    ["CREATE TEMP VIEW shards AS SELECT *, NULL AS complete_until_ms FROM main.shards;"];
 
 /// How long a write waits for that of another pipeline in the same file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = include_str!("schema.sql");
+const VIEWS: &str = include_str!("views.sql");
 
 /// Which file is open, whatever its path leads to by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +44,8 @@ pub(super) struct FileIdentity {
 /// What lies at the path.
 enum Found {
     Ours,
+    /// Ours, of the format with this index in [`UPGRADES`].
+    Older(usize),
     Empty,
 }
 
@@ -51,6 +64,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, FileIdentity), StoreError
     connection.busy_handler(Some(wait_for_turn)).map_err(|error| failed("open", path, error))?;
     match found {
         Found::Ours => {}
+        Found::Older(_) => upgrade(&mut connection).map_err(|error| failed("upgrade", path, error))?,
         Found::Empty => initialize(path, &mut connection)?,
     }
     connection
@@ -73,6 +87,11 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     }
     match gate(path)? {
         Found::Ours => read_only(path),
+        Found::Older(format) => {
+            let connection = read_only(path)?;
+            connection.execute_batch(OLDER[format]).map_err(|error| failed("read", path, error))?;
+            Ok(connection)
+        }
         Found::Empty => Err(StoreError::Missing { path: path.to_owned() }),
     }
 }
@@ -186,10 +205,29 @@ fn gate(path: &Path) -> Result<Found, StoreError> {
     let check: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| failed("check", path, error))?;
-    if check != "ok" || format < FORMAT {
+    if check != "ok" {
         return Err(StoreError::Corrupt { path: path.to_owned(), detail: check.replace('\n', " ") });
     }
-    Ok(Found::Ours)
+    match usize::try_from(format).ok().and_then(|format| format.checked_sub(1)) {
+        None => Err(StoreError::Corrupt { path: path.to_owned(), detail: format!("format {format}") }),
+        Some(older) if older < UPGRADES.len() => Ok(Found::Older(older)),
+        Some(_) => Ok(Found::Ours),
+    }
+}
+
+/// Brings an older format up to date, once, however many processes try: the format is read again where nobody else
+/// writes. A process of the older release that has the file open goes on working with it, since columns are only added.
+fn upgrade(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let format: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(format - 1).unwrap_or(0);
+    for upgrade in UPGRADES.iter().skip(done) {
+        transaction.execute_batch(upgrade)?;
+    }
+    transaction.execute_batch(VIEWS)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
 }
 
 /// Makes the tables, once, however many processes try: the directory's own lock keeps them apart, since changing the
@@ -216,6 +254,7 @@ fn create_tables(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(VIEWS)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()

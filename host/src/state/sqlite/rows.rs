@@ -30,30 +30,30 @@ impl From<rusqlite::Error> for RowError {
 }
 
 /// A shard's row with what guards it.
-#[derive(Clone, Debug)]
-pub(in crate::state) struct StoredRow {
-    pub(in crate::state) row: ShardRow,
-    pub(in crate::state) counter: u64,
-    pub(in crate::state) generation: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredRow {
+    pub(crate) row: ShardRow,
+    pub(crate) counter: u64,
+    pub(crate) generation: u64,
 }
 
 /// A stream with its rows.
-#[derive(Clone, Debug)]
-pub(in crate::state) struct StoredStream {
-    pub(in crate::state) stream_id: i64,
-    pub(in crate::state) identity: StreamIdentity,
-    pub(in crate::state) start: StartPoint,
-    pub(in crate::state) rows: Vec<StoredRow>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredStream {
+    pub(crate) stream_id: i64,
+    pub(crate) identity: StreamIdentity,
+    pub(crate) start: StartPoint,
+    pub(crate) rows: Vec<StoredRow>,
 }
 
 /// All that the file holds of one pipeline.
-#[derive(Clone, Debug)]
-pub(in crate::state) struct StoredPipeline {
-    pub(in crate::state) pipeline_id: i64,
-    pub(in crate::state) generation: u64,
-    pub(in crate::state) claims: BTreeMap<u64, PreviousClaim>,
-    pub(in crate::state) streams: Vec<StoredStream>,
-    pub(in crate::state) marks: Vec<(String, u64)>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StoredPipeline {
+    pub(crate) pipeline_id: i64,
+    pub(crate) generation: u64,
+    pub(crate) claims: BTreeMap<u64, PreviousClaim>,
+    pub(crate) streams: Vec<StoredStream>,
+    pub(crate) marks: Vec<(String, u64)>,
 }
 
 /// The pipeline's key and newest generation.
@@ -119,6 +119,82 @@ pub(in crate::state) fn add_claim(
     Ok(())
 }
 
+/// Adds a stream and returns its key; SQLite fails if it is there.
+pub(in crate::state) fn add_stream(
+    connection: &Connection,
+    pipeline_id: i64,
+    stream: &StreamIdentity,
+    start: StartPoint,
+) -> Result<i64, rusqlite::Error> {
+    let (kind, timestamp) = start_columns(start);
+    connection.execute(
+        "INSERT INTO streams (pipeline_id, stream_arn, created_ms, start, start_timestamp_ms) VALUES (?, ?, ?, ?, ?)",
+        params![pipeline_id, stream.arn, stream.created.0, kind, timestamp],
+    )?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Writes another start of a stream. Whether there was such a stream.
+pub(in crate::state) fn set_start(
+    connection: &Connection,
+    stream_id: i64,
+    start: StartPoint,
+) -> Result<bool, rusqlite::Error> {
+    let (kind, timestamp) = start_columns(start);
+    let updated = connection.execute(
+        "UPDATE streams SET start = ?, start_timestamp_ms = ? WHERE stream_id = ?",
+        params![kind, timestamp, stream_id],
+    )?;
+    Ok(updated == 1)
+}
+
+/// The key of a stream.
+pub(in crate::state) fn stream_id(
+    connection: &Connection,
+    pipeline_id: i64,
+    stream: &StreamIdentity,
+) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT stream_id FROM streams WHERE pipeline_id = ? AND stream_arn = ? AND created_ms = ?")?
+        .query_row(params![pipeline_id, stream.arn, stream.created.0], |row| row.get(0))
+        .optional()
+}
+
+/// A sink's mark.
+pub(in crate::state) fn mark(
+    connection: &Connection,
+    pipeline_id: i64,
+    sink: &str,
+) -> Result<Option<u64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT mark FROM marks WHERE pipeline_id = ? AND sink = ?")?
+        .query_row(params![pipeline_id, sink], |row| row.get(0))
+        .optional()
+}
+
+/// Writes a sink's mark over whatever it was.
+pub(in crate::state) fn set_mark(
+    connection: &Connection,
+    pipeline_id: i64,
+    sink: &str,
+    mark: u64,
+) -> Result<(), rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "INSERT INTO marks (pipeline_id, sink, mark) VALUES (?, ?, ?)
+             ON CONFLICT (pipeline_id, sink) DO UPDATE SET mark = excluded.mark",
+        )?
+        .execute(params![pipeline_id, sink, mark])?;
+    Ok(())
+}
+
+const fn start_columns(start: StartPoint) -> (&'static str, Option<i64>) {
+    match start {
+        StartPoint::TrimHorizon => ("trim-horizon", None),
+        StartPoint::AtTimestamp(at) => ("at-timestamp", Some(at.0)),
+    }
+}
+
 /// Drops the claims that no row refers to, but for the newest and the one before it.
 pub(in crate::state) fn prune_claims(
     connection: &Connection,
@@ -152,9 +228,11 @@ pub(in crate::state) fn insert(connection: &Connection, stream_id: i64, stored: 
     connection
         .prepare_cached(
             "INSERT INTO shards (stream_id, shard, format, generation, counter, position, sequence, sub_sequence,
-               timestamp_ms, parents, children, hash_start, hash_end, watermark_ms, finished_at_ms)
+               timestamp_ms, parents, children, hash_start, hash_end, watermark_ms, complete_until_ms,
+               finished_at_ms)
              VALUES (:stream, :shard, :format, :generation, :counter, :position, :sequence, :sub_sequence,
-               :timestamp, :parents, :children, :hash_start, :hash_end, :watermark, :finished_at)",
+               :timestamp, :parents, :children, :hash_start, :hash_end, :watermark, :complete_until,
+               :finished_at)",
         )?
         .execute(named_params! {
             ":stream": stream_id,
@@ -171,6 +249,7 @@ pub(in crate::state) fn insert(connection: &Connection, stream_id: i64, stored: 
             ":hash_start": row.range.map(|range| range.start.to_string()),
             ":hash_end": row.range.map(|range| range.end.to_string()),
             ":watermark": row.watermark.map(|at| at.0),
+            ":complete_until": row.complete_until.map(|at| at.0),
             ":finished_at": row.finished_at.map(|at| at.0),
         })?;
     Ok(())
@@ -184,7 +263,7 @@ pub(in crate::state) fn update(connection: &Connection, stream_id: i64, stored: 
         .prepare_cached(
             "UPDATE shards SET format = :format, generation = :generation, counter = :counter, position = :position,
                sequence = :sequence, sub_sequence = :sub_sequence, timestamp_ms = :timestamp, children = :children,
-               watermark_ms = :watermark, finished_at_ms = :finished_at
+               watermark_ms = :watermark, complete_until_ms = :complete_until, finished_at_ms = :finished_at
              WHERE stream_id = :stream AND shard = :shard AND counter = :counter - 1",
         )?
         .execute(named_params! {
@@ -199,6 +278,7 @@ pub(in crate::state) fn update(connection: &Connection, stream_id: i64, stored: 
             ":timestamp": position.timestamp_ms,
             ":children": names(&row.children),
             ":watermark": row.watermark.map(|at| at.0),
+            ":complete_until": row.complete_until.map(|at| at.0),
             ":finished_at": row.finished_at.map(|at| at.0),
         })?;
     Ok(updated == 1)
@@ -288,6 +368,7 @@ fn decode(columns: &Row<'_>) -> Result<StoredRow, RowError> {
         range: key("hash_start")?.zip(key("hash_end")?).map(|(start, end)| HashRange { start, end }),
         position,
         watermark: columns.get::<_, Option<i64>>("watermark_ms")?.map(EpochMillis),
+        complete_until: columns.get::<_, Option<i64>>("complete_until_ms")?.map(EpochMillis),
         finished_at: columns.get::<_, Option<i64>>("finished_at_ms")?.map(EpochMillis),
         shard: shard.clone(),
     };
@@ -318,7 +399,7 @@ fn names(shards: &[ShardId]) -> String {
 macro_rules! select_shards {
     () => {
         "SELECT shard, format, generation, counter, position, sequence, sub_sequence, timestamp_ms, parents, children,
-           hash_start, hash_end, watermark_ms, finished_at_ms FROM shards WHERE stream_id = ?"
+           hash_start, hash_end, watermark_ms, complete_until_ms, finished_at_ms FROM shards WHERE stream_id = ?"
     };
 }
 use select_shards;

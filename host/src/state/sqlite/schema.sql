@@ -1,4 +1,4 @@
--- Times are milliseconds since 1970 UTC; the view `positions` shows them as text.
+-- Times are milliseconds since 1970 UTC; the view `positions` (views.sql) shows them as text.
 
 CREATE TABLE pipelines (
   pipeline_id INTEGER PRIMARY KEY,
@@ -46,6 +46,7 @@ CREATE TABLE shards (
   hash_end TEXT,
   watermark_ms INTEGER,
   finished_at_ms INTEGER,
+  complete_until_ms INTEGER,             -- every record that arrived earlier is with the sinks
   PRIMARY KEY (stream_id, shard),
   CHECK (position IN ('trim-horizon', 'at-timestamp', 'after', 'shard-end')),
   CHECK ((position = 'after') = (sequence IS NOT NULL)),
@@ -60,15 +61,3 @@ CREATE TABLE marks (                     -- how much of a sink belongs to the po
   mark INTEGER NOT NULL,
   PRIMARY KEY (pipeline_id, sink)
 ) WITHOUT ROWID;
-
-CREATE VIEW positions AS
-SELECT tenant, pipeline, stream_arn, shard, position, sequence, sub_sequence,
-       strftime('%Y-%m-%dT%H:%M:%fZ', timestamp_ms / 1000.0, 'unixepoch') AS timestamp,
-       strftime('%Y-%m-%dT%H:%M:%fZ', watermark_ms / 1000.0, 'unixepoch') AS watermark,
-       strftime('%Y-%m-%dT%H:%M:%fZ', finished_at_ms / 1000.0, 'unixepoch') AS finished_at,
-       parents, children, owner, shards.generation, counter, components
-FROM shards
-JOIN streams USING (stream_id)
-JOIN pipelines USING (pipeline_id)
-LEFT JOIN claims ON claims.pipeline_id = streams.pipeline_id AND claims.generation = shards.generation
-ORDER BY tenant, pipeline, stream_arn, created_ms, shard;
