@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::app::RunSettings;
 use crate::app::assemble::{Ports, assemble};
 use crate::app::load::Ready;
-use crate::aws::{AwsSettings, CredentialSource};
+use crate::aws::AwsSettings;
 use crate::clock::Clock;
 use crate::component::ComponentMetrics;
 use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
 use crate::component::limits::Limits;
-use crate::config::{ConfigValue, Credentials, Manifest, SinkOutput, StateStore};
+use crate::config::{ConfigValue, Manifest, SinkOutput, StateStore};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Pipeline, Totals};
 use crate::ports::{Sink, StreamApi, StreamDescription};
@@ -105,27 +105,9 @@ fn config_value(value: &ConfigValue) -> deserializer::ConfigValue {
 async fn connect(manifest: &Manifest, settings: &RunSettings) -> KinesisStream {
     let aws = match &settings.local {
         Some(local) => AwsSettings::local(&manifest.aws.region, &local.endpoint),
-        None => AwsSettings {
-            endpoint: manifest.aws.endpoint.clone(),
-            credentials: credentials(&manifest.aws.credentials),
-            call_timeout: manifest.aws.call_timeout,
-            ..AwsSettings::new(&manifest.aws.region)
-        },
+        None => AwsSettings::of(manifest),
     };
     KinesisStream::connect(manifest.source.stream.clone(), &aws).await
-}
-
-fn credentials(credentials: &Credentials) -> CredentialSource {
-    match credentials {
-        Credentials::Auto => CredentialSource::Auto,
-        Credentials::Basic { access_key_id, secret_access_key, session_token } => CredentialSource::Basic {
-            access_key_id: access_key_id.clone(),
-            secret_access_key: secret_access_key.reveal().to_owned(),
-            session_token: session_token.as_ref().map(|token| token.reveal().to_owned()),
-        },
-        Credentials::Env => CredentialSource::Env,
-        Credentials::Profile { name } => CredentialSource::Profile { name: name.clone() },
-    }
 }
 
 async fn describe(stream: &dyn StreamApi, manifest: &Manifest) -> Result<StreamDescription, Failure> {

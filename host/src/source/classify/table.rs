@@ -134,7 +134,8 @@ pub(super) const CODES: &[Row] = &[
         &["ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"],
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read: the session token has expired",
-        "renew the session of {credentials}",
+        "renew the session of {credentials}; a token that stands in a manifest or a variable is renewed by nobody else, \
+         while \"assume-role\", \"web-identity\" and \"process\" renew theirs",
     )
     .withheld(),
     Row::new(
@@ -229,6 +230,9 @@ pub(super) fn by_status(status: u16) -> &'static Row {
     }
 }
 
+/// Whoever failed to hand out credentials knows better what to do than this table.
+const BRINGS_ITS_OWN: &str = "";
+
 /// By what became of the call.
 pub(super) fn by_fate(fate: Fate) -> &'static Row {
     const REFUSED: Row = Row::new(
@@ -264,13 +268,13 @@ pub(super) fn by_fate(fate: Fate) -> &'static Row {
         &[],
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read: there are no credentials",
-        "{credentials} found none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another [aws] credentials, or run with --local",
+BRINGS_ITS_OWN,
     );
     const CREDENTIALS_UNAVAILABLE: Row = Row::new(
         &[],
         (SourceErrorKind::Transient, Fault::Network),
         "cannot be asked for: the source of credentials failed",
-        "such calls are repeated for a while; if it persists, check {credentials}",
+        BRINGS_ITS_OWN,
     );
     match fate {
         Fate::Refused => &REFUSED,
