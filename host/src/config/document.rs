@@ -162,10 +162,11 @@ fn is_variable(name: &str) -> bool {
     first && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether a key's value is not shown, whether or not the key exists.
+/// Whether a key's value is not shown, whether or not the key exists. A command's arguments may hold a password.
 fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "token", "passw", "access_key", "access-key", "accesskey"].iter().any(|word| key.contains(word))
+    // Where a token lies is no secret.
+    !key.ends_with("_file") && ["secret", "token", "passw", "access_key", "access-key", "accesskey", "command"].iter().any(|word| key.contains(word))
 }
 
 /// Whether a text may hold `user:password@host`, spoiled or not.

@@ -66,8 +66,8 @@ impl Form for StsText {
         let Self { noun, longest, more, example } = self;
         let rule = || format!("2 to {longest} letters, digits and any of `_+=,.@-{more}`, as in {example:?}");
         if !(2..=*longest).contains(&text.len()) {
-            let count = text.chars().count();
-            return Err(Complaint::content(format!("{quote} has {count} characters"), format!("it takes {}", rule())));
+            let fault = if text.len() < 2 { "too short" } else { "too long" };
+            return Err(Complaint::content(format!("{quote} is {fault}"), format!("it takes {}", rule())));
         }
         if !text.bytes().all(|byte| is_name_byte(byte) || more.as_bytes().contains(&byte)) {
             return Err(Complaint::content(format!("{quote} is no {noun}"), format!("it takes {}", rule())));
