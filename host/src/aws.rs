@@ -22,6 +22,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, FrameworkMetadata, Region, SdkConfig};
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 pub use self::failure::{AccessFailure, AccessFault};
 use crate::config::{Credentials, Manifest, Secret};
@@ -109,7 +110,8 @@ impl AwsSettings {
             .operation_attempt_timeout(self.call_timeout)
             .build();
         // The wait for credentials is part of the call, which ends it.
-        let cache = IdentityCache::lazy().load_timeout(self.call_timeout).buffer_time(credentials::CACHE_BUFFER).build();
+        let cache =
+            IdentityCache::lazy().load_timeout(self.call_timeout).buffer_time(credentials::CACHE_BUFFER).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(self.region.clone()))
             .retry_config(RetryConfig::disabled())
@@ -121,13 +123,14 @@ impl AwsSettings {
         if let Ok(metadata) = FrameworkMetadata::new("sluicebox", Some(env!("CARGO_PKG_VERSION"))) {
             loader = loader.framework_metadata(metadata);
         }
-        // Without the streams' endpoint: what hands out credentials is elsewhere.
-        let base = loader.load().await;
+        // Without the streams' endpoint: what hands out credentials is elsewhere. And without any that the environment or
+        // a profile names: where a pipeline reads stands in its manifest.
+        let mut base = loader.load().await.into_builder();
+        base.set_endpoint_url(None);
+        let base = base.service_config(NoEndpoints).build();
         let provider = credentials::provider(&self.credentials, &base).await;
         let mut config = base.into_builder().credentials_provider(provider);
-        if let Some(endpoint) = &self.endpoint {
-            config.set_endpoint_url(Some(endpoint.clone()));
-        }
+        config.set_endpoint_url(self.endpoint.clone());
         Access { settings: self.clone(), config: config.build() }
     }
 
@@ -139,6 +142,16 @@ impl AwsSettings {
     /// A client of Kinesis Data Streams that shares nothing.
     pub async fn kinesis(&self) -> aws_sdk_kinesis::Client {
         self.access().await.kinesis()
+    }
+}
+
+/// Answers the SDK's question for a service's own endpoint in the environment or in a profile.
+#[derive(Debug)]
+struct NoEndpoints;
+
+impl LoadServiceConfig for NoEndpoints {
+    fn load_config(&self, _key: ServiceConfigKey<'_>) -> Option<String> {
+        None
     }
 }
 
@@ -215,7 +228,9 @@ mod tests {
         };
         let session = |text: &str| {
             let manifest = Manifest::parse(text, std::path::Path::new("m.toml"), |_| None).expect("valid");
-            let Credentials::AssumeRole(assumed) = AwsSettings::of(&manifest).credentials else { unreachable!("as written") };
+            let Credentials::AssumeRole(assumed) = AwsSettings::of(&manifest).credentials else {
+                unreachable!("as written")
+            };
             assumed.session_name.expect("filled in")
         };
         assert_eq!(session(&text("orders", "")), "sluicebox-orders");

@@ -138,8 +138,11 @@ async fn answer(State(book): State<Arc<Mutex<Book>>>, headers: HeaderMap, body: 
 /// Takes a call apart.
 fn read(headers: &HeaderMap, body: &str) -> Call {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut parameters: BTreeMap<String, String> =
-        body.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (decoded(name), decoded(value))).collect();
+    let mut parameters: BTreeMap<String, String> = body
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect();
     let authorization = header("authorization").unwrap_or_default();
     let scope = authorization.split_once("Credential=").and_then(|(_, rest)| rest.split(',').next()).map(str::to_owned);
     let part = |at: usize| scope.as_ref().and_then(|scope| scope.split('/').nth(at)).map(str::to_owned);
@@ -161,7 +164,9 @@ fn fault(call: &Call) -> Option<String> {
         "AssumeRole" if call.access_key.is_none() => Some("the call is not signed".to_owned()),
         "AssumeRole" => missing,
         "AssumeRoleWithWebIdentity" if call.access_key.is_some() => Some("the call is signed".to_owned()),
-        "AssumeRoleWithWebIdentity" if call.parameter("WebIdentityToken").is_empty() => Some("there is no token".to_owned()),
+        "AssumeRoleWithWebIdentity" if call.parameter("WebIdentityToken").is_empty() => {
+            Some("there is no token".to_owned())
+        }
         "AssumeRoleWithWebIdentity" => missing,
         other => Some(format!("{other:?} is no action of this service")),
     }

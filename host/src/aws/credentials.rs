@@ -42,7 +42,13 @@ pub(super) fn provider<'a>(source: &'a Credentials, base: &'a SdkConfig) -> BoxF
             Credentials::Auto => SharedCredentialsProvider::new(default_chain(base).await),
             Credentials::Basic { access_key_id, secret_access_key, session_token } => {
                 let token = session_token.as_ref().map(|token| token.reveal().to_owned());
-                SharedCredentialsProvider::new(Keys::new(access_key_id, Secret::reveal(secret_access_key), token, None, "manifest"))
+                SharedCredentialsProvider::new(Keys::new(
+                    access_key_id,
+                    Secret::reveal(secret_access_key),
+                    token,
+                    None,
+                    "manifest",
+                ))
             }
             Credentials::Env => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
             Credentials::Profile { name, file } => SharedCredentialsProvider::new(profile(base, name, file.as_deref())),

@@ -108,9 +108,10 @@ pub(super) fn retold(source: &Credentials, error: &CredentialsError) -> AccessFa
         }
         // A machine whose metadata service is switched off has no credentials, now or later.
         _ if reason.contains("IMDS is disabled") => AccessFailure::denied(none_found(&name, &reason), advice(source)),
-        CredentialsError::ProviderTimedOut(_) => {
-            AccessFailure::unavailable(format!("{name} did not come in time"), "raise `call` in [aws.timeouts] if it persists")
-        }
+        CredentialsError::ProviderTimedOut(_) => AccessFailure::unavailable(
+            format!("{name} did not come in time"),
+            "raise `call` in [aws.timeouts] if it persists",
+        ),
         // The SDK's enum may grow.
         _ => AccessFailure::unavailable(format!("{name} could not be had: {reason}"), advice(source)),
     }
@@ -165,8 +166,9 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// Codes whose texts repeat what was signed, a session token among it.
-const QUOTING: [&str; 6] = [
+const QUOTING: [&str; 7] = [
     "SignatureDoesNotMatch",
+    "InvalidSignatureException",
     "IncompleteSignature",
     "InvalidClientTokenId",
     "UnrecognizedClientException",
@@ -197,7 +199,10 @@ where
     let StsCall { whose, operation, advice, secret } = *call;
     let Some(refusal) = error.as_service_error() else {
         let what = format!("{whose} could not be had: STS could not be asked: {}", way_to_sts(error));
-        return AccessFailure::unavailable(what, "check the way to STS, and `sts_endpoint` and `region` beside the role's ARN");
+        return AccessFailure::unavailable(
+            what,
+            "check the way to STS, and `sts_endpoint` and `region` beside the role's ARN",
+        );
     };
     let code = refusal.code().unwrap_or("an error without a code");
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
@@ -211,19 +216,26 @@ where
     let what = format!("STS refused {whose} ({operation}): {said}");
     let is_passing = status >= 500 || status == 429 || code.starts_with("Throttl") || code == "IDPCommunicationError";
     if is_passing {
-        return AccessFailure::unavailable(what, "such calls are repeated for a while; if it persists, look at STS's own health");
+        return AccessFailure::unavailable(
+            what,
+            "such calls are repeated for a while; if it persists, look at STS's own health",
+        );
     }
     let advice = match code {
         "ExpiredToken" | "ExpiredTokenException" if operation == "AssumeRole" => {
             "the session token of the role's `source` has expired: renew it"
         }
-        "ExpiredToken" | "ExpiredTokenException" => "the token has expired: see that whoever writes its file still does",
+        "ExpiredToken" | "ExpiredTokenException" => {
+            "the token has expired: see that whoever writes its file still does"
+        }
         "SignatureDoesNotMatch" | "IncompleteSignature" | "InvalidClientTokenId" | "UnrecognizedClientException" => {
             "check the keys of the role's `source`, and this machine's clock"
         }
         "RegionDisabledException" => "switch STS on for that region, or name another `region` beside the role's ARN",
         "MalformedPolicyDocument" | "PackedPolicyTooLarge" => "correct or shorten `policy` in [aws.assume_role]",
-        "ValidationError" => "check `duration` against what the role allows, and what else stands beside the role's ARN",
+        "ValidationError" => {
+            "check `duration` against what the role allows, and what else stands beside the role's ARN"
+        }
         _ => advice,
     };
     AccessFailure::denied(what, advice)
@@ -270,9 +282,8 @@ mod tests {
 
     #[test]
     fn single_sign_on_is_told_what_to_do_instead() {
-        let error = CredentialsError::invalid_configuration(
-            "This behavior requires following cargo feature(s) enabled: sso. ",
-        );
+        let error =
+            CredentialsError::invalid_configuration("This behavior requires following cargo feature(s) enabled: sso. ");
         let failure = retold(&Credentials::Profile { name: "dev".to_owned(), file: None }, &error);
         assert!(failure.advice.contains("export-credentials"), "{failure:?}");
     }

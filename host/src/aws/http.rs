@@ -93,9 +93,7 @@ impl HttpConnector for Way {
         match client {
             // A client keeps its connector, so this makes none; connections are shared by all calls.
             Ok(client) => client.http_connector(&self.settings, &self.components).call(request),
-            Err(failure) => {
-                HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(failure.clone()))))
-            }
+            Err(failure) => HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(failure.clone())))),
         }
     }
 }
@@ -223,7 +221,10 @@ mod tests {
             (folder.path().to_owned(), "cannot be read"),
             (file("empty.pem", ""), "has no PEM certificate"),
             (file("text.pem", "no certificate\n"), "has no PEM certificate"),
-            (file("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "has no PEM certificate"),
+            (
+                file("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+                "has no PEM certificate",
+            ),
             (file("broken.pem", &pem("AAAA")), "certificate 1 in"),
             (file("torn.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"), "certificate 1 in"),
         ] {

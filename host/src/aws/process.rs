@@ -187,7 +187,10 @@ mod tests {
             ("{\"Version\": 2, \"AccessKeyId\": \"hush\"}", "without \"Version\": 1"),
             ("{\"Version\": 1, \"SecretAccessKey\": \"hush\"}", "without \"AccessKeyId\""),
             ("{\"Version\": 1, \"AccessKeyId\": \"hush\"}", "without \"SecretAccessKey\""),
-            ("{\"Version\": 1, \"AccessKeyId\": [\"hush\"], \"SecretAccessKey\": \"hush\"}", "\"AccessKeyId\" that is no text"),
+            (
+                "{\"Version\": 1, \"AccessKeyId\": [\"hush\"], \"SecretAccessKey\": \"hush\"}",
+                "\"AccessKeyId\" that is no text",
+            ),
             (
                 "{\"Version\": 1, \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"hush\", \"Expiration\": \"hush\"}",
                 "no RFC 3339 time",

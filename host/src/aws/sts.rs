@@ -4,9 +4,9 @@
 //! one of Kinesis', both log refusals in the SDK's words, and both hide the code that a user needs. One call each
 //! is all there is to it. The SDK never retries here either: a failed call is repeated with the call that it was for.
 
+use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use aws_config::{Region, SdkConfig};
 use aws_sdk_sts::Client;
 use aws_sdk_sts::types::Credentials as Session;
 
@@ -28,7 +28,8 @@ fn client(base: &SdkConfig, sts: &Sts, source: Option<SharedCredentialsProvider>
 
 /// Keys of a session as the SDK signs with them.
 fn keys(whose: &str, session: Option<Session>) -> Result<Keys, AccessFailure> {
-    let torn = |what: &str| AccessFailure::unavailable(format!("STS answered for {whose} {what}"), "check `sts_endpoint`");
+    let torn =
+        |what: &str| AccessFailure::unavailable(format!("STS answered for {whose} {what}"), "check `sts_endpoint`");
     let session = session.ok_or_else(|| torn("without credentials"))?;
     let expiry = session.expiration.try_into().map_err(|_| torn("with an expiry out of range"))?;
     Ok(Keys::new(session.access_key_id, session.secret_access_key, Some(session.session_token), Some(expiry), "sts"))
@@ -46,7 +47,12 @@ pub(super) struct AssumedRole {
 }
 
 impl AssumedRole {
-    pub(super) fn new(base: &SdkConfig, settings: &AssumeRole, whose: String, source: SharedCredentialsProvider) -> Self {
+    pub(super) fn new(
+        base: &SdkConfig,
+        settings: &AssumeRole,
+        whose: String,
+        source: SharedCredentialsProvider,
+    ) -> Self {
         Self { client: client(base, &settings.sts, Some(source)), settings: settings.clone(), whose }
     }
 

@@ -166,7 +166,10 @@ fn is_variable(name: &str) -> bool {
 fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     // Where a token lies is no secret.
-    !key.ends_with("_file") && ["secret", "token", "passw", "access_key", "access-key", "accesskey", "command"].iter().any(|word| key.contains(word))
+    !key.ends_with("_file")
+        && ["secret", "token", "passw", "access_key", "access-key", "accesskey", "command"]
+            .iter()
+            .any(|word| key.contains(word))
 }
 
 /// Whether a text may hold `user:password@host`, spoiled or not.

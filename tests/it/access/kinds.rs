@@ -42,7 +42,10 @@ async fn a_profile_is_found_in_a_file_of_either_kind() {
     let folder = tempfile::tempdir().expect("a folder");
     let witness = Witness::start().await;
     let texts = [
-        ("credentials", "[other]\naws_access_key_id=X\naws_secret_access_key=x\n[two]\naws_access_key_id = AKIATWO\naws_secret_access_key = s\naws_session_token = t\n"),
+        (
+            "credentials",
+            "[other]\naws_access_key_id=X\naws_secret_access_key=x\n[two]\naws_access_key_id = AKIATWO\naws_secret_access_key = s\naws_session_token = t\n",
+        ),
         ("config", "[profile two]\naws_access_key_id = AKIATWO\naws_secret_access_key = s\naws_session_token = t\n"),
     ];
     for (name, text) in texts {

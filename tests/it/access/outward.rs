@@ -7,10 +7,10 @@ use tests::witness::Witness;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::ServerConfig;
 
 use super::environment::{inner, outer};
 
@@ -64,6 +64,25 @@ async fn a_secure_connection_goes_through_the_proxy_as_a_tunnel() {
     assert!(asked.starts_with("CONNECT kinesis.eu-west-1.invalid:443 "), "{asked}");
     assert!(asked.to_ascii_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz"), "{asked}");
     assert!(!asked.contains("AKIABASIC") && !told.contains("pass"), "{asked}\n{told}");
+}
+
+/// A pipeline reads where its manifest says, whatever else of this machine uses an emulator.
+#[tokio::test]
+async fn an_endpoint_of_the_environment_is_not_where_streams_are_read() {
+    if inner().await.is_some() {
+        return;
+    }
+    let (emulator, proxy) = (Witness::start().await, Witness::answering(403, "").await);
+    let test = "access::outward::an_endpoint_of_the_environment_is_not_where_streams_are_read";
+    let variables = [
+        ("AWS_ENDPOINT_URL", emulator.endpoint.as_str()),
+        ("AWS_ENDPOINT_URL_KINESIS", &emulator.endpoint),
+        ("HTTPS_PROXY", &proxy.endpoint),
+    ];
+    outer(test, "basic", "", &variables).await;
+    assert_eq!(emulator.seen(), []);
+    let asked = &proxy.seen()[0].uri;
+    assert!(asked.ends_with("kinesis.eu-west-1.amazonaws.com:443"), "{asked}");
 }
 
 /// Answers any number of secure connections with a listing, under a certificate of the tests' own.
@@ -128,7 +147,9 @@ async fn a_bundle_that_cannot_be_used_is_told_at_the_first_secure_call_and_matte
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "").expect("a writable folder");
     let near = Witness::start().await;
-    for (bundle, part) in [(empty.as_path(), "has no PEM certificate"), (Path::new("/nonexistent/ca.pem"), "cannot be read")] {
+    for (bundle, part) in
+        [(empty.as_path(), "has no PEM certificate"), (Path::new("/nonexistent/ca.pem"), "cannot be read")]
+    {
         let bundle = bundle.to_str().expect("a plain path");
         let told = outer(test, "basic", &secure().await, &[("AWS_CA_BUNDLE", bundle)]).await;
         assert!(told.starts_with("Invalid") && told.contains(part), "{told}");

@@ -41,7 +41,8 @@ async fn a_program_is_started_again_when_its_credentials_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let marker = folder.path().join("marker");
     let words = "if [ -e \"$3\" ]; then printf %s \"$2\"; else : > \"$3\"; printf %s \"$1\"; fi";
-    let (first, second) = (printed("AKIAFIRST", Duration::from_secs(4)), printed("AKIASECOND", Duration::from_secs(3600)));
+    let (first, second) =
+        (printed("AKIAFIRST", Duration::from_secs(4)), printed("AKIASECOND", Duration::from_secs(3600)));
     let process = script(words, &[&first, &second, marker.to_str().expect("a plain path")]);
     let access = access(&witness, Credentials::Process(process)).await;
     for _ in 0..3 {

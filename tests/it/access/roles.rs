@@ -112,7 +112,14 @@ async fn a_role_that_may_not_be_taken_on_is_told_with_its_arn_the_code_and_what_
     let error = refused(&Witness::start().await, assumed(&sts, basic())).await;
     assert_eq!((error.kind, error.fault), (SourceErrorKind::Denied, Fault::Settings));
     let told = error.to_string();
-    for part in [ROLE, "AccessDenied", "is not authorized to perform: sts:AssumeRole", "trust policy", "external_id", "\"basic\""] {
+    for part in [
+        ROLE,
+        "AccessDenied",
+        "is not authorized to perform: sts:AssumeRole",
+        "trust policy",
+        "external_id",
+        "\"basic\"",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(!told.contains("basic-secret"), "{told}");
@@ -138,7 +145,8 @@ async fn each_refusal_of_sts_says_whose_turn_it_is() {
 
 #[tokio::test]
 async fn an_sts_that_is_throttled_or_down_may_recover_and_the_next_call_asks_again() {
-    let sts = Sts::start(&[refusal(400, "Throttling", "Rate exceeded"), refusal(500, "InternalFailure", ""), HOUR]).await;
+    let sts =
+        Sts::start(&[refusal(400, "Throttling", "Rate exceeded"), refusal(500, "InternalFailure", ""), HOUR]).await;
     let witness = Witness::start().await;
     let access = access(&witness, assumed(&sts, basic())).await;
     for _ in 0..2 {

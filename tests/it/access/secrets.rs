@@ -64,9 +64,11 @@ impl Scene {
         };
         let basic = "basic = { access_key_id = \"AKIABASIC\", secret_access_key = \"${SECRET}\", session_token = \"hush-token\" }\n";
         let profile = "profile = { name = \"p\", file = \"credentials\" }\n";
-        let process =
-            "process = { command = [\"sh\", \"-c\", \"echo hush-stderr >&2; cat vault\", \"hush-argument\"], timeout = \"50s\" }\n";
-        let federated = format!("web_identity = {{ role_arn = {:?}, token_file = \"token\", sts_endpoint = {at:?} }}\n", super::ROLE);
+        let process = "process = { command = [\"sh\", \"-c\", \"echo hush-stderr >&2; cat vault\", \"hush-argument\"], timeout = \"50s\" }\n";
+        let federated = format!(
+            "web_identity = {{ role_arn = {:?}, token_file = \"token\", sts_endpoint = {at:?} }}\n",
+            super::ROLE
+        );
         let keys = || {
             vec![
                 ("AWS_ACCESS_KEY_ID", "AKIAENV".to_owned()),
@@ -174,11 +176,27 @@ async fn no_secret_is_written_anywhere_when_all_goes_well() {
     let (scene, sts) = (Scene::new().await, Sts::granting().await);
     for kind in scene.kinds(&sts) {
         scene.manifest(&kind, &scene.ferro.endpoint);
-        for arguments in [&RUN[..], &["--log-format", "json", "--log", "trace,aws_config=trace,aws_sigv4=trace", "run", "--until-caught-up", "p.toml"]] {
+        for arguments in [
+            &RUN[..],
+            &[
+                "--log-format",
+                "json",
+                "--log",
+                "trace,aws_config=trace,aws_sigv4=trace",
+                "run",
+                "--until-caught-up",
+                "p.toml",
+            ],
+        ] {
             let left = scene.run(&kind, arguments).await;
             assert_eq!((left.code, left.stdout.trim()), (Some(0), TEXT), "{}\n{}", kind.name, left.stderr);
             scene.expect_silence(&kind, &left);
-            assert!(left.stderr.contains("credentials are there"), "{}: nothing was logged\n{}", kind.name, left.stderr);
+            assert!(
+                left.stderr.contains("credentials are there"),
+                "{}: nothing was logged\n{}",
+                kind.name,
+                left.stderr
+            );
             let listed = scene.run(&kind, &["state", "list", "--json", "p.toml"]).await;
             assert_eq!(listed.code, Some(0), "{}", listed.stderr);
             scene.expect_silence(&kind, &listed);
@@ -192,7 +210,8 @@ async fn no_secret_is_written_when_the_endpoint_is_not_there_or_refuses_and_quot
     let (scene, sts) = (Scene::new().await, Sts::granting().await);
     let quoted = "{\"__type\":\"InvalidSignatureException\",\"message\":\"The Canonical String should have been x-amz-security-token:hush-token\"}";
     let quoting = Witness::answering(400, quoted).await;
-    let denying = Witness::answering(400, "{\"__type\":\"AccessDeniedException\",\"message\":\"not authorized\"}").await;
+    let denying =
+        Witness::answering(400, "{\"__type\":\"AccessDeniedException\",\"message\":\"not authorized\"}").await;
     for kind in scene.kinds(&sts) {
         for endpoint in ["http://127.0.0.1:1", &quoting.endpoint, &denying.endpoint] {
             scene.manifest(&kind, endpoint);

@@ -76,7 +76,12 @@ impl Form for StsText {
     }
 
     fn takes(&self) -> String {
-        format!("{} {} of 2 to {} characters", if self.noun.starts_with('e') { "an" } else { "a" }, self.noun, self.longest)
+        format!(
+            "{} {} of 2 to {} characters",
+            if self.noun.starts_with('e') { "an" } else { "a" },
+            self.noun,
+            self.longest
+        )
     }
 
     fn example(&self) -> String {

@@ -268,7 +268,7 @@ pub(super) fn by_fate(fate: Fate) -> &'static Row {
         &[],
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read: there are no credentials",
-BRINGS_ITS_OWN,
+        BRINGS_ITS_OWN,
     );
     const CREDENTIALS_UNAVAILABLE: Row = Row::new(
         &[],

@@ -166,8 +166,7 @@ impl Tables {
 
 fn basic(table: &mut Table<'_, '_>) -> Option<Credentials> {
     let access_key_id = table.required("access_key_id", Text("${AWS_ACCESS_KEY_ID}"), "The access key's ID.");
-    let secret_access_key: Option<Secret> =
-        table.required("secret_access_key", SecretText, "The access key itself.");
+    let secret_access_key: Option<Secret> = table.required("secret_access_key", SecretText, "The access key itself.");
     let session_token = table.optional(
         "session_token",
         SecretText,
