@@ -72,11 +72,7 @@ fn at(sts: &Sts) -> Where {
 /// What `sh` does with `script` and these arguments.
 fn script(script: &str, arguments: &[&str]) -> Process {
     let words = ["-c", script, "sh"].into_iter().chain(arguments.iter().copied());
-    Process {
-        program: PathBuf::from("sh"),
-        arguments: words.map(|word| secret(word)).collect(),
-        timeout: Duration::from_secs(60),
-    }
+    Process { program: PathBuf::from("sh"), arguments: words.map(secret).collect(), timeout: Duration::from_secs(60) }
 }
 
 /// The way to `witness` with these credentials.

@@ -113,7 +113,9 @@ pub(super) fn retold(source: &Credentials, error: &CredentialsError) -> AccessFa
             "raise `call` in [aws.timeouts] if it persists",
         ),
         // The SDK's enum may grow.
-        _ => AccessFailure::unavailable(format!("{name} could not be had: {reason}"), advice(source)),
+        CredentialsError::ProviderError(_) | CredentialsError::Unhandled(_) | _ => {
+            AccessFailure::unavailable(format!("{name} could not be had: {reason}"), advice(source))
+        }
     }
 }
 

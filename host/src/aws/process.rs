@@ -140,11 +140,11 @@ fn keys(program: &Path, printed: &[u8]) -> Result<Keys, AccessFailure> {
     let (token, expiration) = (text("SessionToken")?, text("Expiration")?);
     let expiry = match expiration {
         None => None,
-        Some(text) => {
-            let at: Timestamp =
-                text.parse().map_err(|_| complain("printed an \"Expiration\" that is no RFC 3339 time"))?;
-            Some(SystemTime::from(at))
-        }
+        Some(text) => match text.parse::<Timestamp>() {
+            Ok(at) => Some(SystemTime::from(at)),
+            // The library's reason would quote the text.
+            Err(_) => return Err(complain("printed an \"Expiration\" that is no RFC 3339 time")),
+        },
     };
     if let Some(expiry) = expiry
         && expiry <= SystemTime::now() + Duration::from_secs(1)

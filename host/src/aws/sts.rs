@@ -31,7 +31,7 @@ fn keys(whose: &str, session: Option<Session>) -> Result<Keys, AccessFailure> {
     let torn =
         |what: &str| AccessFailure::unavailable(format!("STS answered for {whose} {what}"), "check `sts_endpoint`");
     let session = session.ok_or_else(|| torn("without credentials"))?;
-    let expiry = session.expiration.try_into().map_err(|_| torn("with an expiry out of range"))?;
+    let Ok(expiry) = session.expiration.try_into() else { return Err(torn("with an expiry out of range")) };
     Ok(Keys::new(session.access_key_id, session.secret_access_key, Some(session.session_token), Some(expiry), "sts"))
 }
 
