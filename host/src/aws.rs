@@ -1,26 +1,31 @@
-//! How the host reaches AWS: one plain settings struct, one loaded configuration, whoever the client is for.
+//! How the host reaches AWS: one plain settings struct, and what is opened with it, whoever the client is for.
 //!
 //! Three decisions hold everywhere. The SDK never retries: a retry inside it hides throttles from our own pace and our
-//! own metrics, so `max_attempts` is 1 and the caller owns patience. Every call ends: connecting, one call as a whole and
-//! a body that stops flowing each have a limit. And nothing outside this machine is asked when it need not be: the region
-//! is always given, so no lookup of it starts, and with basic credentials the instance metadata service is never called.
+//! own metrics, so `max_attempts` is 1 and the caller owns patience. Every call ends: connecting, the wait for an answer, one
+//! call as a whole and a body that stops flowing each have a limit. And nothing outside this machine is asked when it need
+//! not be: the region is always given, so no lookup of it starts, and with basic credentials the instance metadata service
+//! is never called.
+//!
+//! A pipeline opens its [`Access`] once. Every stream and region it reads gets a client of its own from that, and all of
+//! them share one set of connections and one cache of credentials: a role is assumed once, not once per client.
 
-use std::fmt;
+mod credentials;
+mod failure;
+mod http;
+mod process;
+mod sts;
+
 use std::time::Duration;
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::imds;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, FrameworkMetadata, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::{Builder, ConnectorBuilder};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_config::{BehaviorVersion, FrameworkMetadata, Region, SdkConfig};
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+pub use self::failure::{AccessFailure, AccessFault};
+use crate::config::{Credentials, Manifest, Secret};
 
 /// How long establishing a connection may take, unless told otherwise.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
@@ -29,52 +34,10 @@ pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// A response body that stays below one byte per second for this long is given up.
 const STALL_GRACE: Duration = Duration::from_secs(10);
-/// The instance metadata service answers within milliseconds where it exists, and never where it does not.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// Names of sessions are cut to this.
+const SESSION_NAME_CHARS_MAX: usize = 64;
 
-/// Where credentials come from. Its `Debug` form shows no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub enum CredentialSource {
-    /// The field's usual chain: environment, profile, web identity, container, instance.
-    Auto,
-    /// These very ones.
-    Basic {
-        /// `aws_access_key_id`.
-        access_key_id: String,
-        /// `aws_secret_access_key`.
-        secret_access_key: String,
-        /// `aws_session_token`, for temporary credentials.
-        session_token: Option<String>,
-    },
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
-    Env,
-    /// A profile of the shared configuration files.
-    Profile {
-        /// The profile's name.
-        name: String,
-    },
-}
-
-impl CredentialSource {
-    /// The source in a few words, for error messages; never a secret.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Auto => "credentials = \"auto\"".to_owned(),
-            Self::Basic { .. } => "credentials = \"basic\"".to_owned(),
-            Self::Env => "credentials = \"env\"".to_owned(),
-            Self::Profile { name } => format!("credentials of profile {name:?}"),
-        }
-    }
-}
-
-impl fmt::Debug for CredentialSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.describe())
-    }
-}
-
-/// What a client needs to know.
+/// What a client needs to know. Its `Debug` form shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwsSettings {
     /// The region, such as `us-east-1`.
@@ -82,9 +45,11 @@ pub struct AwsSettings {
     /// An endpoint instead of the region's own: a VPC endpoint or an emulator.
     pub endpoint: Option<String>,
     /// Where credentials come from.
-    pub credentials: CredentialSource,
+    pub credentials: Credentials,
     /// Limit of establishing a connection.
     pub connect_timeout: Duration,
+    /// Limit of the wait for an answer to begin.
+    pub read_timeout: Duration,
     /// Limit of one call as a whole.
     pub call_timeout: Duration,
 }
@@ -96,8 +61,9 @@ impl AwsSettings {
         Self {
             region: region.into(),
             endpoint: None,
-            credentials: CredentialSource::Auto,
+            credentials: Credentials::Auto,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
+            read_timeout: CALL_TIMEOUT_DEFAULT,
             call_timeout: CALL_TIMEOUT_DEFAULT,
         }
     }
@@ -107,96 +73,142 @@ impl AwsSettings {
     pub fn local(region: impl Into<String>, endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: Some(endpoint.into()),
-            credentials: CredentialSource::Basic {
+            credentials: Credentials::Basic {
                 access_key_id: "local".to_owned(),
-                secret_access_key: "local".to_owned(),
+                secret_access_key: Secret::new("local".to_owned()),
                 session_token: None,
             },
             ..Self::new(region)
         }
     }
 
-    /// Loads the SDK's configuration. Reads the shared configuration files and the environment; opens no connection
-    /// (credentials are fetched, and cached, by the first call).
-    pub async fn load(&self) -> SdkConfig {
+    /// What a manifest says about AWS. Sessions that it does not name are called after the pipeline.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Self {
+        let aws = &manifest.aws;
+        let mut credentials = aws.credentials.clone();
+        let mut session: String = format!("sluicebox-{}", manifest.name);
+        session.truncate(SESSION_NAME_CHARS_MAX);
+        name_sessions(&mut credentials, &session);
+        Self {
+            region: aws.region.clone(),
+            endpoint: aws.endpoint.clone(),
+            credentials,
+            connect_timeout: aws.connect_timeout,
+            read_timeout: aws.read_timeout,
+            call_timeout: aws.call_timeout,
+        }
+    }
+
+    /// Opens the way: reads the environment, the configuration files and the certificates that they name; makes no
+    /// connection (credentials are fetched, and cached, by the first call).
+    pub async fn access(&self) -> Access {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(self.connect_timeout)
+            .read_timeout(self.read_timeout)
             .operation_timeout(self.call_timeout)
             .operation_attempt_timeout(self.call_timeout)
             .build();
+        // The wait for credentials is part of the call, which ends it.
+        let cache =
+            IdentityCache::lazy().load_timeout(self.call_timeout).buffer_time(credentials::CACHE_BUFFER).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(self.region.clone()))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
-            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build());
+            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build())
+            .identity_cache(cache)
+            .http_client(http::client())
+            .no_credentials();
         if let Ok(metadata) = FrameworkMetadata::new("sluicebox", Some(env!("CARGO_PKG_VERSION"))) {
             loader = loader.framework_metadata(metadata);
         }
-        if let Some(endpoint) = &self.endpoint {
-            loader = loader.endpoint_url(endpoint);
-            if is_loopback(endpoint) {
-                loader = loader.http_client(direct_http());
-            }
-        }
-        self.with_credentials(loader).await.load().await
+        // Without the streams' endpoint: what hands out credentials is elsewhere. And without any that the environment or
+        // a profile names: where a pipeline reads stands in its manifest.
+        let mut base = loader.load().await.into_builder();
+        base.set_endpoint_url(None);
+        let base = base.service_config(NoEndpoints).build();
+        let provider = credentials::provider(&self.credentials, &base).await;
+        let mut config = base.into_builder().credentials_provider(provider);
+        config.set_endpoint_url(self.endpoint.clone());
+        Access { settings: self.clone(), config: config.build() }
     }
 
-    async fn with_credentials(&self, loader: ConfigLoader) -> ConfigLoader {
-        match &self.credentials {
-            CredentialSource::Auto => {
-                // One attempt, one second: on a machine without the metadata service the chain ends instead of hanging.
-                let provider = ProviderConfig::without_region().with_region(Some(Region::new(self.region.clone())));
-                let metadata = imds::Client::builder()
-                    .configure(&provider)
-                    .max_attempts(1)
-                    .connect_timeout(METADATA_TIMEOUT)
-                    .read_timeout(METADATA_TIMEOUT)
-                    .build();
-                let chain = DefaultCredentialsChain::builder()
-                    .region(Region::new(self.region.clone()))
-                    .imds_client(metadata)
-                    .build()
-                    .await;
-                loader.credentials_provider(chain)
-            }
-            CredentialSource::Basic { access_key_id, secret_access_key, session_token } => loader.credentials_provider(
-                Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "manifest"),
-            ),
-            CredentialSource::Env => loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()),
-            CredentialSource::Profile { name } => loader
-                .profile_name(name)
-                .credentials_provider(ProfileFileCredentialsProvider::builder().profile_name(name).build()),
+    /// The SDK's configuration, for a client that shares nothing.
+    pub async fn load(&self) -> SdkConfig {
+        self.access().await.config
+    }
+
+    /// A client of Kinesis Data Streams that shares nothing.
+    pub async fn kinesis(&self) -> aws_sdk_kinesis::Client {
+        self.access().await.kinesis()
+    }
+}
+
+/// Answers the SDK's question for a service's own endpoint in the environment or in a profile.
+#[derive(Debug)]
+struct NoEndpoints;
+
+impl LoadServiceConfig for NoEndpoints {
+    fn load_config(&self, _key: ServiceConfigKey<'_>) -> Option<String> {
+        None
+    }
+}
+
+/// Gives every session without a name this one.
+fn name_sessions(credentials: &mut Credentials, session: &str) {
+    match credentials {
+        Credentials::AssumeRole(assumed) => {
+            assumed.session_name.get_or_insert_with(|| session.to_owned());
+            name_sessions(&mut assumed.source, session);
         }
+        Credentials::WebIdentity(identity) => {
+            identity.session_name.get_or_insert_with(|| session.to_owned());
+        }
+        Credentials::Auto
+        | Credentials::Basic { .. }
+        | Credentials::Env
+        | Credentials::Profile { .. }
+        | Credentials::Process(_) => {}
+    }
+}
+
+/// Clients that share connections and credentials, for one region; [`Access::in_region`] has those of another. Cheap to
+/// clone.
+#[derive(Clone, Debug)]
+pub struct Access {
+    settings: AwsSettings,
+    config: SdkConfig,
+}
+
+impl Access {
+    /// The same in another region: its clients call there, with the same credentials and connections. An endpoint of the
+    /// manifest's own stays.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        Self {
+            settings: AwsSettings { region: region.to_owned(), ..self.settings.clone() },
+            config: self.config.to_builder().region(Region::new(region.to_owned())).build(),
+        }
+    }
+
+    /// What it was opened with, the region being its own.
+    #[must_use]
+    pub const fn settings(&self) -> &AwsSettings {
+        &self.settings
+    }
+
+    /// The SDK's configuration, for clients of any service.
+    #[must_use]
+    pub const fn config(&self) -> &SdkConfig {
+        &self.config
     }
 
     /// A client of Kinesis Data Streams.
-    pub async fn kinesis(&self) -> aws_sdk_kinesis::Client {
-        aws_sdk_kinesis::Client::new(&self.load().await)
+    #[must_use]
+    pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
+        aws_sdk_kinesis::Client::new(&self.config)
     }
-}
-
-/// Whether an endpoint is plain HTTP on this machine.
-fn is_loopback(endpoint: &str) -> bool {
-    let Some(rest) = endpoint.strip_prefix("http://") else { return false };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// A client for this machine only: the default one would send even loopback through `HTTP_PROXY`, and reads every root
-/// certificate before its first byte.
-fn direct_http() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default().proxy_config(ProxyConfig::disabled());
-        connector.set_connector_settings(settings.cloned());
-        if let Some(components) = components {
-            connector.set_sleep_impl(components.sleep_impl());
-        }
-        connector.build_http()
-    })
 }
 
 #[cfg(test)]
@@ -206,31 +218,34 @@ mod tests {
     use crate::source::canned::{Answer, Canned};
 
     #[test]
-    fn no_form_of_the_settings_shows_a_secret() {
-        let credentials = CredentialSource::Basic {
-            access_key_id: "AKIAVISIBLE".to_owned(),
-            secret_access_key: "hush".to_owned(),
-            session_token: Some("token-hush".to_owned()),
+    fn sessions_without_a_name_are_called_after_the_pipeline() {
+        let text = |name: &str, session: &str| {
+            format!(
+                "version = 1\nname = {name:?}\n[source]\ntype = \"kinesis\"\nstream_arn = \"arn:aws:kinesis:us-east-1:123456789012:stream/s\"\n\
+                 [deserializer]\ncomponent = \"c.wasm\"\n[[sink]]\ntype = \"stdout\"\n[aws]\ncredentials = \"assume-role\"\n\
+                 [aws.assume_role]\nrole_arn = \"arn:aws:iam::123456789012:role/r\"\n{session}\n"
+            )
         };
-        let settings = AwsSettings { credentials, ..AwsSettings::new("us-east-1") };
-        let shown = format!("{settings:?} {}", settings.credentials.describe());
-        assert!(!shown.contains("hush") && !shown.contains("AKIA"), "{shown}");
+        let session = |text: &str| {
+            let manifest = Manifest::parse(text, std::path::Path::new("m.toml"), |_| None).expect("valid");
+            let Credentials::AssumeRole(assumed) = AwsSettings::of(&manifest).credentials else {
+                unreachable!("as written")
+            };
+            assumed.session_name.expect("filled in")
+        };
+        assert_eq!(session(&text("orders", "")), "sluicebox-orders");
+        assert_eq!(session(&text("orders", "session_name = \"audit\"")), "audit");
+        assert_eq!(session(&text(&"o".repeat(128), "")).len(), SESSION_NAME_CHARS_MAX);
     }
 
-    #[test]
-    fn only_plain_http_on_this_machine_goes_without_a_proxy() {
-        for local in ["http://127.0.0.1:4567", "http://localhost", "http://[::1]:80/", "http://127.9.9.9/x"] {
-            assert!(is_loopback(local), "{local}");
-        }
-        for far in [
-            "https://127.0.0.1",
-            "http://127.0.0.1.example.com",
-            "http://10.0.0.1:80",
-            "kinesis",
-            "http://localhost.example",
-        ] {
-            assert!(!is_loopback(far), "{far}");
-        }
+    #[tokio::test]
+    async fn another_region_is_another_client_of_the_same_credentials_and_connections() {
+        let here = AwsSettings::local("eu-west-1", "http://127.0.0.1:1").access().await;
+        let there = here.in_region("us-west-2");
+        assert_eq!(there.settings().region, "us-west-2");
+        assert_eq!(there.config().region().expect("set").as_ref(), "us-west-2");
+        assert_eq!(here.config().region().expect("set").as_ref(), "eu-west-1");
+        assert_eq!(there.config().endpoint_url(), here.config().endpoint_url());
     }
 
     /// The environment is the process's own, so the claim is tested in one made for it: this same test, run again.

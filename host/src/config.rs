@@ -6,6 +6,7 @@
 //! ([`keys`]) that names each key once, with its meaning, its form and its default; the reader, the JSON Schema and the
 //! reference in `docs/config.md` are three uses of that same walk, so they cannot disagree.
 
+mod credentials;
 pub mod diagnostic;
 mod document;
 mod forms;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use host_core::delivery::{OnError, PoisonPolicy, TrapPolicy};
 use host_core::moment::EpochMillis;
 
+pub use credentials::{AssumeRole, Credentials, InvalidRole, Process, RoleArn, Sts, WebIdentity};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub(crate) use forms::{is_json_pointer, point_in_time};
 pub(crate) use names::is_stream_name;
@@ -292,31 +294,12 @@ pub struct Aws {
     pub credentials: Credentials,
     /// How failed calls are repeated (`[aws.retry]`).
     pub retry: Retry,
+    /// Time for establishing a connection (`timeouts.connect`, default 3 s), never above `call_timeout`.
+    pub connect_timeout: Duration,
+    /// Time until an answer begins (`timeouts.read`, default 10 s), never above `call_timeout`.
+    pub read_timeout: Duration,
     /// Time for one call, its answer included (`timeouts.call`, default 10 s).
     pub call_timeout: Duration,
-}
-
-/// Whose credentials sign the calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// The SDK's default chain.
-    Auto,
-    /// What the manifest says (`[aws.basic]`).
-    Basic {
-        /// `access_key_id`.
-        access_key_id: String,
-        /// `secret_access_key`.
-        secret_access_key: Secret,
-        /// `session_token`, for temporary credentials.
-        session_token: Option<Secret>,
-    },
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` of the environment, nothing else.
-    Env,
-    /// A profile of the shared configuration files (`[aws.profile]`).
-    Profile {
-        /// The profile's `name`.
-        name: String,
-    },
 }
 
 /// How failed calls are repeated; the same for every call.

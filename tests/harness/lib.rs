@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 pub mod ferro;
 pub mod process;
 pub mod rig;
+pub mod sts;
+pub mod witness;
 
 /// The example component `name`, which `cargo xtask components` builds.
 ///

@@ -22,3 +22,5 @@ mod cli;
 mod pipeline;
 // A killed host comes back.
 mod recovery;
+// Every kind of credentials signs, renews itself, fails in words, and shows no secret.
+mod access;

@@ -12,10 +12,10 @@ use crate::app::assemble::{FoundStream, Ports, assemble};
 use crate::app::load::Ready;
 use crate::app::open;
 use crate::assigner::Assign;
-use crate::aws::{AwsSettings, CredentialSource};
+use crate::aws::{Access, AwsSettings};
 use crate::clock::Clock;
 use crate::component::load::Loaded;
-use crate::config::{Credentials, Manifest, SinkOutput, StateStore, StreamArn};
+use crate::config::{Manifest, SinkOutput, StateStore, StreamArn};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Pipeline, Totals};
 use crate::ports::{Sink, StreamApi};
@@ -76,18 +76,20 @@ async fn find_streams(
     clock: Clock,
     totals: &Totals,
 ) -> Result<Vec<FoundStream>, Failure> {
-    let found = manifest.source.streams.iter().map(|arn| find_stream(arn, manifest, settings, clock, totals));
+    let access = aws(manifest, settings).access().await;
+    let found = manifest.source.streams.iter().map(|arn| find_stream(arn, manifest, &access, clock, totals));
     try_join_all(found).await
 }
 
 async fn find_stream(
     arn: &StreamArn,
     manifest: &Manifest,
-    settings: &RunSettings,
+    access: &Access,
     clock: Clock,
     totals: &Totals,
 ) -> Result<FoundStream, Failure> {
-    let api: Arc<dyn StreamApi> = Arc::new(KinesisStream::connect(arn.clone(), &aws(arn, manifest, settings)).await);
+    let access = access.in_region(arn.region());
+    let api: Arc<dyn StreamApi> = Arc::new(KinesisStream::new(access.kinesis(), arn.clone(), access.settings()));
     let subject = Subject { stream: arn.name().to_owned(), purpose: Purpose::Describing };
     let limits = RetryLimits::from(&manifest.aws.retry);
     let mut call = PatientCall::starting(subject, limits, Arc::clone(&totals.health), clock);
@@ -105,28 +107,10 @@ async fn find_stream(
     Ok(FoundStream { api, description, clock })
 }
 
-fn aws(arn: &StreamArn, manifest: &Manifest, settings: &RunSettings) -> AwsSettings {
+fn aws(manifest: &Manifest, settings: &RunSettings) -> AwsSettings {
     match &settings.local {
-        Some(local) => AwsSettings::local(arn.region(), &local.endpoint),
-        None => AwsSettings {
-            endpoint: manifest.aws.endpoint.clone(),
-            credentials: credentials(&manifest.aws.credentials),
-            call_timeout: manifest.aws.call_timeout,
-            ..AwsSettings::new(arn.region())
-        },
-    }
-}
-
-fn credentials(credentials: &Credentials) -> CredentialSource {
-    match credentials {
-        Credentials::Auto => CredentialSource::Auto,
-        Credentials::Basic { access_key_id, secret_access_key, session_token } => CredentialSource::Basic {
-            access_key_id: access_key_id.clone(),
-            secret_access_key: secret_access_key.reveal().to_owned(),
-            session_token: session_token.as_ref().map(|token| token.reveal().to_owned()),
-        },
-        Credentials::Env => CredentialSource::Env,
-        Credentials::Profile { name } => CredentialSource::Profile { name: name.clone() },
+        Some(local) => AwsSettings::local(&manifest.aws.region, &local.endpoint),
+        None => AwsSettings::of(manifest),
     }
 }
 

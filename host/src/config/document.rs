@@ -91,7 +91,7 @@ impl Reading<'_> {
             .map(|(key, value)| Entry {
                 key: key.get_ref().to_string(),
                 key_span: key.span(),
-                node: self.node(value, secret || key.get_ref() == "basic"),
+                node: self.node(value, secret || ["basic", "process"].contains(&key.get_ref().as_ref())),
             })
             .collect();
         entries.sort_by_key(|entry| entry.key_span.start);
@@ -162,10 +162,14 @@ fn is_variable(name: &str) -> bool {
     first && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether a key's value is not shown, whether or not the key exists.
+/// Whether a key's value is not shown, whether or not the key exists. A command's arguments may hold a password.
 fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "token", "passw", "access_key", "access-key", "accesskey"].iter().any(|word| key.contains(word))
+    // Where a token lies is no secret.
+    !key.ends_with("_file")
+        && ["secret", "token", "passw", "access_key", "access-key", "accesskey", "command"]
+            .iter()
+            .any(|word| key.contains(word))
 }
 
 /// Whether a text may hold `user:password@host`, spoiled or not.
@@ -175,17 +179,19 @@ pub(super) fn holds_password(text: &str) -> bool {
         || text.split_once("://").is_some_and(|(_, rest)| named(rest))
 }
 
-/// Spans of a text that is not TOML which could hold a secret: all values under a header that names `basic`, and from a
-/// line that names a secret to the next line that begins a key or a table.
+/// Spans of a text that is not TOML which could hold a secret: all values under a header that names `basic` or `process`,
+/// and from a line that names a secret to the next line that begins a key or a table.
 fn suspicious_lines(text: &str) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
-    let (mut offset, mut hiding, mut in_basic) = (0, false, false);
+    let (mut offset, mut hiding, mut in_secrets) = (0, false, false);
     for line in text.split_inclusive('\n') {
         let content = line.trim_start();
         let key: String = content.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.\"' ".contains(*c)).collect();
         let begins = content.starts_with('[') || (content[key.len()..].starts_with('=') && !key.is_empty());
-        in_basic = if content.starts_with('[') { content.contains("basic") } else { in_basic };
-        hiding = in_basic || is_secret_key(line) || holds_password(line) || (hiding && !begins);
+        if content.starts_with('[') {
+            in_secrets = content.contains("basic") || content.contains("process");
+        }
+        hiding = in_secrets || is_secret_key(line) || holds_password(line) || (hiding && !begins);
         if hiding {
             let value = if begins { line.find('=').map_or(0, |equals| equals + 1) } else { 0 };
             let value = value + line[value..].len() - line[value..].trim_start().len();

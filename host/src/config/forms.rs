@@ -1,6 +1,7 @@
 //! The forms that values have: how each is read, and how it is told to people and to a JSON Schema.
 
 mod amounts;
+mod identity;
 mod places;
 mod texts;
 mod times;
@@ -12,6 +13,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 pub(super) use amounts::{Lasting, Sized};
+pub(super) use identity::{Command, EXTERNAL_ID, Policy, Role, SESSION_NAME};
 pub(super) use places::{Arn, Arns, FilePath, Region, Store, Url};
 pub(crate) use texts::is_json_pointer;
 pub(super) use texts::{Named, Pointer, Routes, SecretText, Stream, Text};

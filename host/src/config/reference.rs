@@ -14,7 +14,8 @@ its JSON Schema. This page is made of the definitions that the program reads man
 - **Paths** are relative to the manifest.
 - **Names** have 1 to 128 letters, digits, `.`, `_` and `-`, and start with a letter or digit.
 - **Variables:** `${NAME}` in a text is replaced from the environment; a variable that is not set is a mistake. `$${` stands
-  for `${` itself. Nothing else of the environment changes what a manifest means, but for `credentials` where it says so.
+  for `${` itself. Nothing else of the environment changes what a manifest means, but for `credentials` where it says so,
+  and for how requests leave the machine (proxy, certificates): see [access.md](access.md).
 - **Unknown keys** are mistakes, in every table but `[deserializer.config]` and `[assigner.config]`.
 
 The shortest manifest:
@@ -45,6 +46,9 @@ Names and defaults are those of Apache Flink's connectors, except where theirs s
 | `initial_timestamp` without `at-timestamp` is a mistake | it is parsed and has no effect | a leftover either misleads or breaks the start |
 | `region` that contradicts the ARN is a mistake | one of the two silently wins | calls would go to the wrong place |
 | `[aws.basic]` takes effect only with `credentials = \"basic\"`, and is a mistake otherwise | two keys switch the provider | what signs the calls stands in one place |
+| `[aws.assume_role]` has `duration`, `policy`, and an STS endpoint and region of its own | only the outermost role has an endpoint, none the rest | a role in another account or network is asked for where it is |
+| one session for all streams of a pipeline, renewed ahead of its end | a provider per client, and a throw-away one at the start | a role is assumed once, and an outage of STS is not felt at once |
+| `\"process\"` starts a program of yours | a class on the class path | any language, no plug-in |
 | `[aws.basic]` has `session_token` | temporary credentials cannot be given | roles and single sign-on hand out no others |
 | `stream_arns` reads several streams, of any region and account, as one source | one source, one stream | one watermark and one checkpoint over all of them |
 | `initial_timestamp_format` is tried out before it is used, and holds for texts only | a text that does not fit is tried as seconds since 1970 | a typo must not become another time |

@@ -13,13 +13,12 @@ mod table;
 
 use std::error::Error;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use host_core::shard::ShardId;
 
 use self::table::{CODES, Fate, MALFORMED, Row, by_fate, by_status};
-use crate::aws::AwsSettings;
+use crate::aws::{AccessFailure, AccessFault, AwsSettings};
 use crate::config::StreamArn;
 
 pub use reference::reference;
@@ -175,7 +174,7 @@ pub struct Place {
     pub account: String,
     /// The endpoint that replaces the region's own, without user information.
     pub endpoint: Option<String>,
-    /// The kind of credentials, as [`crate::aws::CredentialSource::describe`] tells it.
+    /// The kind of credentials, as [`crate::config::Credentials::describe`] tells it.
     pub credentials: String,
 }
 
@@ -257,6 +256,9 @@ impl CallSite<'_> {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        if let Some(failure) = AccessFailure::within(error) {
+            return self.without_access(failure);
+        }
         match error {
             SdkError::ServiceError(inner) => self.answered(
                 inner.err().code(),
@@ -307,6 +309,16 @@ impl CallSite<'_> {
         self.error(&MALFORMED, one_line(what))
     }
 
+    /// Classifies a call that was never made, for want of credentials or of a way.
+    fn without_access(&self, failure: &AccessFailure) -> SourceError {
+        let fate = match failure.fault {
+            AccessFault::Denied => Fate::NoCredentials,
+            AccessFault::Unavailable => Fate::CredentialsUnavailable,
+            AccessFault::Unusable => Fate::Construction,
+        };
+        SourceError { advice: failure.advice.clone(), ..self.error(by_fate(fate), failure.what.clone()) }
+    }
+
     fn fated(&self, fate: Fate, message: &str) -> SourceError {
         self.error(by_fate(fate), one_line(message))
     }
@@ -342,15 +354,6 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
     use std::io::ErrorKind;
     let mut next = Some(error);
     while let Some(cause) = next {
-        if let Some(credentials) = cause.downcast_ref::<CredentialsError>() {
-            let is_missing = matches!(
-                credentials,
-                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
-            );
-            // A machine whose metadata service is switched off has no credentials, now or later.
-            let is_missing = is_missing || chain(credentials).contains("IMDS is disabled");
-            return if is_missing { Fate::NoCredentials } else { Fate::CredentialsUnavailable };
-        }
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
             let is_refused = matches!(
                 io.kind(),
@@ -403,7 +406,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::aws::CredentialSource;
+    use crate::config::Credentials;
     use crate::ports::{ShardIterator, StreamApi as _};
     use crate::source::canned::{Answer, Canned, arn, exception};
     use crate::source::kinesis::KinesisStream;
@@ -637,27 +640,13 @@ mod tests {
     async fn missing_credentials_are_told_before_anything_is_sent() {
         let server = Canned::serve(vec![exception(500, "InternalFailure", "")]).await;
         let settings = AwsSettings {
-            credentials: CredentialSource::Profile { name: "no-such-profile".to_owned() },
+            credentials: Credentials::Profile { name: "no-such-profile".to_owned(), file: None },
             ..AwsSettings::local("us-east-1", &server.endpoint)
         };
         let error = error_at(settings).await;
         assert_eq!(error.kind, SourceErrorKind::Denied, "{error}");
         assert!(error.advice().contains("profile \"no-such-profile\""), "{error}");
         assert!(server.requests().is_empty());
-    }
-
-    #[test]
-    fn a_source_of_credentials_that_fails_may_recover_and_one_that_is_switched_off_will_not() {
-        let off = "request forbidden: IMDS is disabled or the caller has insufficient permissions.";
-        for (error, fate) in [
-            (CredentialsError::provider_error("STS answered 503"), Fate::CredentialsUnavailable),
-            (CredentialsError::provider_timed_out(Duration::from_secs(5)), Fate::CredentialsUnavailable),
-            (CredentialsError::provider_error(off), Fate::NoCredentials),
-            (CredentialsError::not_loaded("no variable"), Fate::NoCredentials),
-            (CredentialsError::invalid_configuration("a loop of profiles"), Fate::NoCredentials),
-        ] {
-            assert_eq!(undelivered(&error), fate, "{error:?}");
-        }
     }
 
     #[tokio::test]

@@ -1,8 +1,13 @@
 //! Keys about the service itself: `[aws]` and `[local]`.
 
-use super::super::forms::{Choice, FilePath, Flag, Lasting, Pointer, Region, SecretText, Stream, Text, Url, Whole};
+mod credentials;
+
+use std::time::Duration;
+
+use self::credentials::{credentials, fits_a_call};
+use super::super::forms::{FilePath, Flag, Lasting, Pointer, Region, Stream, Url, Whole};
 use super::super::walk::Table;
-use super::super::{Aws, Credentials, Local, LocalStream, Retry, Secret, Seed, StreamArn};
+use super::super::{Aws, Local, LocalStream, Retry, Seed, StreamArn};
 use super::ordered;
 
 pub(super) fn aws(table: &mut Table<'_, '_>, streams: Option<&[StreamArn]>) -> Option<Aws> {
@@ -18,13 +23,21 @@ pub(super) fn aws(table: &mut Table<'_, '_>, streams: Option<&[StreamArn]>) -> O
         "",
         "Another endpoint than the region's own: that of a VPC, or an emulator. `--local` sets it.",
     );
-    let credentials = credentials(table);
+    let credentials = credentials(table, streams.and_then(|streams| streams.first()));
     let retry = table.section("retry", "How failed calls are repeated: every call to the service, by one rule.", retry);
-    let timeouts = table.section("timeouts", "How long calls may take.", |table| {
-        table.default("call", Lasting("100ms", "10m"), "10s", "Time for one call, its answer included.")
-    });
+    let timeouts = table.section("timeouts", "How long calls may take.", timeouts);
     let region = agreed_region(table, region?, streams?)?;
-    Some(Aws { region, endpoint: endpoint?, credentials: credentials?, retry: retry?, call_timeout: timeouts? })
+    let Timeouts { connect, read, call } = timeouts?;
+    let credentials = credentials.filter(|credentials| fits_a_call(table, credentials, call));
+    Some(Aws {
+        region,
+        endpoint: endpoint?,
+        credentials: credentials?,
+        retry: retry?,
+        connect_timeout: connect,
+        read_timeout: read,
+        call_timeout: call,
+    })
 }
 
 /// The region of the first stream, unless the one that is given contradicts any of them. A stream is reached in the region
@@ -43,80 +56,40 @@ fn agreed_region(table: &mut Table<'_, '_>, region: Option<String>, streams: &[S
     None
 }
 
-/// Words of `credentials`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Provider {
-    Auto,
-    Basic,
-    Env,
-    Profile,
+/// What `[aws.timeouts]` says.
+struct Timeouts {
+    connect: Duration,
+    read: Duration,
+    call: Duration,
 }
 
-/// What `[aws.basic]` says.
-struct Basic {
-    access_key_id: String,
-    secret_access_key: Secret,
-    session_token: Option<Secret>,
-}
-
-fn credentials(table: &mut Table<'_, '_>) -> Option<Credentials> {
-    let provider = table.default(
-        "credentials",
-        Choice(&[
-            ("auto", Provider::Auto),
-            ("basic", Provider::Basic),
-            ("env", Provider::Env),
-            ("profile", Provider::Profile),
-        ]),
-        "auto",
-        "Whose credentials sign the calls: the AWS SDK's default chain, those of `[aws.basic]`, those of the variables \
-         `AWS_ACCESS_KEY_ID` and so on and no others, or those of the profile in `[aws.profile]`.",
+fn timeouts(table: &mut Table<'_, '_>) -> Option<Timeouts> {
+    let connect = table.default(
+        "connect",
+        Lasting("100ms", "1m"),
+        "3s",
+        "Time for establishing a connection, TLS included: long enough for one lost packet, which is sent again after 1 s.",
     );
-    let basic = table.optional_section("basic", "Credentials, only with `credentials = \"basic\"`.", |table| {
-        let access_key_id = table.required("access_key_id", Text("${AWS_ACCESS_KEY_ID}"), "The access key's ID.");
-        let secret_access_key = table.required("secret_access_key", SecretText, "The access key itself.");
-        let session_token = table.optional(
-            "session_token",
-            SecretText,
-            "with temporary credentials",
-            "The token that belongs to them.",
-        );
-        Some(Basic {
-            access_key_id: access_key_id?,
-            secret_access_key: secret_access_key?,
-            session_token: session_token?,
-        })
-    });
-    let profile =
-        table.optional_section("profile", "A profile of `~/.aws`, only with `credentials = \"profile\"`.", |table| {
-            table.required("name", Text("analytics"), "The profile's name.")
-        });
-    let provider = provider?;
-    let mut agreed = true;
-    for (name, owner) in [("basic", Provider::Basic), ("profile", Provider::Profile)] {
-        let at = table.at(name);
-        if provider == owner && at.is_none() {
-            let message = format!("credentials = {name:?} needs the table [aws.{name}]");
-            table.complain(table.at("credentials"), message, format!("add the header [aws.{name}] and its keys"));
-            agreed = false;
-        } else if provider != owner && at.is_some() {
-            let message = format!("[aws.{name}] has a meaning only with credentials = {name:?}");
-            table.complain(at, message, format!("write credentials = {name:?} in [aws], or remove this table"));
-            agreed = false;
-        }
-    }
-    let (basic, profile) = (basic?, profile?);
-    match provider {
-        _ if !agreed => None,
-        Provider::Auto => Some(Credentials::Auto),
-        Provider::Env => Some(Credentials::Env),
-        Provider::Basic => basic.map(|Basic { access_key_id, secret_access_key, session_token }| Credentials::Basic {
-            access_key_id,
-            secret_access_key,
-            session_token,
-        }),
-        Provider::Profile => profile.map(|name| Credentials::Profile { name }),
-    }
+    let read = table.default(
+        "read",
+        Lasting("100ms", "10m"),
+        "10s",
+        "Time until an answer begins. With a longer `call`, for slow links, it is what still notices a dead connection.",
+    );
+    let call = table.default(
+        "call",
+        Lasting("100ms", "10m"),
+        "10s",
+        "Time for one call as a whole: credentials, connection and answer included.",
+    );
+    let (connect, read, call) = (connect?, read?, call?);
+    // A default does not stand in the way of a shorter call; what was written down and cannot hold is a mistake.
+    let shorten = |table: &mut Table<'_, '_>, name: &'static str, limit: Duration| match table.at(name) {
+        Some(_) => ordered(table, (name, limit), ("call", call)).map(|()| limit),
+        None => Some(limit.min(call)),
+    };
+    let (connect, read) = (shorten(table, "connect", connect), shorten(table, "read", read));
+    Some(Timeouts { connect: connect?, read: read?, call })
 }
 
 fn retry(table: &mut Table<'_, '_>) -> Option<Retry> {

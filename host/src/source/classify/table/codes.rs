@@ -125,7 +125,8 @@ pub(in super::super) const CODES: &[Row] = &[
         &["ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"],
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read: the session token has expired",
-        "renew the session of {credentials}",
+        "renew the session of {credentials}; a token that stands in a manifest or a variable is renewed by nobody else, \
+         while \"assume-role\", \"web-identity\" and \"process\" renew theirs",
     )
     .withheld(),
     Row::new(
