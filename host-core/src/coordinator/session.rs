@@ -104,7 +104,7 @@ impl Shard {
     /// Moves a shard whose reader may still read on to the stage that `next` makes of the session.
     pub(super) fn stop_reading(&mut self, next: impl FnOnce(Session) -> Stage) {
         self.stage = match mem::replace(&mut self.stage, Stage::Waiting) {
-            Stage::Reading(session) | Stage::Closing(session) => next(session),
+            Stage::Reading(session) | Stage::Closing(session) => next(Session { paused: false, ..session }),
             stage @ (Stage::Waiting
             | Stage::Ending(..)
             | Stage::CaughtUp(_)

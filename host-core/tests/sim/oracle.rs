@@ -102,6 +102,11 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether the end of `shard` is durable.
+    pub(crate) fn has_ended(&self, shard: usize) -> bool {
+        self.ended.contains(&shard)
+    }
+
     /// A reader reads no more.
     pub(crate) fn stopped(&mut self, shard: usize) {
         self.reading.remove(&shard);
