@@ -5,25 +5,24 @@
 //! in the family does not change, nor does its watermark, and the subtask it belongs to is the one that comes back.
 //!
 //! The sessions are over at once. Their readers are told to stop, and nobody waits for their answers: whatever they still
-//! report belongs to a session that is no more.
+//! report belongs to a session that is no more. A run that is about to end opens nothing again and waits for nothing of
+//! what is lost: the next run reads it.
 
 use std::mem;
 
-use super::finishing::Mode;
-use super::session::{Session, Stage};
+use super::session::Stage;
 use super::{Coordinator, Effect};
 use crate::shard::ShardId;
 
 impl Coordinator {
     pub(super) fn subtask_lost(&mut self, subtask: u32, effects: &mut Vec<Effect>) {
-        let next = if self.mode == Mode::Running { Stage::Lost } else { Stage::Closed };
         let shards: Vec<ShardId> = self.assignments.shards(subtask).cloned().collect();
         for id in shards {
             let Some(shard) = self.shards.get_mut(&id) else { continue };
             if let Stage::Reading(session) = &shard.stage {
                 effects.push(Effect::Close { shard: id, session: session.id });
             }
-            shard.stage = lose(mem::replace(&mut shard.stage, Stage::Waiting), next);
+            shard.stage = lose(mem::replace(&mut shard.stage, Stage::Waiting));
         }
         self.look_again = true;
         self.commits.note_change();
@@ -31,13 +30,13 @@ impl Coordinator {
 }
 
 /// A session that needs nothing more of its subtask stays as it is.
-fn lose(stage: Stage, next: fn(Session) -> Stage) -> Stage {
+fn lose(stage: Stage) -> Stage {
     match stage {
-        Stage::Reading(session) | Stage::Closing(session) => next(session.lost()),
+        Stage::Reading(session) | Stage::Closing(session) => Stage::Lost(session.lost()),
         Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session)
             if !session.ledger.is_settled() =>
         {
-            next(session.lost())
+            Stage::Lost(session.lost())
         }
         Stage::Waiting
         | Stage::Ending(..)
