@@ -112,7 +112,7 @@ impl Coordinator {
             }
             Event::CaughtUp { shard, session } => self.stopped(&shard, session, Stage::CaughtUp),
             Event::Closed { shard, session } => self.stopped(&shard, session, Stage::Closed),
-            Event::Delivered(receipt) => self.delivered(receipt),
+            Event::Delivered(receipt) => self.delivered(now, receipt),
             Event::Committed { id } => self.committed(id, effects),
             Event::Assigned { round, answer } => self.assigned(now, round, answer, effects),
             Event::SubtaskLost { subtask } => self.subtask_lost(subtask, effects),

@@ -41,7 +41,7 @@ pub struct ShardWatermark {
 
 #[derive(Clone, Copy, Debug)]
 struct EventTimes {
-    /// Earliest made and not delivered, if that is before the latest delivered.
+    /// Earliest made and not delivered.
     held: Option<EpochMillis>,
     /// Latest delivered without a gap.
     delivered: Option<EpochMillis>,
@@ -78,13 +78,13 @@ impl ShardWatermark {
     }
 
     /// A receipt brought event times: `earliest` of what is made and not delivered, `latest` of what is delivered, gaps or
-    /// not. Equal ones mean that nothing is held.
+    /// not. Equal ones mean that nothing is held: an element at the latest time holds nobody who is not beyond it.
     pub fn held(&mut self, earliest: EpochMillis, latest: EpochMillis) {
         if self.events.is_none() {
             self.value = self.inherited;
         }
         let delivered = self.events.and_then(|events| events.delivered);
-        self.events = Some(EventTimes { held: (earliest < latest).then_some(earliest), delivered });
+        self.events = Some(EventTimes { held: (earliest != latest).then_some(earliest), delivered });
     }
 
     /// Everything before ordinal `confirmed` is delivered; `arrived` and `latest` are the latest arrival and event time

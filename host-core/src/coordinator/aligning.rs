@@ -94,8 +94,9 @@ impl Coordinator {
                 soon.then(|| self.inherited_watermark(id))
             }
             Stage::Lost(session) => Some(session.watermark.value()),
-            // It brings nothing more in this run.
+            // It brings nothing more in this run, or nothing ever.
             Stage::CaughtUp(session) if session.ledger.is_settled() => None,
+            Stage::Ending(session, _) if session.ledger.is_settled() && session.watermark.value().is_none() => None,
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)

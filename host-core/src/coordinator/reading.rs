@@ -56,7 +56,7 @@ impl Coordinator {
         self.totals.read += report.records;
     }
 
-    pub(super) fn delivered(&mut self, receipt: Receipt) {
+    pub(super) fn delivered(&mut self, now: Moment, receipt: Receipt) {
         let (id, number) = (receipt.shard.clone(), receipt.session);
         let Some(session) = self.session_mut(&id, number) else { return };
         let event_time = receipt.event_time;
@@ -67,6 +67,8 @@ impl Coordinator {
         if progress.records == 0 {
             return;
         }
+        // More may be made of it already than its reader's reports say.
+        session.touch(now);
         session.watermark.delivered(session.ledger.confirmed(), progress.arrived, progress.latest);
         let settled = session.ledger.is_settled();
         let reading = self.shards.get(&id).is_some_and(|shard| matches!(shard.stage, Stage::Reading(_)));

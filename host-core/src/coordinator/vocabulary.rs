@@ -117,7 +117,7 @@ pub struct Receipt {
     /// Their latest arrival.
     pub arrived: Option<EpochMillis>,
     /// Where the component gives event times, as the session stands after this receipt: the earliest of what is made and
-    /// not delivered, and the latest of what is delivered. Equal ones mean that nothing earlier is held.
+    /// not delivered, and the latest of all that is delivered in it. With nothing made and not delivered they are equal.
     pub event_time: Option<(EpochMillis, EpochMillis)>,
     /// The sinks' marks after them.
     pub marks: Vec<SinkMark>,

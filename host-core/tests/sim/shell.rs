@@ -80,8 +80,8 @@ impl History {
         let start = plan.start_at.map(|at| EpochMillis(i64::try_from(at).expect("small")));
         let oracle = Oracle::new(plan.preserve_order, start);
         let mut history = Self {
+            hazards: Hazards::draw(seed, &plan),
             plan,
-            hazards: Hazards::draw(seed),
             dice,
             world,
             oracle,

@@ -8,7 +8,7 @@ use host_core::assignment::{ANSWER_WITHIN, uniform};
 use host_core::coordinator::{AssignerPolicy, Event, ReadReport, Round};
 use host_core::shard::ShardId;
 
-use crate::faults::Dice;
+use crate::faults::{Dice, Plan};
 use crate::oracle::Verdict;
 use crate::shell::{History, Item, Process};
 
@@ -27,11 +27,14 @@ pub(crate) struct Hazards {
 }
 
 impl Hazards {
-    pub(crate) fn draw(seed: u64) -> Self {
+    pub(crate) fn draw(seed: u64, plan: &Plan) -> Self {
         let mut dice = Dice::new(seed.rotate_left(32) ^ 0x5eed);
+        // Where forgotten shards turn up and are read again, a component that thinks for seconds about each would keep a run
+        // from ever being over.
         let policies = [AssignerPolicy::Uniform, AssignerPolicy::Fewest, AssignerPolicy::Component];
+        let policies = if plan.listing_repeats > 0 { &policies[..2] } else { &policies };
         Self {
-            assigner: policies[dice.index(3)],
+            assigner: policies[dice.index(policies.len())],
             max_drift: dice.percent(50).then(|| Duration::from_millis(dice.between(0, 3_000))),
             event_times: dice.percent(40),
             losses: if dice.percent(40) { dice.between(1, 6) } else { 0 },

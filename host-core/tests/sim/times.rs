@@ -82,10 +82,10 @@ impl History {
         }
         let latest = times.latest[&receipt.session];
         let held = times.made.range((shard, 0)..=(shard, usize::MAX)).map(|(_, time)| *time).min();
-        receipt.event_time = Some((held.unwrap_or(latest).min(latest), latest));
+        receipt.event_time = Some((held.unwrap_or(latest), latest));
         if news {
             times.told.remove(&shard);
-            times.told.extend(held.map(|held| (shard, held)));
+            times.told.extend(held.filter(|held| *held != latest).map(|held| (shard, held)));
         }
     }
 
