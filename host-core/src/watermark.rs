@@ -110,6 +110,17 @@ impl ShardWatermark {
         self.value
     }
 
+    /// Whether something with an arrival was read, perhaps before a loss, and is not delivered.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// The shard was read up to its tip and all of it is delivered, whatever was in flight before a loss.
+    pub fn at_tip(&mut self) {
+        self.in_flight.clear();
+    }
+
     /// What the shard lets all others rise to: its watermark, or a late element in flight.
     #[must_use]
     pub fn holding(&self) -> Option<EpochMillis> {

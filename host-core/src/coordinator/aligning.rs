@@ -79,7 +79,10 @@ impl Coordinator {
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
             | Stage::Closed(session) => {
-                (!session.is_idle(now, self.settings.idle_after)).then(|| session.watermark.holding())
+                // What a lost subtask held is still to come, however silent the shard is.
+                let owes = session.watermark.is_in_flight();
+                let idle = session.is_idle(now, self.settings.idle_after) && !owes;
+                (!idle).then(|| session.watermark.holding())
             }
         }
     }
