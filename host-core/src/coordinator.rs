@@ -142,7 +142,7 @@ impl Coordinator {
                 shard: id,
                 subtask: self.assignments.subtask(id),
                 state: shard.stage.state(),
-                paused: session.is_some_and(|session| session.paused),
+                paused: session.is_some_and(Session::is_paused),
                 position: row.map(|row| &row.position),
                 in_flight: session.map_or(0, |session| session.ledger.in_flight()),
                 watermark: session.map_or(row.and_then(|row| row.watermark), |session| session.watermark.value()),

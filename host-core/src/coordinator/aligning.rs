@@ -53,17 +53,17 @@ impl Coordinator {
             let Stage::Reading(session) = &mut shard.stage else { continue };
             let pause = least.is_left_behind_by(session.watermark.value(), max_drift);
             self.comparison.someone_paused |= pause;
-            if pause == session.paused {
-                continue;
-            }
-            session.paused = pause;
-            let (shard, session_id) = (id.clone(), session.id);
-            if pause {
-                effects.push(Effect::Pause { shard, session: session_id });
-            } else {
-                // It was silent because it was told to be.
-                session.touch(now);
-                effects.push(Effect::Resume { shard, session: session_id });
+            let (shard, number) = (id.clone(), session.id);
+            match (pause, session.is_paused()) {
+                (true, false) => {
+                    session.pause(now);
+                    effects.push(Effect::Pause { shard, session: number });
+                }
+                (false, true) => {
+                    session.resume(now);
+                    effects.push(Effect::Resume { shard, session: number });
+                }
+                (true, true) | (false, false) => {}
             }
         }
     }

@@ -56,8 +56,8 @@ pub(super) struct Session {
     pub(super) id: u64,
     pub(super) ledger: Ledger,
     pub(super) watermark: ShardWatermark,
-    /// Told to pause, and not to resume since.
-    pub(super) paused: bool,
+    /// Since when its reader is paused.
+    paused_at: Option<Moment>,
     opened_at: Moment,
     active_at: Moment,
 }
@@ -104,7 +104,7 @@ impl Shard {
     /// Moves a shard whose reader may still read on to the stage that `next` makes of the session.
     pub(super) fn stop_reading(&mut self, next: impl FnOnce(Session) -> Stage) {
         self.stage = match mem::replace(&mut self.stage, Stage::Waiting) {
-            Stage::Reading(session) | Stage::Closing(session) => next(Session { paused: false, ..session }),
+            Stage::Reading(session) | Stage::Closing(session) => next(Session { paused_at: None, ..session }),
             stage @ (Stage::Waiting
             | Stage::Ending(..)
             | Stage::CaughtUp(_)
@@ -131,7 +131,7 @@ impl Stage {
 
 impl Session {
     pub(super) const fn new(id: u64, from: Position, watermark: ShardWatermark, now: Moment) -> Self {
-        Self { id, ledger: Ledger::new(from), watermark, paused: false, opened_at: now, active_at: now }
+        Self { id, ledger: Ledger::new(from), watermark, paused_at: None, opened_at: now, active_at: now }
     }
 
     /// Its subtask is lost: what is in flight will never be confirmed here, and nothing that still comes in under this
@@ -139,16 +139,31 @@ impl Session {
     #[must_use]
     pub(super) fn lost(self) -> Self {
         let watermark = self.watermark.read_again(self.ledger.confirmed());
-        Self { id: NOBODY, ledger: Ledger::new(self.ledger.position().clone()), watermark, paused: false, ..self }
+        Self { id: NOBODY, ledger: Ledger::new(self.ledger.position().clone()), watermark, paused_at: None, ..self }
     }
 
     pub(super) const fn touch(&mut self, now: Moment) {
         self.active_at = now;
     }
 
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused_at.is_some()
+    }
+
+    pub(super) const fn pause(&mut self, now: Moment) {
+        self.paused_at = Some(now);
+    }
+
+    /// It was silent because it was told to be: for its idleness the pause did not happen.
+    pub(super) fn resume(&mut self, now: Moment) {
+        if let Some(paused_at) = self.paused_at.take() {
+            self.active_at = (self.active_at + now.since(paused_at)).min(now);
+        }
+    }
+
     /// Nothing in flight and nothing read for a while.
     pub(super) fn is_idle(&self, now: Moment, idle_after: Duration) -> bool {
-        !self.paused && self.ledger.is_settled() && now.since(self.active_at) >= idle_after
+        !self.is_paused() && self.ledger.is_settled() && now.since(self.active_at) >= idle_after
     }
 
     /// Whether others have to wait for it: one that brought nothing yet is waited for no longer than one that falls idle.

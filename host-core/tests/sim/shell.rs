@@ -371,7 +371,6 @@ impl History {
             }
             Effect::Resume { shard, session } => {
                 let shard = self.world.find(&shard);
-                process.times.touched(shard, self.now);
                 self.tell(process, shard, session, |reader| reader.paused = false);
             }
             Effect::Assign(round) => self.ask(process, &round)?,

@@ -36,10 +36,6 @@ impl Times {
         self.active_at.insert(shard, now);
     }
 
-    pub(crate) fn touched(&mut self, shard: usize, now: u64) {
-        self.active_at.insert(shard, now);
-    }
-
     /// Elements made by a subtask that is lost count as not made; arrivals read there are still not delivered.
     pub(crate) fn lost(&mut self, shard: usize) {
         self.made.retain(|(of, _), _| *of != shard);
@@ -57,7 +53,7 @@ impl History {
         for index in end - usize::try_from(report.records).expect("small")..end {
             process.times.in_flight.insert((shard, index), self.world.shards[shard].records[index].arrival);
         }
-        process.times.touched(shard, self.now);
+        process.times.active_at.insert(shard, self.now);
     }
 
     pub(crate) fn note_made(&self, process: &mut Process, batch: &Batch) {
