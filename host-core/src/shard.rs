@@ -188,6 +188,15 @@ pub struct ShardDescription {
     pub closed: bool,
 }
 
+impl ShardDescription {
+    /// The same shard, and the same parents, in the stream with this index.
+    #[must_use]
+    pub fn in_stream(self, stream: u32) -> Self {
+        let put = |id: ShardId| if id.stream == stream { id } else { ShardId { stream, text: id.text } };
+        Self { id: put(self.id), parents: self.parents.into_iter().map(put).collect(), ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

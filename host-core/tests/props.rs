@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use host_core::assignment;
 use host_core::checkpoint::{Commit, ShardRow};
-use host_core::coordinator::{AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::coordinator::{
+    AssignerPolicy, Coordinator, Effect, Event, OnGap, ReadReport, Receipt, Scope, Settings, StartPoint, StreamSettings,
+};
 use host_core::ledger::Ledger;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
@@ -17,16 +19,21 @@ const START: EpochMillis = EpochMillis(1_000_000);
 
 fn settings() -> Settings {
     Settings {
+        streams: vec![StreamSettings {
+            start: StartPoint::AtTimestamp(START),
+            start_spent: false,
+            retention: Duration::from_secs(86_400),
+        }],
         parallelism: 3,
         assigner: AssignerPolicy::Uniform,
-        start: StartPoint::AtTimestamp(START),
         discovery_interval: Duration::from_secs(10),
+        audit_interval: Duration::from_secs(10),
         checkpoint_interval: Duration::from_millis(30),
         preserve_shard_order: true,
         until_caught_up: false,
-        retention: Duration::from_secs(86_400),
         idle_after: Duration::from_secs(60),
         max_drift: None,
+        on_gap: OnGap::Fail,
     }
 }
 
@@ -121,7 +128,7 @@ impl Driver {
         self.core.handle(Moment::from_millis(self.now), wall, event, &mut effects);
         for effect in &effects {
             match effect {
-                Effect::List => self.listing = true,
+                Effect::List { .. } => self.listing = true,
                 Effect::Open { shard, session, from, .. } => {
                     self.opened.push((shard.clone(), from.clone()));
                     self.readers.insert(shard.clone(), Reader { session: *session, ..Reader::default() });
@@ -131,6 +138,7 @@ impl Driver {
                     assert!(self.out.is_none(), "CKP-2: two commits are out");
                     self.out = Some(commit.clone());
                 }
+                Effect::Stop(gap) => panic!("nothing is lost here: {gap:?}"),
                 Effect::Notice(_) | Effect::Pause { .. } | Effect::Resume { .. } | Effect::Assign(_) => {}
                 Effect::Finished => self.finished = true,
             }
@@ -140,7 +148,7 @@ impl Driver {
 
     fn list(&mut self, shards: Vec<ShardDescription>) -> Vec<Effect> {
         self.listing = false;
-        self.send(Event::Listed { shards })
+        self.send(Event::Listed { stream: 0, scope: Scope::Full, shards })
     }
 
     fn commit(&mut self) -> Vec<Effect> {
@@ -248,12 +256,13 @@ fn script() -> impl Strategy<Value = Vec<(u8, u8)>> {
 fn every_open(effects: &[Effect], mut check: impl FnMut(&ShardId, &Position) -> TestCaseResult) -> TestCaseResult {
     effects.iter().try_for_each(|effect| match effect {
         Effect::Open { shard, from, .. } => check(shard, from),
-        Effect::List
+        Effect::List { .. }
         | Effect::Close { .. }
         | Effect::Pause { .. }
         | Effect::Resume { .. }
         | Effect::Assign(_)
         | Effect::Commit(_)
+        | Effect::Stop(_)
         | Effect::Notice(_)
         | Effect::Finished => Ok(()),
     })
@@ -332,7 +341,7 @@ proptest! {
             })?;
             if index % 40 == 39 {
                 let settled = !driver.rows.is_empty();
-                driver.settings.start = StartPoint::AtTimestamp(EpochMillis(START.0 + if settled { later } else { 0 }));
+                driver.settings.streams[0].start = StartPoint::AtTimestamp(EpochMillis(START.0 + if settled { later } else { 0 }));
                 driver.restart();
             }
         }

@@ -205,7 +205,7 @@ impl Oracle {
             world.reached(shard, position).ok_or_else(|| format!("CKP-1: {position} is no place in {id}"))
         };
         let (from_index, to_index) = (place(from)?, place(to)?);
-        if to_index < from_index || (to_index == from_index && !to.is_end()) {
+        if to_index < from_index || (to_index == from_index && !to.is_end() && to != from) {
             return Err(format!("CKP-2: {id} moves from {from} to {to}"));
         }
         let records = &world.shards[shard].records[from_index..to_index];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::checkpoint::Commit;
-use host_core::coordinator::{Coordinator, Effect, Event, Receipt, Settings, StartPoint};
+use host_core::coordinator::{Coordinator, Effect, Event, OnGap, Receipt, Scope, Settings, StartPoint, StreamSettings};
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::{ShardDescription, ShardId};
 
@@ -201,16 +201,21 @@ impl History {
     fn settings(&self, run: Run) -> Settings {
         let at = |at| StartPoint::AtTimestamp(EpochMillis(i64::try_from(at).expect("small")));
         Settings {
+            streams: vec![StreamSettings {
+                start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+                start_spent: false,
+                retention: std::time::Duration::from_millis(self.plan.retention),
+            }],
             parallelism: self.plan.parallelism,
             assigner: self.hazards.assigner,
-            start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
             discovery_interval: self.plan.discovery_interval,
+            audit_interval: self.plan.discovery_interval,
             checkpoint_interval: self.plan.checkpoint_interval,
             preserve_shard_order: self.plan.preserve_order,
             until_caught_up: run.until_caught_up,
-            retention: std::time::Duration::from_millis(self.plan.retention),
             idle_after: self.plan.idle_after,
             max_drift: self.hazards.max_drift,
+            on_gap: OnGap::Fail,
         }
     }
 
@@ -250,7 +255,7 @@ impl History {
             }
             Item::Answer { shards, listing } => {
                 self.oracle.listed(shards);
-                self.handle(process, Event::Listed { shards: listing })
+                self.handle(process, Event::Listed { stream: 0, scope: Scope::Full, shards: listing })
             }
             Item::Poll { shard, session } => {
                 self.poll(process, shard, session);
@@ -336,8 +341,8 @@ impl History {
 
     fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
         match effect {
-            Effect::List => self.schedule(200, Item::List),
-            Effect::Open { shard, session, subtask, from, range } => {
+            Effect::List { .. } => self.schedule(200, Item::List),
+            Effect::Open { shard, session, subtask, from, range, .. } => {
                 let index = self.world.find(&shard);
                 self.placed(process, index, session, subtask)?;
                 process.times.opened(index, self.now);
@@ -364,6 +369,7 @@ impl History {
                 self.tell(process, self.world.find(&shard), session, |reader| reader.closing = true);
             }
             Effect::Commit(commit) => self.schedule(100, Item::Store(commit)),
+            Effect::Stop(gap) => return Err(format!("GAP-1: a gap is told where nothing is lost: {gap:?}")),
             Effect::Pause { shard, session } => {
                 let shard = self.world.find(&shard);
                 self.check_pause(process, shard)?;
@@ -389,7 +395,7 @@ impl History {
 
     fn list(&mut self) {
         if self.dice.percent(self.plan.listing_fails) {
-            return self.schedule(300, Item::Deliver(Event::ListingFailed));
+            return self.schedule(300, Item::Deliver(Event::ListingFailed { stream: 0 }));
         }
         self.oracle.expire(&mut self.world, self.now, self.plan.retention);
         let listing = self.world.list(self.now, &self.plan, &mut self.dice);
