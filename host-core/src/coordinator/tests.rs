@@ -1,3 +1,7 @@
+mod gaps;
+mod streams;
+mod costs;
+
 use super::*;
 use crate::checkpoint::{Commit, SinkMark};
 use crate::shard::{HashRange, Position, SequenceNumber, ShardDescription};
