@@ -259,6 +259,6 @@ impl Session {
     /// and not at all if there is nothing in it.
     pub(super) fn is_waited_for(&self, now: Moment, idle_after: Duration) -> bool {
         let silent = self.at_tip || now.since(self.opened_at) >= idle_after;
-        !(silent && self.watermark.value().is_none()) && !self.is_idle(now, idle_after)
+        (!silent || self.watermark.value().is_some()) && !self.is_idle(now, idle_after)
     }
 }

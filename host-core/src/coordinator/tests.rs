@@ -1,6 +1,9 @@
 mod aligning;
 mod assigning;
+mod costs;
+mod gaps;
 mod losing;
+mod streams;
 
 use std::time::Duration;
 

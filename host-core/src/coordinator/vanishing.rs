@@ -103,6 +103,7 @@ impl Coordinator {
     pub(super) fn gap(&mut self, gap: Gap, effects: &mut Vec<Effect>) {
         if let Some(until) = gap.until {
             self.shards.update(&gap.shard, |shard| shard.session_mut().map(|session| session.at_tip(until)));
+            self.commits.change(&gap.shard);
         }
         self.tell_gap(gap, effects);
     }
@@ -135,7 +136,6 @@ impl Coordinator {
         });
         if reopened == Some(true) {
             of.ask(now);
-            self.commits.change(id);
             self.look(id.clone());
         }
     }

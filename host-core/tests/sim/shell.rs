@@ -24,8 +24,8 @@ pub(crate) enum Item {
     Write,
     Reshard,
     Deliver(Event),
-    List,
-    Answer { shards: BTreeSet<usize>, listing: Vec<ShardDescription> },
+    List { stream: u32, scope: Scope },
+    Answer { stream: u32, scope: Scope, shards: BTreeSet<usize>, listing: Vec<ShardDescription> },
     Poll { shard: usize, session: u64 },
     Sink(Batch),
     Receipt { shard: usize, index: usize, receipt: Receipt },
@@ -200,16 +200,17 @@ impl History {
 
     fn settings(&self, run: Run) -> Settings {
         let at = |at| StartPoint::AtTimestamp(EpochMillis(i64::try_from(at).expect("small")));
+        let stream = StreamSettings {
+            start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+            start_spent: false,
+            retention: std::time::Duration::from_millis(self.plan.retention),
+        };
         Settings {
-            streams: vec![StreamSettings {
-                start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
-                start_spent: false,
-                retention: std::time::Duration::from_millis(self.plan.retention),
-            }],
+            streams: vec![stream; usize::try_from(self.plan.streams).expect("small")],
             parallelism: self.plan.parallelism,
             assigner: self.hazards.assigner,
             discovery_interval: self.plan.discovery_interval,
-            audit_interval: self.plan.discovery_interval,
+            audit_interval: self.plan.audit_interval,
             checkpoint_interval: self.plan.checkpoint_interval,
             preserve_shard_order: self.plan.preserve_order,
             until_caught_up: run.until_caught_up,
@@ -249,13 +250,15 @@ impl History {
         match item {
             Item::Write | Item::Reshard => Ok(None),
             Item::Deliver(event) => self.handle(process, event),
-            Item::List => {
-                self.list();
+            Item::List { stream, scope } => {
+                self.list(stream, scope);
                 Ok(None)
             }
-            Item::Answer { shards, listing } => {
-                self.oracle.listed(shards);
-                self.handle(process, Event::Listed { stream: 0, scope: Scope::Full, shards: listing })
+            Item::Answer { stream, scope, shards, listing } => {
+                if scope.is_full() {
+                    self.oracle.listed(stream, shards);
+                }
+                self.handle(process, Event::Listed { stream, scope, shards: listing })
             }
             Item::Poll { shard, session } => {
                 self.poll(process, shard, session);
@@ -341,7 +344,7 @@ impl History {
 
     fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
         match effect {
-            Effect::List { .. } => self.schedule(200, Item::List),
+            Effect::List { stream, scope } => self.schedule(200, Item::List { stream, scope }),
             Effect::Open { shard, session, subtask, from, range, .. } => {
                 let index = self.world.find(&shard);
                 self.placed(process, index, session, subtask)?;
@@ -393,13 +396,14 @@ impl History {
         theirs.map(|((at, _), _)| *at).max()
     }
 
-    fn list(&mut self) {
-        if self.dice.percent(self.plan.listing_fails) {
-            return self.schedule(300, Item::Deliver(Event::ListingFailed { stream: 0 }));
+    fn list(&mut self, stream: u32, scope: Scope) {
+        let unlisted = self.plan.unlisted.is_some_and(|(other, until)| other == stream && self.now < until);
+        if unlisted || self.dice.percent(self.plan.listing_fails) {
+            return self.schedule(300, Item::Deliver(Event::ListingFailed { stream }));
         }
         self.oracle.expire(&mut self.world, self.now, self.plan.retention);
-        let listing = self.world.list(self.now, &self.plan, &mut self.dice);
+        let listing = self.world.list(self.now, stream, &scope, &self.plan, &mut self.dice);
         let shards = listing.iter().map(|description| self.world.find(&description.id)).collect();
-        self.schedule(300, Item::Answer { shards, listing });
+        self.schedule(300, Item::Answer { stream, scope, shards, listing });
     }
 }
