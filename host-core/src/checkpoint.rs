@@ -25,26 +25,27 @@ pub struct ShardRow {
     pub position: Position,
     /// The event time up to which the shard is complete, if any element told one.
     pub watermark: Option<EpochMillis>,
-    /// Every record that arrived before this time is with the sinks ([`crate::gap`]).
+    /// Every record that arrived earlier is with the sinks, in the service's arrival time; `None` while no such time is
+    /// known ([`crate::gap`]).
     pub complete_until: Option<EpochMillis>,
     /// Wall-clock time at which the shard's end became durable; only with [`Position::ShardEnd`].
     pub finished_at: Option<EpochMillis>,
 }
 
-/// A position moved forward.
+/// A position moved forward, or one that stays while the shard is complete up to a later time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
     /// The shard.
     pub shard: ShardId,
     /// The position that the store must hold now; anything else refuses the whole commit.
     pub from: Position,
-    /// The new position, past `from`; or `from` itself, when nothing but `complete_until` has moved.
+    /// The new position: past `from`; or `from` itself, no end, where `complete_until` is later than the row's.
     pub to: Position,
     /// Children learned since the row was written; empty leaves the row's children alone.
     pub children: Vec<ShardId>,
     /// The shard's watermark at `to`.
     pub watermark: Option<EpochMillis>,
-    /// Every record that arrived before this time is with the sinks; `None` leaves what the row says.
+    /// Every record that arrived earlier is with the sinks; the row keeps the later of its own and this.
     pub complete_until: Option<EpochMillis>,
     /// Set when `to` is the shard's end.
     pub finished_at: Option<EpochMillis>,
@@ -101,7 +102,7 @@ pub enum Refusal {
         found: Position,
     },
     /// A row would not move forward.
-    #[error("shard {shard} would move from {from} to {to}, which is not forward")]
+    #[error("shard {shard} would move from {from} to {to}, which is not forward, nor complete up to a later time")]
     NotForward {
         /// The shard.
         shard: ShardId,
@@ -163,24 +164,10 @@ impl Commit {
     }
 }
 
-impl ShardRow {
-    /// The same row as one of the stream with this index.
-    #[must_use]
-    pub fn in_stream(mut self, stream: u32) -> Self {
-        let moved = |shard: &ShardId| shard.moved_to(stream);
-        self.shard = moved(&self.shard);
-        self.parents = self.parents.iter().map(moved).collect();
-        self.children = self.children.iter().map(moved).collect();
-        self
-    }
-}
-
 impl Advance {
-    /// Whether it moves `row` forward: its position, or without it the time up to which it is complete.
-    #[must_use]
-    pub fn is_forward(&self, row: &ShardRow) -> bool {
-        let stays = self.to == self.from && !self.to.is_end() && self.complete_until > row.complete_until;
-        stays || self.to.is_past(&self.from)
+    fn is_forward(&self, row: &ShardRow) -> bool {
+        let stays = self.to == self.from && !self.to.is_end();
+        self.to.is_past(&self.from) || (stays && self.complete_until > row.complete_until)
     }
 
     fn apply(&self, row: &mut ShardRow) {
@@ -212,33 +199,8 @@ mod tests {
     }
 
     fn advance(id: &str, from: Position, to: Position) -> Advance {
-        Advance {
-            shard: ShardId::new(id),
-            from,
-            to,
-            children: Vec::new(),
-            watermark: None,
-            complete_until: None,
-            finished_at: None,
-        }
-    }
-
-    #[test]
-    fn a_shard_may_become_complete_up_to_a_later_time_at_its_place_and_to_no_earlier_one() {
-        let mut rows: BTreeMap<_, _> = [row("a", Position::TrimHorizon)].map(|row| (row.shard.clone(), row)).into();
-        let until = |millis: i64| Commit {
-            advance: vec![Advance {
-                complete_until: Some(EpochMillis(millis)),
-                ..advance("a", Position::TrimHorizon, Position::TrimHorizon)
-            }],
-            ..Commit::default()
-        };
-        until(5).apply(&mut rows).expect("later");
-        assert_eq!(rows[&ShardId::new("a")].complete_until, Some(EpochMillis(5)));
-        for millis in [4, 5] {
-            assert!(matches!(until(millis).apply(&mut rows), Err(Refusal::NotForward { .. })));
-        }
-        assert_eq!(rows[&ShardId::new("a")].complete_until, Some(EpochMillis(5)));
+        let (shard, children) = (ShardId::new(id), Vec::new());
+        Advance { shard, from, to, children, watermark: None, complete_until: None, finished_at: None }
     }
 
     #[test]
@@ -261,6 +223,27 @@ mod tests {
             "shard b is at-timestamp 2, not at-timestamp 1: another run owns this pipeline's state"
         );
         assert_eq!(rows, before);
+    }
+
+    #[test]
+    fn a_position_may_stay_only_where_the_shard_is_complete_up_to_a_later_time() {
+        let start = Position::TrimHorizon;
+        let mut rows: BTreeMap<_, _> =
+            [row("a", start.clone()), row("b", Position::ShardEnd)].map(|row| (row.shard.clone(), row)).into();
+        let mut stay = |id: &str, at: &Position, until: Option<i64>| {
+            let complete_until = until.map(EpochMillis);
+            let advance = Advance { complete_until, ..advance(id, at.clone(), at.clone()) };
+            Commit { advance: vec![advance], ..Commit::default() }.apply(&mut rows)
+        };
+        assert!(matches!(stay("a", &start, None), Err(Refusal::NotForward { .. })));
+        assert_eq!(stay("a", &start, Some(5)), Ok(()));
+        for until in [Some(5), Some(4), None] {
+            assert!(matches!(stay("a", &start, until), Err(Refusal::NotForward { .. })));
+        }
+        assert!(matches!(stay("b", &Position::ShardEnd, Some(9)), Err(Refusal::NotForward { .. })), "an end is an end");
+        let onward = Commit { advance: vec![advance("a", start, Position::ShardEnd)], ..Commit::default() };
+        onward.apply(&mut rows).expect("forward");
+        assert_eq!(rows[&ShardId::new("a")].complete_until, Some(EpochMillis(5)), "it never falls");
     }
 
     #[test]

@@ -14,13 +14,18 @@
 //! built from the rows as they are durable, and the next one only after its answer, so that a commit can neither skip nor
 //! repeat a step (CKP-2).
 //!
+//! A reader that does not find its shard leaves it Reopening; one that listings lack again and again is Gone, and its end
+//! is made durable without having been read, once that was told (GAP-1).
+//!
 //! The shell performs effects in the order given and reports back; the coordinator survives every report that comes late,
 //! twice or not at all (a reader of an earlier session, a listing nobody waits for).
 
 mod vocabulary;
 mod session;
-mod streams;
+mod census;
+mod stream;
 mod listing;
+mod vanishing;
 mod reading;
 mod committing;
 mod finishing;
@@ -31,48 +36,45 @@ mod losing;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::vocabulary::{
-    AssignerPolicy, Effect, Event, Notice, Placement, ReadReport, Receipt, Round, Scope, Settings, ShardState, ShardView,
-    StartPoint, StreamSettings, Totals,
+    AssignerPolicy, Census, Effect, Event, Notice, Placement, ReadReport, Receipt, Round, Settings, ShardState,
+    ShardView, StartPoint, StreamSettings, Totals,
 };
+pub use crate::discovery::Scope;
+pub use crate::gap::{Gap, GapReason, OnGap};
 
 use self::aligning::Comparison;
+use self::census::Shards;
 use self::committing::Commits;
 use self::finishing::Mode;
 use self::session::{Session, Shard, Stage};
-use self::streams::Stream;
+use self::stream::Stream;
+use self::vanishing::index;
 use crate::assignment::Assignments;
 use crate::checkpoint::ShardRow;
+use crate::lineage::Lineage;
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::ShardId;
 use crate::watermark::StreamWatermark;
 
-/// The state of one pipeline over the streams of its source.
+/// The state of one pipeline over its streams.
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     settings: Settings,
     mode: Mode,
     /// The store's rows as the last answered commit left them: the only ground for opening a shard.
     rows: BTreeMap<ShardId, ShardRow>,
-    shards: BTreeMap<ShardId, Shard>,
-    /// By their index in the settings.
+    shards: Shards,
     streams: Vec<Stream>,
     commits: Commits,
     /// Sessions opened so far.
     sessions: u64,
-    /// A stage, a row or a parent may have changed in a way that lets something happen now.
-    look_again: bool,
-    /// A change that others wait for is not committed yet.
-    urgent: bool,
-    /// Shards without a row.
-    unrecorded: BTreeSet<ShardId>,
-    /// Shards that may have become readable.
-    to_open: BTreeSet<ShardId>,
-    /// Shards that have changed since the last commit.
-    to_commit: BTreeSet<ShardId>,
-    /// Shards read to their end, denied or lost, until they are finished or opened again.
-    to_settle: BTreeSet<ShardId>,
-    /// The first shard, as far as is known, that keeps the run from being over.
-    hindrance: Option<ShardId>,
+    /// Shards to look at after this event, and at a time.
+    to_look: BTreeSet<ShardId>,
+    look_at: BTreeSet<(Moment, ShardId)>,
+    /// Something changed that the end of the run may have waited for.
+    stirred: bool,
+    /// A gap stops the run.
+    stopped: bool,
     assignments: Assignments,
     watermark: StreamWatermark,
     comparison: Comparison,
@@ -80,31 +82,31 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// A run that continues from the store's rows, each of a stream of the settings. Nothing happens before the first event, which is [`Event::Tick`].
+    /// A run that continues from the store's rows. Nothing happens before the first event, which is [`Event::Tick`]. Rows of
+    /// streams that `settings` do not have are left alone.
     #[must_use]
     pub fn new(settings: Settings, restored: Vec<ShardRow>, now: Moment) -> Self {
-        let mut streams: Vec<_> = settings.streams.iter().map(|stream| Stream::new(&settings, stream, now)).collect();
-        let mut shards = BTreeMap::new();
-        for row in &restored {
-            let stream = &mut streams[row.shard.stream() as usize];
-            stream.lineage.restore(row);
-            stream.note_newest(std::iter::once(&row.shard));
-            shards.insert(row.shard.clone(), Shard::restored(row, now));
+        let stream = |of: &StreamSettings| Stream::new(*of, settings.discovery_interval, settings.audit_interval, now);
+        let mut streams: Vec<Stream> = settings.streams.iter().map(stream).collect();
+        let (mut shards, mut rows) = (Shards::default(), BTreeMap::new());
+        for row in restored {
+            let Some(of) = streams.get_mut(index(row.shard.stream())) else { continue };
+            of.lineage.restore(&row);
+            of.start_spent = true;
+            shards.insert(row.shard.clone(), Shard::restored(&row, now));
+            rows.insert(row.shard.clone(), row);
         }
         Self {
             mode: Mode::Running,
-            to_open: shards.keys().cloned().collect(),
-            rows: restored.into_iter().map(|row| (row.shard.clone(), row)).collect(),
+            to_look: rows.keys().cloned().collect(),
+            rows,
             shards,
             streams,
             commits: Commits::new(now + settings.checkpoint_interval),
             sessions: 0,
-            look_again: true,
-            urgent: false,
-            unrecorded: BTreeSet::new(),
-            to_commit: BTreeSet::new(),
-            to_settle: BTreeSet::new(),
-            hindrance: None,
+            look_at: BTreeSet::new(),
+            stirred: true,
+            stopped: false,
             watermark: StreamWatermark::default(),
             comparison: Comparison::new(now),
             assignments: Assignments::new(settings.assigner, settings.parallelism, settings.discovery_interval),
@@ -120,22 +122,20 @@ impl Coordinator {
         }
         match event {
             Event::Tick => {}
-            Event::Listed { stream, scope, shards } => self.listed(now, stream, &scope, &shards, effects),
+            Event::Listed { stream, scope, shards } => self.listed(now, wall, stream, &scope, shards, effects),
             Event::ListingFailed { stream } => {
-                if let Some(stream) = self.streams.get_mut(stream as usize) {
-                    stream.discovery.failed(now);
+                if let Some(of) = self.streams.get_mut(index(stream)) {
+                    of.discovery.failed(now);
                 }
             }
             Event::Read(report) => self.read(now, &report),
-            Event::ReadToEnd { shard, session, children } => {
-                self.read_to_end(now, &shard, session, &children);
-            }
+            Event::ReadToEnd { shard, session, children } => self.read_to_end(now, &shard, session, children, effects),
+            Event::AtTip { shard, session, at } => self.at_tip(now, &shard, session, at),
+            Event::ShardGone { shard, session } => self.shard_gone(now, &shard, session),
+            Event::Gap(gap) => self.gap(gap, effects),
             Event::CaughtUp { shard, session } => self.stopped(&shard, session, Stage::CaughtUp),
             Event::Closed { shard, session } => self.stopped(&shard, session, Stage::Closed),
-            Event::AtTip { shard, session, at } => self.at_tip(&shard, session, at),
-            Event::ShardGone { shard, session } => self.shard_gone(now, &shard, session, effects),
-            Event::Gap(gap) => self.pass_over(gap, effects),
-            Event::Delivered(receipt) => self.delivered(receipt),
+            Event::Delivered(receipt) => self.delivered(now, receipt),
             Event::Committed { id } => self.committed(id, effects),
             Event::Assigned { round, answer } => self.assigned(now, round, answer, effects),
             Event::SubtaskLost { subtask } => self.subtask_lost(subtask, effects),
@@ -152,8 +152,9 @@ impl Coordinator {
         if self.mode != Mode::Running {
             return commit;
         }
-        let listings = self.streams.iter().map(|stream| stream.discovery.deadline());
-        listings.chain([self.assignments.deadline(), self.comparison.deadline(), commit]).flatten().min()
+        let listings = self.streams.iter().filter_map(|of| of.discovery.deadline());
+        let due = [self.assignments.deadline(), self.comparison.deadline(), self.look_at.first().map(|(at, _)| *at)];
+        listings.chain(commit).chain(due.into_iter().flatten()).min()
     }
 
     /// Every known shard, in the order of their ids.
@@ -165,7 +166,7 @@ impl Coordinator {
                 shard: id,
                 subtask: self.assignments.subtask(id),
                 state: shard.stage.state(),
-                paused: session.is_some_and(|session| session.paused),
+                paused: session.is_some_and(Session::is_paused),
                 position: row.map(|row| &row.position),
                 in_flight: session.map_or(0, |session| session.ledger.in_flight()),
                 watermark: session.map_or(row.and_then(|row| row.watermark), |session| session.watermark.value()),
@@ -173,11 +174,16 @@ impl Coordinator {
         })
     }
 
+    /// How many shards stand where.
+    #[must_use]
+    pub const fn census(&self) -> Census {
+        self.shards.census()
+    }
+
     /// Sums over the run so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let finished = self.rows.values().filter(|row| row.position.is_end()).count();
-        Totals { shards: self.shards.len(), finished, ..self.totals }
+        Totals { shards: self.shards.len(), finished: self.shards.census().finished, ..self.totals }
     }
 
     /// The event time up to which all shards that are not idle are complete. Never falls.
@@ -188,17 +194,30 @@ impl Coordinator {
 
     /// What may be due after any event, in the order in which one thing enables the next.
     fn go_on(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) {
-        if self.mode == Mode::Running {
-            self.ask_for_listings(now, effects);
-            self.give_up_assigner(now, effects);
-            if self.look_again {
-                self.open_readable(now, effects);
+        let running = self.mode == Mode::Running;
+        if running {
+            for (stream, of) in (0..).zip(&mut self.streams) {
+                if let Some(scope) = of.discovery.ask(now, of.lineage.greatest()) {
+                    effects.push(Effect::List { stream, scope });
+                }
             }
+        }
+        self.give_up_assigner(now, effects);
+        self.look_around(now, running, effects);
+        if running {
             self.ask_assigner(now, effects);
         }
         self.compare_watermarks(now, effects);
         self.finish(now, wall, effects);
-        self.look_again = false;
+        self.stirred = false;
+    }
+
+    fn lineage(&self, shard: &ShardId) -> Option<&Lineage> {
+        self.streams.get(index(shard.stream())).map(|of| &of.lineage)
+    }
+
+    fn parents<'a>(&'a self, shard: &ShardId) -> impl Iterator<Item = &'a ShardId> {
+        self.lineage(shard).into_iter().flat_map(|lineage| lineage.parents(shard))
     }
 
     fn is_unfinished(&self, shard: &ShardId) -> bool {
@@ -208,12 +227,8 @@ impl Coordinator {
     /// The shard's own durable watermark, or where its parents ended.
     fn inherited_watermark(&self, shard: &ShardId) -> Option<EpochMillis> {
         let own = self.rows.get(shard).and_then(|row| row.watermark);
-        let parents = self.lineage(shard).parents(shard).filter_map(|parent| self.rows.get(parent)?.watermark).min();
+        let parents = self.parents(shard).filter_map(|parent| self.rows.get(parent)?.watermark).min();
         own.max(parents)
-    }
-
-    fn session_mut(&mut self, shard: &ShardId, session: u64) -> Option<&mut Session> {
-        self.shards.get_mut(shard)?.session_mut().filter(|open| open.id == session)
     }
 }
 

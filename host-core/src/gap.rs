@@ -1,61 +1,61 @@
-//! Records that are gone before they were read (GAP-1).
+//! Records that may be gone before anybody read them (GAP-1).
 //!
-//! The service does not tell. An iterator to a position whose records have been trimmed begins, without a word, with the
-//! oldest record that is left; so does an iterator at hand when reading is slower than the stream's retention. The only
-//! evidence is time. Of every shard it is known up to when it is *complete*: every record that arrived earlier is with the
-//! sinks. If that lies further back than the retention, what arrived between then and the horizon may have been trimmed
-//! unread. It may also never have existed: nobody can tell any more, and so it is reported rather than guessed.
+//! The service says nothing when a position, or an iterator that lived too long, points to trimmed data: it goes on at the
+//! oldest record that it still keeps, as if nothing had been before. Sequence numbers are no evidence either, because they
+//! have gaps anyway. What remains is time: everything that arrived before `complete_until` is with the sinks, and the
+//! service keeps what arrived within its retention. Whatever arrived between the two may have been trimmed unread.
 //!
-//! A quiet shard raises no alarm: a reader that finds nothing at the tip knows that the shard is complete up to that very
-//! moment, and says so.
+//! So a gap is a suspicion that cannot be refuted, and it is told as one; a shard that was read at its tip within the
+//! retention is never suspected.
 
 use std::time::Duration;
 
 use crate::moment::EpochMillis;
 use crate::shard::{Position, SequenceNumber, ShardId};
 
-/// What happens where there is a gap.
+/// `on_gap` of the manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnGap {
-    /// The pipeline stops before anything behind the gap is handed on; positions stay.
+    /// Stop the pipeline; positions stay before the gap.
     #[default]
     Fail,
-    /// It is reported, counted and passed over.
+    /// Tell it, count it and read on behind it.
     Continue,
 }
 
-/// Why there is a gap.
+/// What the evidence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapReason {
-    /// Reading fell behind the stream's retention, or the service says that the records are gone.
+    /// More time than the stream's retention passed since the shard was complete, or the service says that data is trimmed.
     Trimmed,
-    /// A run continues from a position that is older than the stream's retention, or that the service does not know.
+    /// The service does not know the position's sequence number any more.
     StalePosition,
-    /// The shard was deleted before it was read to its end.
+    /// The shard itself is no longer there, and it was not read to its end.
     ShardGone,
-    /// The stream was deleted and created again.
+    /// The stream is another one of the same name.
     StreamRecreated,
 }
 
-/// Records that are gone, or may be.
+/// A stretch of a shard that will not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Their shard.
+    /// The shard.
     pub shard: ShardId,
-    /// How it came.
+    /// What the evidence is.
     pub reason: GapReason,
-    /// Everything up to here is with the sinks.
+    /// The gap begins after this.
     pub from: Position,
-    /// The first record behind the gap, if one is known.
+    /// The first record behind the gap, where one is known.
     pub to: Option<SequenceNumber>,
-    /// What is gone arrived at this time or later.
+    /// Records that arrived at this time or later may be lost; `None` where no earlier time is known to be complete.
     pub since: Option<EpochMillis>,
-    /// What is gone arrived before this time.
+    /// Records that arrived at this time or later are not; `None` where the shard has no more of them.
     pub until: Option<EpochMillis>,
 }
 
-/// When records arrived that may have been trimmed unread by `now`, the service's time, in a shard that is complete up to
-/// `complete_until`; `None` if there can be none.
+/// The arrivals, from the first to before the second, that may have been trimmed unread at `now` (the service's time), if a
+/// shard is complete up to `complete_until`. A shard of which no such time is known owes nothing: it starts with the oldest
+/// record that the stream keeps.
 #[must_use]
 pub fn possible_loss(
     complete_until: Option<EpochMillis>,
@@ -63,15 +63,19 @@ pub fn possible_loss(
     retention: Duration,
 ) -> Option<(EpochMillis, EpochMillis)> {
     let since = complete_until?;
-    let horizon = EpochMillis(now.0.saturating_sub(millis(retention)));
-    (since < horizon).then_some((since, horizon))
+    let kept = EpochMillis(now.0.saturating_sub(millis(retention)));
+    (since < kept).then_some((since, kept))
 }
 
-/// How much later a shard has to be complete before that alone is worth writing down: it has to become durable long before
-/// the retention makes it matter, and idle shards shall cost next to nothing.
+/// Whether a later `complete_until` is worth a write of its own. Twenty-four writes per retention keep an idle shard well
+/// away from suspicion.
 #[must_use]
-pub const fn worth_keeping(retention: Duration) -> Duration {
-    Duration::from_millis((retention.as_millis() / 24) as u64)
+pub fn is_worth_keeping(durable: Option<EpochMillis>, now: Option<EpochMillis>, retention: Duration) -> bool {
+    match (durable, now) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(durable), Some(now)) => now.0.saturating_sub(durable.0) > millis(retention / 24),
+    }
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -82,26 +86,24 @@ fn millis(duration: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
+    const HOUR: i64 = 3_600_000;
 
-    fn at_hour(hour: i64) -> EpochMillis {
-        EpochMillis(hour * 3_600_000)
+    #[test]
+    fn what_arrived_within_retention_is_never_suspected() {
+        let now = EpochMillis(100 * HOUR);
+        let loss = |since: i64| possible_loss(Some(EpochMillis(since)), now, DAY);
+        assert_eq!(loss(76 * HOUR), None, "exactly as old as the oldest that is kept");
+        assert_eq!(loss(76 * HOUR - 1), Some((EpochMillis(76 * HOUR - 1), EpochMillis(76 * HOUR))));
+        assert_eq!(loss(200 * HOUR), None, "a clock that runs behind");
+        assert_eq!(possible_loss(None, now, DAY), None);
     }
 
     #[test]
-    fn what_lies_between_the_last_known_moment_and_the_horizon_may_be_lost() {
-        assert_eq!(possible_loss(Some(at_hour(1)), at_hour(26), DAY), Some((at_hour(1), at_hour(2))));
-        assert_eq!(possible_loss(Some(at_hour(2)), at_hour(26), DAY), None);
-        assert_eq!(possible_loss(Some(at_hour(3)), at_hour(26), DAY), None);
-    }
-
-    #[test]
-    fn a_shard_of_which_nothing_is_known_raises_no_alarm() {
-        assert_eq!(possible_loss(None, at_hour(1_000_000), DAY), None);
-    }
-
-    #[test]
-    fn a_day_of_retention_is_worth_a_note_an_hour() {
-        assert_eq!(worth_keeping(DAY), Duration::from_secs(3_600));
+    fn an_idle_shard_is_written_once_in_an_hour_of_a_days_retention() {
+        let durable = Some(EpochMillis(0));
+        assert!(!is_worth_keeping(durable, Some(EpochMillis(HOUR)), DAY));
+        assert!(is_worth_keeping(durable, Some(EpochMillis(HOUR + 1)), DAY));
+        assert!(is_worth_keeping(None, Some(EpochMillis(0)), DAY) && !is_worth_keeping(durable, None, DAY));
     }
 }

@@ -7,9 +7,9 @@
 pub mod moment;
 pub mod service_time;
 pub mod shard;
+pub mod gap;
 pub mod lineage;
 pub mod discovery;
-pub mod gap;
 pub mod assignment;
 pub mod patience;
 pub mod reading;

@@ -97,11 +97,6 @@ impl Lineage {
     /// Takes in a complete listing's members, after each was learned.
     pub fn listed(&mut self, shards: &[ShardDescription]) {
         self.nodes.values_mut().for_each(|node| node.listed = false);
-        self.also_listed(shards);
-    }
-
-    /// Takes in members of a listing that showed only a part, after each was learned.
-    pub fn also_listed(&mut self, shards: &[ShardDescription]) {
         for description in shards {
             if let Some(node) = self.nodes.get_mut(&description.id) {
                 node.listed = true;
@@ -109,7 +104,7 @@ impl Lineage {
         }
     }
 
-    /// Whether the last complete listing, or a partial one since, had it.
+    /// Whether the last complete listing had it.
     #[must_use]
     pub fn is_listed(&self, shard: &ShardId) -> bool {
         self.nodes.get(shard).is_some_and(|node| node.listed)
@@ -215,6 +210,12 @@ impl Lineage {
     /// Known children of `shard`.
     pub fn children<'a>(&'a self, shard: &ShardId) -> impl Iterator<Item = &'a ShardId> {
         self.children.get(shard).into_iter().flatten()
+    }
+
+    /// The greatest id of all known shards.
+    #[must_use]
+    pub fn greatest(&self) -> Option<&ShardId> {
+        self.nodes.last_key_value().map(|(shard, _)| shard)
     }
 
     /// The shard's slice of the key space.

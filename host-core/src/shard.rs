@@ -31,12 +31,6 @@ impl ShardId {
         Self { stream, text: Arc::from(text) }
     }
 
-    /// The shard of this name in the stream with this index.
-    #[must_use]
-    pub fn moved_to(&self, stream: u32) -> Self {
-        Self { stream, text: Arc::clone(&self.text) }
-    }
-
     /// Index of its stream.
     #[must_use]
     pub const fn stream(&self) -> u32 {
@@ -195,12 +189,11 @@ pub struct ShardDescription {
 }
 
 impl ShardDescription {
-    /// The same shard and parents as those of the stream with this index.
+    /// The same shard, and the same parents, in the stream with this index.
     #[must_use]
-    pub fn in_stream(mut self, stream: u32) -> Self {
-        self.id = self.id.moved_to(stream);
-        self.parents = self.parents.iter().map(|parent| parent.moved_to(stream)).collect();
-        self
+    pub fn in_stream(self, stream: u32) -> Self {
+        let put = |id: ShardId| if id.stream == stream { id } else { ShardId { stream, text: id.text } };
+        Self { id: put(self.id), parents: self.parents.into_iter().map(put).collect(), ..self }
     }
 }
 

@@ -41,7 +41,7 @@ pub struct ShardWatermark {
 
 #[derive(Clone, Copy, Debug)]
 struct EventTimes {
-    /// Earliest made and not delivered, if that is before the latest delivered.
+    /// Earliest made and not delivered.
     held: Option<EpochMillis>,
     /// Latest delivered without a gap.
     delivered: Option<EpochMillis>,
@@ -78,13 +78,13 @@ impl ShardWatermark {
     }
 
     /// A receipt brought event times: `earliest` of what is made and not delivered, `latest` of what is delivered, gaps or
-    /// not. Equal ones mean that nothing is held.
+    /// not. Equal ones mean that nothing is held: an element at the latest time holds nobody who is not beyond it.
     pub fn held(&mut self, earliest: EpochMillis, latest: EpochMillis) {
         if self.events.is_none() {
             self.value = self.inherited;
         }
         let delivered = self.events.and_then(|events| events.delivered);
-        self.events = Some(EventTimes { held: (earliest < latest).then_some(earliest), delivered });
+        self.events = Some(EventTimes { held: (earliest != latest).then_some(earliest), delivered });
     }
 
     /// Everything before ordinal `confirmed` is delivered; `arrived` and `latest` are the latest arrival and event time
@@ -108,6 +108,17 @@ impl ShardWatermark {
     #[must_use]
     pub const fn value(&self) -> Option<EpochMillis> {
         self.value
+    }
+
+    /// Whether something with an arrival was read, perhaps before a loss, and is not delivered.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// The shard was read up to its tip and all of it is delivered, whatever was in flight before a loss.
+    pub fn at_tip(&mut self) {
+        self.in_flight.clear();
     }
 
     /// What the shard lets all others rise to: its watermark, or a late element in flight.

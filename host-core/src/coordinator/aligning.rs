@@ -48,39 +48,40 @@ impl Coordinator {
         let Some(max_drift) = self.settings.max_drift else { return };
         let waited_for = self.shards.iter().filter_map(|(id, shard)| self.waited_for(now, id, shard));
         let least = waited_for.fold(Least::default(), Least::and);
+        let mut turns = Vec::new();
         self.comparison.someone_paused = false;
-        for (id, shard) in &mut self.shards {
-            let Stage::Reading(session) = &mut shard.stage else { continue };
+        for (id, shard) in self.shards.iter() {
+            let Stage::Reading(session) = &shard.stage else { continue };
             let pause = least.is_left_behind_by(session.watermark.value(), max_drift);
             self.comparison.someone_paused |= pause;
-            if pause == session.paused {
-                continue;
+            if pause != session.is_paused() {
+                turns.push((id.clone(), session.id, pause));
             }
-            session.paused = pause;
-            let (shard, session_id) = (id.clone(), session.id);
-            if pause {
-                effects.push(Effect::Pause { shard, session: session_id });
-            } else {
-                // It was silent because it was told to be.
-                session.touch(now);
-                effects.push(Effect::Resume { shard, session: session_id });
-            }
+        }
+        for (shard, session, pause) in turns {
+            self.with_session(&shard, session, |open| if pause { open.pause(now) } else { open.resume(now) });
+            let turn = if pause { Effect::Pause { shard, session } } else { Effect::Resume { shard, session } };
+            effects.push(turn);
         }
     }
 
     /// Where a shard holds the watermark over all shards, if it does.
     fn holding(&self, now: Moment, id: &ShardId, shard: &Shard) -> Option<Option<EpochMillis>> {
         match &shard.stage {
-            Stage::Gone | Stage::Finished => None,
+            Stage::Finished | Stage::Gone(None, _) => None,
             Stage::Waiting => (!self.waits_for_parent(id)).then(|| self.inherited_watermark(id)),
             Stage::Lost(session) => Some(session.watermark.holding()),
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
-            | Stage::Missing(session, _)
-            | Stage::Closed(session) => {
-                (!session.is_idle(now, self.settings.idle_after)).then(|| session.watermark.holding())
+            | Stage::Closed(session)
+            | Stage::Reopening(session, _)
+            | Stage::Gone(Some(session), _) => {
+                // What a lost subtask held is still to come, however silent the shard is.
+                let owes = session.watermark.is_in_flight();
+                let idle = session.is_idle(now, self.settings.idle_after) && !owes;
+                (!idle).then(|| session.watermark.holding())
             }
         }
     }
@@ -89,25 +90,26 @@ impl Coordinator {
     fn waited_for(&self, now: Moment, id: &ShardId, shard: &Shard) -> Option<Option<EpochMillis>> {
         let idle_after = self.settings.idle_after;
         match &shard.stage {
-            Stage::Gone | Stage::Finished => None,
+            Stage::Finished | Stage::Gone(..) => None,
             Stage::Waiting => {
                 let soon = now.since(shard.known_at) < idle_after && !self.waits_for_parent(id);
                 soon.then(|| self.inherited_watermark(id))
             }
             Stage::Lost(session) => Some(session.watermark.value()),
-            // It brings nothing more in this run.
+            // It brings nothing more in this run, or nothing ever.
             Stage::CaughtUp(session) if session.ledger.is_settled() => None,
+            Stage::Ending(session, _) if session.ledger.is_settled() && session.watermark.value().is_none() => None,
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
-            | Stage::Missing(session, _)
-            | Stage::Closed(session) => session.is_waited_for(now, idle_after).then(|| session.watermark.value()),
+            | Stage::Closed(session)
+            | Stage::Reopening(session, _) => session.is_waited_for(now, idle_after).then(|| session.watermark.value()),
         }
     }
 
     /// A parent that is still read speaks for its children.
     fn waits_for_parent(&self, shard: &ShardId) -> bool {
-        self.lineage(shard).parents(shard).any(|parent| self.is_unfinished(parent))
+        self.parents(shard).any(|parent| self.is_unfinished(parent))
     }
 }

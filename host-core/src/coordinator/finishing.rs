@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::session::{Shard, Stage};
-use super::streams::Stream;
+use super::stream::Stream;
 use super::{Coordinator, Effect};
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::ShardId;
@@ -41,7 +41,7 @@ impl Coordinator {
     /// Issues commits while the run lasts, and the last one, and [`Effect::Finished`].
     pub(super) fn finish(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) {
         let over = match self.mode {
-            Mode::Running => self.settings.until_caught_up && self.look_again && self.is_caught_up(),
+            Mode::Running => self.settings.until_caught_up && self.stirred && self.is_caught_up(),
             Mode::Draining => self.is_drained(),
             Mode::Abandoning | Mode::Closing => true,
             Mode::Finished => return,
@@ -59,55 +59,30 @@ impl Coordinator {
     }
 
     fn close_all(&mut self, effects: &mut Vec<Effect>) {
-        for (id, shard) in &mut self.shards {
-            if let Stage::Reading(session) = &shard.stage {
-                effects.push(Effect::Close { shard: id.clone(), session: session.id });
-                shard.stop_reading(Stage::Closing);
-            }
+        let is_read = |(_, shard): &(&ShardId, &Shard)| matches!(shard.stage, Stage::Reading(_));
+        let reading: Vec<ShardId> = self.shards.iter().filter(is_read).map(|(id, _)| id.clone()).collect();
+        for id in reading {
+            let session = self.shards.get(&id).and_then(Shard::session).map_or(0, |session| session.id);
+            self.shards.update(&id, |shard| shard.stop_reading(Stage::Closing));
+            effects.push(Effect::Close { shard: id, session });
         }
-        self.look_again = true;
+        self.stirred = true;
     }
 
-    fn is_drained(&mut self) -> bool {
-        self.all_shards_are(|shard| match &shard.stage {
-            Stage::Waiting | Stage::Lost(_) | Stage::Gone | Stage::Finished => true,
-            Stage::Reading(_) | Stage::Closing(_) => false,
-            Stage::Ending(session, _)
-            | Stage::CaughtUp(session)
-            | Stage::Closed(session)
-            | Stage::Missing(session, _) => session.ledger.is_settled(),
-        })
+    /// No reader is open, and everything read is confirmed.
+    fn is_drained(&self) -> bool {
+        let census = self.shards.census();
+        census.reading == 0 && census.closing == 0 && census.unsettled == 0
     }
 
     /// Everything up to the end fixed at the start is confirmed, and no listing is owed that could show more.
-    fn is_caught_up(&mut self) -> bool {
-        self.streams.iter().all(Stream::is_settled)
-            && self.all_shards_are(|shard| match &shard.stage {
-                Stage::Finished | Stage::Waiting => true,
-                Stage::CaughtUp(session) => session.ledger.is_settled(),
-                Stage::Reading(_)
-                | Stage::Ending(..)
-                | Stage::Closing(_)
-                | Stage::Closed(_)
-                | Stage::Lost(_)
-                | Stage::Missing(..)
-                | Stage::Gone => false,
-            })
-            && self.all_waiting_lie_beyond()
-    }
-
-    /// Whether `done` holds for every shard. Asked often while shards become done one by one, so it goes on where it found
-    /// one that was not, and looks at all of them only when it comes to the last.
-    fn all_shards_are(&mut self, done: impl Fn(&Shard) -> bool) -> bool {
-        if let Some(hindrance) = &self.hindrance {
-            let found = self.shards.range(hindrance..).find(|(_, shard)| !done(shard));
-            if let Some((id, _)) = found {
-                self.hindrance = Some(id.clone());
-                return false;
-            }
-        }
-        self.hindrance = self.shards.iter().find(|(_, shard)| !done(shard)).map(|(id, _)| id.clone());
-        self.hindrance.is_none()
+    fn is_caught_up(&self) -> bool {
+        let census = self.shards.census();
+        let busy = census.reading + census.ending + census.closing + census.closed + census.reopening + census.gone;
+        busy == 0
+            && census.unsettled == 0
+            && self.streams.iter().all(Stream::is_settled)
+            && (census.waiting == 0 || self.all_waiting_lie_beyond())
     }
 
     /// A descendant of a shard that is caught up holds only records from after the run's end.
@@ -116,9 +91,20 @@ impl Coordinator {
         let mut beyond: BTreeSet<&ShardId> = BTreeSet::new();
         let mut fringe: Vec<&ShardId> = caught_up.map(|(id, _)| id).collect();
         while let Some(id) = fringe.pop() {
-            fringe.extend(self.lineage(id).children(id).filter(|child| beyond.insert(*child)));
+            let children = self.lineage(id).into_iter().flat_map(|lineage| lineage.children(id));
+            fringe.extend(children.filter(|child| beyond.insert(*child)));
         }
-        let mut waiting = self.shards.iter().filter(|(_, shard)| matches!(shard.stage, Stage::Waiting));
-        waiting.all(|(id, _)| beyond.contains(id))
+        self.shards.iter().all(|(id, shard)| match &shard.stage {
+            Stage::Waiting => beyond.contains(id),
+            Stage::Lost(_) => false,
+            Stage::Reading(_)
+            | Stage::Ending(..)
+            | Stage::CaughtUp(_)
+            | Stage::Closing(_)
+            | Stage::Closed(_)
+            | Stage::Reopening(..)
+            | Stage::Gone(..)
+            | Stage::Finished => true,
+        })
     }
 }

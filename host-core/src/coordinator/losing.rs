@@ -5,50 +5,50 @@
 //! in the family does not change, nor does its watermark, and the subtask it belongs to is the one that comes back.
 //!
 //! The sessions are over at once. Their readers are told to stop, and nobody waits for their answers: whatever they still
-//! report belongs to a session that is no more.
+//! report belongs to a session that is no more. A run that is about to end opens nothing again and waits for nothing of
+//! what is lost: the next run reads it. What is lost of a shard that is gone cannot be read again; its gap told so.
 
 use std::mem;
 
-use super::finishing::Mode;
-use super::session::{Session, Stage};
+use super::session::{Shard, Stage};
 use super::{Coordinator, Effect};
 use crate::shard::ShardId;
 
 impl Coordinator {
     pub(super) fn subtask_lost(&mut self, subtask: u32, effects: &mut Vec<Effect>) {
-        let next = if self.mode == Mode::Running { Stage::Lost } else { Stage::Closed };
         let shards: Vec<ShardId> = self.assignments.shards(subtask).cloned().collect();
         for id in shards {
-            let Some(shard) = self.shards.get_mut(&id) else { continue };
-            if let Stage::Reading(session) = &shard.stage {
-                effects.push(Effect::Close { shard: id.clone(), session: session.id });
-            }
-            shard.stage = lose(mem::replace(&mut shard.stage, Stage::Waiting), next);
-            self.to_settle.insert(id.clone());
-            self.to_open.insert(id.clone());
-            self.note_if_urgent(&id);
+            let open = self.shards.update(&id, lose).flatten();
+            self.commits.change(&id);
+            self.look(id.clone());
+            effects.extend(open.map(|session| Effect::Close { shard: id, session }));
         }
-        self.look_again = true;
-        self.commits.note_change();
     }
 }
 
-/// A session that needs nothing more of its subtask stays as it is.
-fn lose(stage: Stage, next: fn(Session) -> Stage) -> Stage {
-    match stage {
-        Stage::Reading(session) | Stage::Closing(session) => next(session.lost()),
-        Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session) | Stage::Missing(session, _)
+/// Ends the shard's session, unless it needs nothing more of its subtask. Returns the session of a reader that is open.
+fn lose(shard: &mut Shard) -> Option<u64> {
+    let mut open = None;
+    shard.stage = match mem::replace(&mut shard.stage, Stage::Waiting) {
+        Stage::Reading(session) => {
+            open = Some(session.id);
+            Stage::Lost(session.lost())
+        }
+        Stage::Closing(session) => Stage::Lost(session.lost()),
+        Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session)
             if !session.ledger.is_settled() =>
         {
-            next(session.lost())
+            Stage::Lost(session.lost())
         }
-        Stage::Waiting
+        Stage::Reopening(session, reopen) => Stage::Reopening(session.lost(), reopen),
+        Stage::Gone(Some(session), _) => Stage::Gone(Some(session.lost()), false),
+        stage @ (Stage::Waiting
         | Stage::Ending(..)
         | Stage::CaughtUp(_)
         | Stage::Closed(_)
         | Stage::Lost(_)
-        | Stage::Missing(..)
-        | Stage::Gone
-        | Stage::Finished => stage,
-    }
+        | Stage::Gone(None, _)
+        | Stage::Finished) => stage,
+    };
+    open
 }

@@ -1,181 +1,163 @@
 //! Opening shards, and what their readers and the sinks report.
 
 use std::mem;
-use std::time::Duration;
 
-use super::session::{End, Missing, Session, Stage, Verdict};
-use super::{Coordinator, Effect, Notice, ReadReport, Receipt};
-use crate::checkpoint::ShardRow;
-use crate::discovery::STALENESS_PAUSE;
-use crate::gap::{self, OnGap};
+use super::session::{End, Session, Stage};
+use super::vanishing::index;
+use super::{Coordinator, Effect, ReadReport, Receipt};
 use crate::lineage::Gate;
-use crate::moment::{EpochMillis, Moment};
-use crate::shard::{Position, ShardDescription, ShardId};
+use crate::moment::Moment;
+use crate::shard::{ShardDescription, ShardId};
 use crate::watermark::ShardWatermark;
 
 impl Coordinator {
-    /// Opens the shards among those to be looked at whose row is durable (POS-1) and whose parents' ends are (LIN-1).
-    pub(super) fn open_readable(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for id in mem::take(&mut self.to_open) {
+    /// Something about this shard changed: it may be readable now, or at its end.
+    pub(super) fn look(&mut self, id: ShardId) {
+        self.stirred = true;
+        self.to_look.insert(id);
+    }
+
+    /// Looks at every shard that something was said of.
+    pub(super) fn look_around(&mut self, now: Moment, running: bool, effects: &mut Vec<Effect>) {
+        while let Some((_, id)) = self.look_at.first().filter(|(at, _)| *at <= now).cloned() {
+            self.look_at.pop_first();
+            self.look(id);
+        }
+        for id in mem::take(&mut self.to_look) {
             let Some(shard) = self.shards.get(&id) else { continue };
-            let waits = matches!(shard.stage, Stage::Waiting | Stage::Lost(_));
-            if waits && (!self.settings.preserve_shard_order || self.lineage(&id).gate(&id, &self.rows) == Gate::Open) {
-                self.open(now, &id, effects);
+            match &shard.stage {
+                Stage::Waiting if !self.rows.contains_key(&id) => self.commits.hurry(&id),
+                Stage::Waiting if running && self.is_readable(&id) => self.open(now, &id, effects),
+                Stage::Reopening(session, reopen) if running => {
+                    let (session, reopen) = (session.clone(), *reopen);
+                    if self.may_reopen(now, &id, &session, reopen) {
+                        self.open(now, &id, effects);
+                    }
+                }
+                Stage::Lost(_) if running => {
+                    if self.rows.get(&id).is_some_and(|row| shard.is_lost_beyond(&row.position)) {
+                        self.commits.hurry(&id);
+                    } else {
+                        self.open(now, &id, effects);
+                    }
+                }
+                Stage::Ending(..) | Stage::Gone(..) => self.commits.hurry(&id),
+                Stage::Waiting
+                | Stage::Reading(_)
+                | Stage::CaughtUp(_)
+                | Stage::Closing(_)
+                | Stage::Closed(_)
+                | Stage::Reopening(..)
+                | Stage::Lost(_)
+                | Stage::Finished => {}
             }
         }
     }
 
+    /// Whether the ends of its parents are durable (LIN-1).
+    fn is_readable(&self, id: &ShardId) -> bool {
+        !self.settings.preserve_shard_order
+            || self.lineage(id).is_some_and(|lineage| lineage.gate(id, &self.rows) == Gate::Open)
+    }
+
+    /// Opens a shard whose row is durable (POS-1), if its subtask is known.
     fn open(&mut self, now: Moment, id: &ShardId, effects: &mut Vec<Effect>) {
-        let Some(row) = self.rows.get(id) else { return };
-        let (from, complete_until) = (row.position.clone(), self.complete_until(row));
-        let range = self.lineage(id).range(id);
+        let Some(from) = self.rows.get(id).map(|row| row.position.clone()) else { return };
+        let range = self.lineage(id).and_then(|lineage| lineage.range(id));
         let Some(subtask) = self.assignments.assign(now, id, range) else { return };
-        let inherited = self.inherited_watermark(id);
-        let Some(shard) = self.shards.get_mut(id) else { return };
-        let watermark = match &shard.stage {
-            Stage::Lost(_) if shard.is_lost_beyond(&from) => return,
-            Stage::Lost(session) => session.watermark.clone(),
-            Stage::Waiting => ShardWatermark::new(inherited),
-            Stage::Reading(_)
-            | Stage::Ending(..)
-            | Stage::CaughtUp(_)
-            | Stage::Closing(_)
-            | Stage::Closed(_)
-            | Stage::Missing(..)
-            | Stage::Gone
-            | Stage::Finished => return,
-        };
+        let mut watermark = ShardWatermark::new(self.inherited_watermark(id));
+        let mut complete_until = self.inherited_completeness(id);
         self.sessions += 1;
         let session = self.sessions;
-        shard.stage = Stage::Reading(Session::new(session, from.clone(), complete_until, watermark, now));
-        self.to_settle.remove(id);
+        self.shards.update(id, |shard| {
+            if let Some(before) = shard.session() {
+                watermark = before.watermark.clone().read_again(before.ledger.confirmed());
+                complete_until = complete_until.max(before.complete_until);
+            }
+            shard.stage = Stage::Reading(Session::new(session, from.clone(), watermark, complete_until, now));
+        });
         effects.push(Effect::Open { shard: id.clone(), session, subtask, from, complete_until, range });
     }
 
-    /// Up to when nothing can be missing of a shard. A child has no records from before its parents' last ones, and what
-    /// arrived before a start at a time was never asked for.
-    fn complete_until(&self, row: &ShardRow) -> Option<EpochMillis> {
-        let inferred = match &row.position {
-            Position::AtTimestamp(at) => Some(*at),
-            Position::TrimHorizon => {
-                let parents = self.lineage(&row.shard).parents(&row.shard);
-                let until: Option<Vec<_>> = parents.map(|parent| self.rows.get(parent)?.complete_until).collect();
-                until.and_then(|until| until.into_iter().min())
-            }
-            Position::After { .. } | Position::ShardEnd => None,
-        };
-        row.complete_until.max(inferred)
-    }
-
     pub(super) fn read(&mut self, now: Moment, report: &ReadReport) {
-        let Some(session) = self.session_mut(&report.shard, report.session) else { return };
-        let end = session.ledger.read(report.records);
-        session.watermark.read(end, report.earliest);
-        // The receipt may have come first.
-        session.watermark.delivered(session.ledger.confirmed(), None, None);
-        session.touch(now);
-        self.totals.read += report.records;
+        let read = self.shards.update(&report.shard, |shard| {
+            let Some(session) = shard.session_mut().filter(|open| open.id == report.session) else { return false };
+            let end = session.ledger.read(report.records);
+            session.watermark.read(end, report.earliest);
+            // The receipt may have come first.
+            session.watermark.delivered(session.ledger.confirmed(), None, None);
+            session.touch(now);
+            session.answered_at = now;
+            shard.attempts = 0;
+            true
+        });
+        if read == Some(true) {
+            self.totals.read += report.records;
+        }
     }
 
-    pub(super) fn delivered(&mut self, receipt: Receipt) {
+    pub(super) fn delivered(&mut self, now: Moment, receipt: Receipt) {
         let (id, number) = (receipt.shard.clone(), receipt.session);
-        let Some(session) = self.session_mut(&id, number) else { return };
-        let event_time = receipt.event_time;
-        let progress = session.ledger.confirm(receipt);
-        if let Some((earliest, latest)) = event_time.filter(|_| progress.is_news) {
-            session.watermark.held(earliest, latest);
-        }
-        if progress.records == 0 {
-            return;
-        }
-        session.watermark.delivered(session.ledger.confirmed(), progress.arrived, progress.latest);
-        session.complete_until = session.complete_until.max(progress.arrived);
-        let settled = session.ledger.is_settled();
+        let progress = self.with_session(&id, number, |session| {
+            let event_time = receipt.event_time;
+            let progress = session.ledger.confirm(receipt);
+            if let Some((earliest, latest)) = event_time.filter(|_| progress.is_news) {
+                session.watermark.held(earliest, latest);
+            }
+            if progress.records > 0 {
+                // More may be made of it already than its reader's reports say.
+                session.touch(now);
+                session.watermark.delivered(session.ledger.confirmed(), progress.arrived, progress.latest);
+                session.raise_completeness(progress.arrived);
+            }
+            (progress, session.ledger.is_settled())
+        });
+        let Some((progress, settled)) = progress.filter(|(progress, _)| progress.records > 0) else { return };
         let reading = self.shards.get(&id).is_some_and(|shard| matches!(shard.stage, Stage::Reading(_)));
         self.totals.delivered += progress.records;
-        self.to_commit.insert(id.clone());
-        self.commits.note_change();
+        self.commits.change(&id);
         self.commits.keep_marks(progress.marks);
         if settled && !reading {
-            self.look_again = true;
-            self.settle_missing(&id);
-            self.note_if_urgent(&id);
+            self.look(id);
         }
     }
 
-    /// A quiet shard is complete up to now, if the sinks have everything. Worth a commit only now and then.
-    pub(super) fn at_tip(&mut self, id: &ShardId, number: u64, at: EpochMillis) {
-        let worth_keeping = gap::worth_keeping(self.stream(id).retention);
-        let durable = self.rows.get(id).and_then(|row| row.complete_until);
-        let Some(session) = self.session_mut(id, number).filter(|session| session.ledger.is_settled()) else { return };
-        session.complete_until = session.complete_until.max(Some(at));
-        let later = durable.is_none_or(|durable| at.0.saturating_sub(durable.0) >= millis(worth_keeping));
-        if later {
-            self.to_commit.insert(id.clone());
-            self.commits.note_change();
-        }
-    }
-
-    pub(super) fn read_to_end(&mut self, now: Moment, id: &ShardId, session: u64, children: &[ShardDescription]) {
-        if self.session_mut(id, session).is_none() {
+    pub(super) fn read_to_end(
+        &mut self,
+        now: Moment,
+        id: &ShardId,
+        session: u64,
+        children: Vec<ShardDescription>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.with_session(id, session, |_| ()).is_none() {
             return;
         }
-        self.learn_children(now, id, children);
-        let stream = self.stream_mut(id);
-        let settled = stream.lineage.children_cover(id);
-        // Asked for even if the end told its children: another parent of theirs may be unknown yet.
-        let ticket = stream.discovery.want(now);
-        stream.end_ticket = ticket;
+        let ask = self.learn_children(now, id, children, effects);
+        let Some(of) = self.streams.get_mut(index(id.stream())) else { return };
+        let settled = of.lineage.children_cover(id);
+        let ticket = if ask { of.ask(now) } else { of.question };
+        of.ends.insert(id.clone());
         let end = End { ticket, not_before: now, fruitless: 0, settled };
-        self.stop(id, |session| Stage::Ending(session, end));
-        self.to_settle.insert(id.clone());
-        self.note_if_urgent(id);
-    }
-
-    /// The service denies the shard to its reader.
-    pub(super) fn shard_gone(&mut self, now: Moment, id: &ShardId, session: u64, effects: &mut Vec<Effect>) {
-        if self.session_mut(id, session).is_none() {
-            return;
-        }
-        let ticket = self.stream_mut(id).discovery.want(now + STALENESS_PAUSE);
-        let missing = Missing { ticket, not_before: now, absences: 0, verdict: None };
-        effects.push(Effect::Notice(Notice::ShardDenied { shard: id.clone() }));
-        self.stop(id, |session| Stage::Missing(session, missing));
-        self.to_settle.insert(id.clone());
-    }
-
-    /// What was found of a missing shard takes effect once everything that was read of it is confirmed.
-    pub(super) fn settle_missing(&mut self, id: &ShardId) {
-        let Some(shard) = self.shards.get_mut(id) else { return };
-        let Stage::Missing(session, Missing { verdict: Some(verdict), .. }) = &shard.stage else { return };
-        if !session.ledger.is_settled() {
-            return;
-        }
-        shard.stage = match verdict {
-            Verdict::Exists => Stage::Lost(session.clone().lost()),
-            Verdict::Gone if self.settings.on_gap == OnGap::Continue => Stage::Gone,
-            // A gap that stops the run leaves the position where it is.
-            Verdict::Gone => return,
-        };
-        self.to_open.insert(id.clone());
-        self.note_if_urgent(id);
+        self.shards.update(id, |shard| shard.stop_reading(|session| Stage::Ending(session, end)));
+        self.look(id.clone());
     }
 
     /// A reader stopped for another reason than its shard's end.
     pub(super) fn stopped(&mut self, id: &ShardId, session: u64, next: fn(Session) -> Stage) {
-        if self.session_mut(id, session).is_some() {
-            self.stop(id, next);
+        if self.with_session(id, session, |_| ()).is_none() {
+            return;
         }
+        self.shards.update(id, |shard| shard.stop_reading(next));
+        self.look(id.clone());
     }
 
-    fn stop(&mut self, id: &ShardId, next: impl FnOnce(Session) -> Stage) {
-        if let Some(shard) = self.shards.get_mut(id) {
-            shard.stop_reading(next);
-        }
-        self.look_again = true;
+    pub(super) fn with_session<R>(
+        &mut self,
+        id: &ShardId,
+        session: u64,
+        with: impl FnOnce(&mut Session) -> R,
+    ) -> Option<R> {
+        self.shards.update(id, |shard| shard.session_mut().filter(|open| open.id == session).map(with)).flatten()
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,27 +1,31 @@
 mod aligning;
 mod assigning;
+mod costs;
+mod gaps;
 mod losing;
+mod streams;
 
 use std::time::Duration;
 
 use super::*;
 use crate::checkpoint::{Commit, SinkMark};
-use crate::gap::OnGap;
 use crate::shard::{HashRange, Position, SequenceNumber, ShardDescription};
 
-/// A question for all shards of the only stream.
-const LIST: Effect = Effect::List { stream: 0, scope: Scope::Full };
 const HALF: u128 = u128::MAX / 2;
+
+/// The question for all shards of the only stream.
+const LIST: Effect = Effect::List { stream: 0, scope: Scope::Full };
+
+fn stream() -> StreamSettings {
+    let start = StartPoint::AtTimestamp(EpochMillis(5));
+    StreamSettings { start, start_spent: false, retention: Duration::from_secs(60) }
+}
 
 fn settings() -> Settings {
     Settings {
+        streams: vec![stream()],
         parallelism: 2,
         assigner: AssignerPolicy::Uniform,
-        streams: vec![StreamSettings {
-            start: StartPoint::AtTimestamp(EpochMillis(5)),
-            start_spent: false,
-            retention: Duration::from_secs(60),
-        }],
         discovery_interval: Duration::from_secs(10),
         audit_interval: Duration::from_secs(10),
         checkpoint_interval: Duration::from_secs(1),
@@ -48,6 +52,10 @@ fn shard(text: &str, parents: &[&str], start: u128, end: u128) -> ShardDescripti
 
 fn all(text: &str, parents: &[&str]) -> ShardDescription {
     shard(text, parents, 0, u128::MAX)
+}
+
+fn receipt(shard: ShardId, session: u64, first: u64, count: u64, last: Position) -> Receipt {
+    Receipt { shard, session, first, count, last, arrived: None, event_time: None, marks: Vec::new() }
 }
 
 /// A coordinator and the clock of its shell.
@@ -96,16 +104,7 @@ impl Bench {
     fn deliver(&mut self, first: u64, count: u64, last: u64) -> Vec<Effect> {
         let marks = vec![SinkMark { sink: 0, mark: last }];
         let (shard, last) = (id("a"), after(last));
-        self.send(Event::Delivered(Receipt {
-            shard,
-            session: 1,
-            first,
-            count,
-            last,
-            arrived: None,
-            event_time: None,
-            marks,
-        }))
+        self.send(Event::Delivered(Receipt { marks, ..receipt(shard, 1, first, count, last) }))
     }
 
     fn read_to_end(&mut self, children: Vec<ShardDescription>) -> Vec<Effect> {
@@ -186,16 +185,7 @@ fn a_report_of_another_session_changes_nothing() {
     let mut bench = Bench::reading_a(settings());
     bench.read(1, 10);
     let (shard, last) = (id("a"), after(10));
-    let receipt = Receipt {
-        shard: shard.clone(),
-        session: 9,
-        first: 0,
-        count: 1,
-        last,
-        arrived: None,
-        event_time: None,
-        marks: Vec::new(),
-    };
+    let receipt = receipt(shard.clone(), 9, 0, 1, last);
     bench.send(Event::Delivered(receipt));
     bench.send(Event::ReadToEnd { shard: shard.clone(), session: 9, children: Vec::new() });
     bench.send(Event::Closed { shard, session: 9 });
@@ -270,7 +260,8 @@ fn a_hole_in_the_key_space_is_told_once() {
     for _ in 0..8 {
         let effects = bench.list(&[shard("a", &[], 0, HALF)]);
         let hole = HashRange { start: HALF + 1, end: u128::MAX };
-        told += effects.iter().filter(|effect| **effect == Effect::Notice(Notice::KeySpaceGap { stream: 0, hole })).count();
+        told +=
+            effects.iter().filter(|effect| **effect == Effect::Notice(Notice::KeySpaceGap { stream: 0, hole })).count();
         bench.after(10_000, Event::Tick);
     }
     assert_eq!(told, 1);
@@ -291,7 +282,7 @@ fn a_finished_shard_is_forgotten_only_when_retention_passed_and_no_listing_has_i
     let rows = vec![row("a", &[], Position::ShardEnd), row("b", &["a"], after(1))];
     let mut bench = Bench::new(settings(), rows);
     let opened = bench.send(Event::Tick);
-    assert!(matches!(&opened[..], [LIST, Effect::Open { .. }]), "a is not read again: {opened:?}");
+    assert!(matches!(&opened[..], [Effect::List { .. }, Effect::Open { .. }]), "a is not read again: {opened:?}");
     let (a, b) = (all("a", &[]), all("b", &["a"]));
     let forgets = |bench: &mut Bench, listing: &[ShardDescription]| {
         bench.after(30_000, Event::Tick);
@@ -323,17 +314,8 @@ fn a_child_inherits_the_watermark_and_idle_shards_hold_nobody_back() {
     let time = |millis| Some(EpochMillis(millis));
     let report = ReadReport { shard: id("a"), session: 1, records: 1, last: after(1), earliest: time(70) };
     bench.send(Event::Read(report));
-    let receipt = Receipt {
-        shard: id("a"),
-        session: 1,
-        first: 0,
-        count: 1,
-        last: after(1),
-        arrived: time(70),
-        event_time: None,
-        marks: Vec::new(),
-    };
-    bench.after(200, Event::Delivered(receipt.clone()));
+    let receipt = Receipt { arrived: time(70), ..receipt(id("a"), 1, 0, 1, after(1)) };
+    bench.after(200, Event::Delivered(receipt));
     assert_eq!(bench.core.watermark(), time(70));
     let children = vec![shard("b", &["a"], 0, HALF), shard("c", &["a"], HALF + 1, u128::MAX)];
     let end = commit(&bench.read_to_end(children));
@@ -342,7 +324,7 @@ fn a_child_inherits_the_watermark_and_idle_shards_hold_nobody_back() {
     assert!(bench.core.shards().all(|view| view.watermark == time(70)));
     let report = ReadReport { shard: id("b"), session: 2, records: 1, last: after(2), earliest: time(90) };
     bench.after(3_000, Event::Read(report));
-    let receipt = Receipt { shard: id("b"), session: 2, last: after(2), arrived: time(90), ..receipt };
+    let receipt = Receipt { arrived: time(90), ..self::receipt(id("b"), 2, 0, 1, after(2)) };
     bench.after(200, Event::Delivered(receipt));
     assert_eq!(bench.core.watermark(), time(70), "c may still bring something");
     bench.after(2_000, Event::Tick);

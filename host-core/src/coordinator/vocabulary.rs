@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::checkpoint::{Commit, SinkMark};
+use crate::discovery::Scope;
 use crate::gap::{Gap, OnGap};
 use crate::moment::EpochMillis;
 use crate::shard::{HashRange, Position, ShardDescription, ShardId};
@@ -65,15 +66,15 @@ pub struct Placement {
 /// What does not change during a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// By the index that [`ShardId::stream`] names; at least one.
+    pub streams: Vec<StreamSettings>,
     /// Subtasks of the pipeline, at least 1 (0 is taken as 1).
     pub parallelism: u32,
     /// Who decides which subtask reads a shard.
     pub assigner: AssignerPolicy,
-    /// The streams of the source, by their index in the manifest; at least one.
-    pub streams: Vec<StreamSettings>,
-    /// Pause between looks for new shards.
+    /// Pause between listings of what is new in a stream.
     pub discovery_interval: Duration,
-    /// Pause between full listings, against which lineage, hash ranges and vanished shards are checked.
+    /// Pause between listings of all shards of a stream: they alone show what is missing.
     pub audit_interval: Duration,
     /// Pause between commits of mere progress; rows and ends do not wait for it.
     pub checkpoint_interval: Duration,
@@ -85,28 +86,19 @@ pub struct Settings {
     pub idle_after: Duration,
     /// How far a shard's watermark may be ahead of the least before the shard pauses; `None`: as far as it likes.
     pub max_drift: Option<Duration>,
-    /// What happens where records are gone before they were read.
+    /// What to do where records are gone before they were read.
     pub on_gap: OnGap,
 }
 
-/// What does not change during a run of one stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What does not change about one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
-    /// For the shards of the first listing ever; all others start at their beginning.
+    /// For the shards of the first listing of a stream without rows; all others start at their beginning.
     pub start: StartPoint,
-    /// Whether that first listing lies in an earlier run.
+    /// Whether an earlier run has used `start` up. Rows of the stream say so too.
     pub start_spent: bool,
     /// How long the stream keeps records, and finished shards are remembered at least.
     pub retention: Duration,
-}
-
-/// How much of a stream's shards a listing shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every shard that the service still knows.
-    Full,
-    /// Those whose identifiers come after this one's (`ExclusiveStartShardId`): a saving, and no proof of anything.
-    After(ShardId),
 }
 
 /// Records handed to a subtask, not yet delivered.
@@ -140,7 +132,7 @@ pub struct Receipt {
     /// Their latest arrival.
     pub arrived: Option<EpochMillis>,
     /// Where the component gives event times, as the session stands after this receipt: the earliest of what is made and
-    /// not delivered, and the latest of what is delivered. Equal ones mean that nothing earlier is held.
+    /// not delivered, and the latest of all that is delivered in it. With nothing made and not delivered they are equal.
     pub event_time: Option<(EpochMillis, EpochMillis)>,
     /// The sinks' marks after them.
     pub marks: Vec<SinkMark>,
@@ -151,7 +143,7 @@ pub struct Receipt {
 pub enum Event {
     /// The run starts, or a deadline passed.
     Tick,
-    /// A complete answer of the service. It may still be stale or lack shards.
+    /// A complete answer of the service to [`Effect::List`]. It may still be stale or lack shards.
     Listed {
         /// Index of the stream.
         stream: u32,
@@ -176,6 +168,26 @@ pub enum Event {
         /// Children that the service told with the end (`ChildShards`); may be empty.
         children: Vec<ShardDescription>,
     },
+    /// A reader is at the tip of its shard: everything that arrived before `at` was told by its `Read` events.
+    AtTip {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+        /// The service's time when it answered with an empty page and 0 ms behind.
+        at: EpochMillis,
+    },
+    /// The service does not know a reader's shard (`ResourceNotFoundException`) while it knows the stream. The reader has
+    /// stopped. A hint only: listings decide whether the shard is gone.
+    ShardGone {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+    },
+    /// A reader found a gap; comes after all `Read` events of what lies before it. Under [`OnGap::Continue`] the reader has
+    /// gone on behind it.
+    Gap(Gap),
     /// A reader reached the end fixed at the run's start and stopped.
     CaughtUp {
         /// The shard.
@@ -190,24 +202,6 @@ pub enum Event {
         /// The reader's session.
         session: u64,
     },
-    /// A reader found nothing more at the tip of an open shard: everything that arrived before this time was read.
-    AtTip {
-        /// The shard.
-        shard: ShardId,
-        /// The reader's session.
-        session: u64,
-        /// The service's time.
-        at: EpochMillis,
-    },
-    /// A reader stopped because the service says that there is no such shard, while the stream answers.
-    ShardGone {
-        /// The shard.
-        shard: ShardId,
-        /// The reader's session.
-        session: u64,
-    },
-    /// A reader came upon a gap and reads on behind it, as [`Settings::on_gap`] allows.
-    Gap(Gap),
     /// Records are delivered.
     Delivered(Receipt),
     /// A commit is durable. A refused one never comes here: it ends the run in the shell.
@@ -238,7 +232,7 @@ pub enum Event {
 /// What to do. Effects are performed in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Ask the service for shards; answer with [`Event::Listed`] or [`Event::ListingFailed`]. At most one is out for a stream.
+    /// Ask the service for shards; answer with [`Event::Listed`] or [`Event::ListingFailed`]. At most one per stream is out.
     List {
         /// Index of the stream.
         stream: u32,
@@ -255,7 +249,7 @@ pub enum Effect {
         subtask: u32,
         /// Where to read on; durable.
         from: Position,
-        /// Every record that arrived earlier is with the sinks, or was never asked for ([`crate::gap`]).
+        /// Every record that arrived earlier is with the sinks: what the reader asks [`crate::gap::possible_loss`] about.
         complete_until: Option<EpochMillis>,
         /// The shard's slice of the key space, where the service has one.
         range: Option<HashRange>,
@@ -287,10 +281,11 @@ pub enum Effect {
     Assign(Round),
     /// Make this durable, whole or not at all; answer with [`Event::Committed`]. At most one is out.
     Commit(Commit),
+    /// The run fails because of this gap. What was read is still delivered and made durable, with [`Effect::Finished`] at
+    /// the end; no position passes the gap. At most one per run.
+    Stop(Gap),
     /// Something worth a line in the log.
     Notice(Notice),
-    /// Records are lost, and [`Settings::on_gap`] says to stop: abandon the run. The position stays before the gap.
-    Stop(Gap),
     /// The run is over: everything that will be durable is. The last effect of a run.
     Finished,
 }
@@ -332,12 +327,7 @@ pub enum Notice {
         /// What it did; its subject is the component.
         why: String,
     },
-    /// The service denies a shard that it listed; it is looked for before anything is concluded.
-    ShardDenied {
-        /// The shard.
-        shard: ShardId,
-    },
-    /// Records are lost, or may be, and reading goes on behind them as [`Settings::on_gap`] says.
+    /// Records of a shard will not be read.
     Gap(Gap),
     /// A finished shard is past the stream's retention and no longer listed: its row goes.
     Forgotten {
@@ -361,7 +351,9 @@ pub enum ShardState {
     Closing,
     /// Its reader stopped as told.
     Closed,
-    /// It is gone from the stream, unread; that is not durable yet.
+    /// The service did not know it; a listing of all shards decides whether it is opened again.
+    Reopening,
+    /// It is no longer there. Its end is not durable yet.
     Gone,
     /// Its end is durable.
     Finished,
@@ -386,6 +378,31 @@ pub struct ShardView<'a> {
     pub watermark: Option<EpochMillis>,
 }
 
+/// How many shards stand where, by [`ShardState`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Not opened yet.
+    pub waiting: usize,
+    /// With an open reader.
+    pub reading: usize,
+    /// Read to the end, which is not durable yet.
+    pub ending: usize,
+    /// Read to the end fixed at the run's start.
+    pub caught_up: usize,
+    /// With a reader that was told to stop.
+    pub closing: usize,
+    /// With a reader that stopped as told.
+    pub closed: usize,
+    /// To be opened again.
+    pub reopening: usize,
+    /// No longer there, and their end is not durable yet.
+    pub gone: usize,
+    /// With a durable end.
+    pub finished: usize,
+    /// Of all of these, those with records that are read and not confirmed.
+    pub unsettled: usize,
+}
+
 /// Sums over a run, for progress output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -397,6 +414,6 @@ pub struct Totals {
     pub read: u64,
     /// Records confirmed in this run, in order.
     pub delivered: u64,
-    /// Gaps passed over in this run.
+    /// Gaps told in this run.
     pub gaps: u64,
 }

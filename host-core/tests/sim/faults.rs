@@ -76,6 +76,8 @@ pub(crate) struct Plan {
     pub(crate) parallelism: u32,
     /// `None`: trim horizon.
     pub(crate) start_at: Option<u64>,
+    /// Streams of the source; each has as many first shards.
+    pub(crate) streams: u32,
     pub(crate) first_shards: u64,
     pub(crate) keys: u64,
     /// The pipeline's first run starts here; what is written before is history.
@@ -87,6 +89,10 @@ pub(crate) struct Plan {
     pub(crate) retention: u64,
     pub(crate) discovery_interval: Duration,
     pub(crate) audit_interval: Duration,
+    /// A listing of what is new misses some of it.
+    pub(crate) listing_misses: u64,
+    /// No listing of this stream succeeds before this time.
+    pub(crate) unlisted: Option<(u32, u64)>,
     pub(crate) checkpoint_interval: Duration,
     pub(crate) idle_after: Duration,
     pub(crate) listing_fails: u64,
@@ -112,12 +118,15 @@ impl Plan {
         let quiet_at = begins_at + dice.between(500, 20_000);
         let ranges = dice.percent(85);
         let runs = runs(dice, begins_at, quiet_at);
+        let streams = u32::try_from([1, 1, 2, 3][dice.index(4)]).expect("small");
+        let discovery_interval = dice.between(500, 8_000);
         let some_caught_up = runs.iter().any(|run| run.until_caught_up);
         Self {
             ranges,
             preserve_order: dice.percent(90),
             parallelism: u32::try_from(dice.between(1, 4)).expect("small"),
             start_at: dice.percent(50).then(|| begins_at + dice.between(0, 6_000) - 3_000),
+            streams,
             first_shards: dice.between(1, 4),
             keys: dice.between(3, 12),
             begins_at,
@@ -125,8 +134,10 @@ impl Plan {
             writes: dice.between(20, 140),
             reshards: dice.between(0, 7),
             retention: if dice.percent(60) { dice.between(2_000, 15_000) } else { 86_400_000 },
-            discovery_interval: Duration::from_millis(dice.between(500, 8_000)),
-            audit_interval: Duration::from_millis(dice.between(500, 30_000)),
+            discovery_interval: Duration::from_millis(discovery_interval),
+            audit_interval: Duration::from_millis(discovery_interval * dice.between(1, 5)),
+            listing_misses: if dice.percent(40) { dice.between(5, 80) } else { 0 },
+            unlisted: (streams > 1 && dice.percent(25)).then(|| (0, quiet_at + dice.between(0, 30_000))),
             checkpoint_interval: Duration::from_millis(dice.between(50, 2_500)),
             idle_after: Duration::from_millis(dice.between(100, 3_000)),
             listing_fails: if dice.percent(40) { dice.between(5, 40) } else { 0 },

@@ -10,6 +10,8 @@ mod world;
 mod readers;
 mod shell;
 mod oracle;
+mod subtasks;
+mod times;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -23,9 +23,9 @@ pub(crate) struct Oracle {
     /// That sink: places in the world's log.
     pub(crate) file: Vec<usize>,
     /// Shards of the first listing; those start at the start point, all others at their beginning.
-    first_listing: Option<BTreeSet<usize>>,
-    /// The first listing of this run, while there are no rows.
-    candidate: Option<BTreeSet<usize>>,
+    first_listing: BTreeMap<u32, BTreeSet<usize>>,
+    /// The first listing of this run of streams without rows.
+    candidate: BTreeMap<u32, BTreeSet<usize>>,
     /// By place in the log: a receipt for it reached the core.
     confirmed: Vec<bool>,
     delivered: Vec<bool>,
@@ -45,22 +45,25 @@ impl Oracle {
 
     pub(crate) fn run_starts(&mut self) {
         self.file.truncate(self.mark);
-        self.candidate = None;
+        self.candidate.clear();
         self.run_reached.clear();
         self.run_last.clear();
         self.reading.clear();
         self.watermark = None;
     }
 
-    pub(crate) fn listed(&mut self, shards: BTreeSet<usize>) {
-        if self.rows.is_empty() && self.candidate.is_none() && !shards.is_empty() {
-            self.candidate = Some(shards);
+    /// A full listing reaches the core.
+    pub(crate) fn listed(&mut self, stream: u32, shards: BTreeSet<usize>) {
+        let has_rows = self.rows.keys().any(|shard| shard.stream() == stream);
+        if !has_rows && !shards.is_empty() {
+            self.candidate.entry(stream).or_insert(shards);
         }
     }
 
     /// Index of the first record of `shard` that must be delivered.
     fn first_expected(&self, world: &World, shard: usize) -> usize {
-        let at_start = self.first_listing.as_ref().is_some_and(|first| first.contains(&shard));
+        let at_start =
+            self.first_listing.get(&world.shards[shard].id.stream()).is_some_and(|first| first.contains(&shard));
         match self.start {
             Some(at) if at_start => world.reached(shard, &Position::AtTimestamp(at)).expect("a start point"),
             Some(_) | None => 0,
@@ -87,7 +90,8 @@ impl Oracle {
         if !self.reading.insert(shard) {
             return Err(format!("ASN-1: {id} is opened twice"));
         }
-        let at_start = self.first_listing.as_ref().is_some_and(|first| first.contains(&shard));
+        let at_start =
+            self.first_listing.get(&world.shards[shard].id.stream()).is_some_and(|first| first.contains(&shard));
         if let (Position::AtTimestamp(_), false) = (from, at_start) {
             return Err(format!("LIN-3: {id} was not in the first listing and is read from {from}"));
         }
@@ -100,6 +104,11 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// Whether the end of `shard` is durable.
+    pub(crate) fn has_ended(&self, shard: usize) -> bool {
+        self.ended.contains(&shard)
     }
 
     /// A reader reads no more.
@@ -159,8 +168,10 @@ impl Oracle {
                 return Err(format!("CKP-2: the row of {} is made twice", row.shard));
             }
         }
-        if !commit.create.is_empty() && self.first_listing.is_none() {
-            self.first_listing = self.candidate.take();
+        for row in &commit.create {
+            if let Some(candidate) = self.candidate.remove(&row.shard.stream()) {
+                self.first_listing.entry(row.shard.stream()).or_insert(candidate);
+            }
         }
         for advance in &commit.advance {
             let shard = world.find(&advance.shard);
@@ -200,7 +211,7 @@ impl Oracle {
             world.reached(shard, position).ok_or_else(|| format!("CKP-1: {position} is no place in {id}"))
         };
         let (from_index, to_index) = (place(from)?, place(to)?);
-        if to_index < from_index || (to_index == from_index && !to.is_end()) {
+        if to_index < from_index || (to_index == from_index && !to.is_end() && to != from) {
             return Err(format!("CKP-2: {id} moves from {from} to {to}"));
         }
         let records = &world.shards[shard].records[from_index..to_index];

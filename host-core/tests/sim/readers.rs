@@ -20,9 +20,15 @@ pub(crate) struct Batch {
 
 pub(crate) struct Reader {
     pub(crate) session: u64,
+    pub(crate) subtask: u32,
     pub(crate) cursor: Position,
     pub(crate) ordinal: u64,
     pub(crate) closing: bool,
+    pub(crate) paused: bool,
+    /// It has said its last word.
+    pub(crate) finished: bool,
+    /// Whether it has a call out, or will.
+    pub(crate) polling: bool,
     /// Reports of one reader arrive in their order.
     pub(crate) reported_at: u64,
     /// So do its records at the sink.
@@ -36,10 +42,20 @@ impl History {
     }
 
     pub(crate) fn poll(&mut self, process: &mut Process, shard: usize, session: u64) {
-        let Some(reader) = process.readers.get_mut(&shard).filter(|reader| reader.session == session) else { return };
+        let Some(mut reader) = process.readers.remove(&shard) else { return };
+        if reader.session == session {
+            reader.polling = false;
+            self.poll_reader(process, &mut reader, shard);
+        }
+        process.readers.insert(shard, reader);
+    }
+
+    fn poll_reader(&mut self, process: &mut Process, reader: &mut Reader, shard: usize) {
+        let session = reader.session;
         let id = self.world.shards[shard].id.clone();
         if reader.closing {
             self.oracle.stopped(shard);
+            reader.finished = true;
             return self.report(reader, Event::Closed { shard: id, session });
         }
         let index = self.world.reached(shard, &reader.cursor).expect("a cursor is a place in its shard");
@@ -47,24 +63,39 @@ impl History {
         let page = usize::try_from(self.dice.between(1, self.plan.page_max)).expect("small");
         let count = (there - index).min(page);
         if count > 0 {
-            self.page(reader, shard, index, count);
+            self.page(process, reader, shard, index, count);
         }
         let until = EpochMillis(i64::try_from(process.run.starts_at).expect("small"));
         let beyond = self.world.shards[shard].records[index..index + count].iter().any(|record| record.arrival > until);
         if self.world.shards[shard].closed_at.is_some() && index + count >= there {
             let children = self.children(shard);
             self.oracle.stopped(shard);
+            reader.finished = true;
             self.report(reader, Event::ReadToEnd { shard: id, session, children });
         } else if process.run.until_caught_up && (count == 0 || beyond) {
             self.oracle.stopped(shard);
+            reader.finished = true;
             self.report(reader, Event::CaughtUp { shard: id, session });
-        } else {
+        } else if !reader.paused {
+            // One that is told to pause has one call out at most.
+            reader.polling = true;
             let pause = if count == 0 { 1_000 } else { 100 };
             self.schedule(pause, Item::Poll { shard, session });
         }
     }
 
-    fn page(&mut self, reader: &mut Reader, shard: usize, index: usize, count: usize) {
+    /// The reader is told something: it may be waiting for just that.
+    pub(crate) fn tell(&mut self, process: &mut Process, shard: usize, session: u64, word: fn(&mut Reader)) {
+        let reader = process.readers.get_mut(&shard).filter(|reader| reader.session == session);
+        let Some(reader) = reader else { return };
+        word(reader);
+        if !reader.polling && !reader.finished && (reader.closing || !reader.paused) {
+            reader.polling = true;
+            self.schedule(100, Item::Poll { shard, session });
+        }
+    }
+
+    fn page(&mut self, process: &mut Process, reader: &mut Reader, shard: usize, index: usize, count: usize) {
         let records = &self.world.shards[shard].records[index..index + count];
         let last = Position::after(records[count - 1].sequence.clone());
         let report = ReadReport {
@@ -78,6 +109,10 @@ impl History {
         reader.ordinal += report.records;
         reader.cursor = last;
         self.report(reader, Event::Read(report));
+        if process.subtasks.dead.contains(&batch.session) {
+            return;
+        }
+        self.note_made(process, &batch);
         let slow = if u64::try_from(shard).expect("small") % 3 == 0 { 1 + self.plan.slow_shard } else { 1 };
         let delay = self.dice.between(0, self.plan.sink_delay_max * slow / 3 + 1);
         reader.sunk_at = reader.sunk_at.max(reader.reported_at + delay);
@@ -135,6 +170,8 @@ impl History {
         let shard: &ShardId = &receipt.shard;
         let records = &self.world.shards[self.world.find(shard)].records;
         let last = records.last().map_or(Position::TrimHorizon, |record| Position::after(record.sequence.clone()));
-        Receipt { session: receipt.session + 1_000, first: 0, count: 1_000, last, marks: Vec::new(), ..receipt.clone() }
+        let event_time = Some((EpochMillis(i64::MAX), EpochMillis(i64::MAX)));
+        let session = receipt.session + 1_000;
+        Receipt { session, first: 0, count: 1_000, last, event_time, marks: Vec::new(), ..receipt.clone() }
     }
 }

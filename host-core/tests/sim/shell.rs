@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::checkpoint::Commit;
-use host_core::coordinator::{
-    AssignerPolicy, Coordinator, Effect, Event, ReadReport, Receipt, Scope, Settings, StartPoint, StreamSettings,
-};
-use host_core::gap::OnGap;
+use host_core::coordinator::{Coordinator, Effect, Event, OnGap, Receipt, Scope, Settings, StartPoint, StreamSettings};
 use host_core::moment::{EpochMillis, Moment};
-use host_core::shard::ShardDescription;
+use host_core::shard::{ShardDescription, ShardId};
 
 use crate::faults::{Dice, Ending, Plan, Run};
 use crate::oracle::{Oracle, Verdict};
 use crate::readers::{Batch, Reader};
+use crate::subtasks::{Hazards, Subtasks};
+use crate::times::Times;
 use crate::world::World;
 
 /// A run that is not over by then, in steps and in time after the world is quiet, never will be.
@@ -25,12 +24,15 @@ pub(crate) enum Item {
     Write,
     Reshard,
     Deliver(Event),
-    List(Scope),
-    Answer { scope: Scope, shards: BTreeSet<usize>, listing: Vec<ShardDescription> },
+    List { stream: u32, scope: Scope },
+    Answer { stream: u32, scope: Scope, shards: BTreeSet<usize>, listing: Vec<ShardDescription> },
     Poll { shard: usize, session: u64 },
     Sink(Batch),
     Receipt { shard: usize, index: usize, receipt: Receipt },
     Store(Commit),
+    Lose(u32),
+    TellLoss(u32),
+    Decide(u64, Result<Vec<(ShardId, u32)>, String>),
     Drain,
     Abandon,
     Crash,
@@ -38,12 +40,12 @@ pub(crate) enum Item {
 
 /// One life of the process.
 pub(crate) struct Process {
-    core: Coordinator,
+    pub(crate) core: Coordinator,
     pub(crate) run: Run,
     pub(crate) readers: BTreeMap<usize, Reader>,
     effects_left: Option<u64>,
-    /// Event times read and not confirmed, by shard and ordinal, as the core knows them.
-    in_flight: BTreeMap<(usize, u64), EpochMillis>,
+    pub(crate) subtasks: Subtasks,
+    pub(crate) times: Times,
 }
 
 /// How a life ended.
@@ -55,6 +57,7 @@ enum End {
 
 pub(crate) struct History {
     pub(crate) plan: Plan,
+    pub(crate) hazards: Hazards,
     pub(crate) dice: Dice,
     pub(crate) world: World,
     pub(crate) oracle: Oracle,
@@ -64,7 +67,7 @@ pub(crate) struct History {
     /// Things of an earlier life do not happen in a later one.
     pub(crate) life: u64,
     steps: u64,
-    drained: bool,
+    pub(crate) drained: bool,
     abandoned: bool,
     traced: bool,
 }
@@ -77,6 +80,7 @@ impl History {
         let start = plan.start_at.map(|at| EpochMillis(i64::try_from(at).expect("small")));
         let oracle = Oracle::new(plan.preserve_order, start);
         let mut history = Self {
+            hazards: Hazards::draw(seed, &plan),
             plan,
             dice,
             world,
@@ -96,7 +100,7 @@ impl History {
 
     /// Runs the history to its end; returns how many things happened.
     pub(crate) fn run(mut self) -> Result<u64, String> {
-        self.trace(|history| format!("{:#?}", history.plan));
+        self.trace(|history| format!("{:#?}\n{:?}", history.plan, history.hazards));
         self.pass_until(self.plan.begins_at)?;
         self.world.expire_history(self.now, &self.plan, &mut self.dice);
         for run in self.plan.runs.clone() {
@@ -177,7 +181,9 @@ impl History {
         }
         let core =
             Coordinator::new(self.settings(run), self.oracle.rows.values().cloned().collect(), Moment::default());
-        let mut process = Process { core, run, readers: BTreeMap::new(), effects_left, in_flight: BTreeMap::new() };
+        let (subtasks, times) = (Subtasks::default(), Times::default());
+        let mut process = Process { core, run, readers: BTreeMap::new(), effects_left, subtasks, times };
+        self.plan_losses();
         let mut end = self.handle(&mut process, Event::Tick)?;
         while end.is_none() {
             end = self.step(&mut process)?;
@@ -194,21 +200,22 @@ impl History {
 
     fn settings(&self, run: Run) -> Settings {
         let at = |at| StartPoint::AtTimestamp(EpochMillis(i64::try_from(at).expect("small")));
+        let stream = StreamSettings {
+            start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+            start_spent: false,
+            retention: std::time::Duration::from_millis(self.plan.retention),
+        };
         Settings {
+            streams: vec![stream; usize::try_from(self.plan.streams).expect("small")],
             parallelism: self.plan.parallelism,
-            assigner: AssignerPolicy::Uniform,
-            streams: vec![StreamSettings {
-                start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
-                start_spent: !self.oracle.rows.is_empty(),
-                retention: std::time::Duration::from_millis(self.plan.retention),
-            }],
+            assigner: self.hazards.assigner,
             discovery_interval: self.plan.discovery_interval,
             audit_interval: self.plan.audit_interval,
             checkpoint_interval: self.plan.checkpoint_interval,
             preserve_shard_order: self.plan.preserve_order,
             until_caught_up: run.until_caught_up,
             idle_after: self.plan.idle_after,
-            max_drift: None,
+            max_drift: self.hazards.max_drift,
             on_gap: OnGap::Fail,
         }
     }
@@ -243,28 +250,30 @@ impl History {
         match item {
             Item::Write | Item::Reshard => Ok(None),
             Item::Deliver(event) => self.handle(process, event),
-            Item::List(scope) => {
-                self.list(scope);
+            Item::List { stream, scope } => {
+                self.list(stream, scope);
                 Ok(None)
             }
-            Item::Answer { scope, shards, listing } => {
-                self.oracle.listed(shards);
-                self.handle(process, Event::Listed { stream: 0, scope, shards: listing })
+            Item::Answer { stream, scope, shards, listing } => {
+                if scope.is_full() {
+                    self.oracle.listed(stream, shards);
+                }
+                self.handle(process, Event::Listed { stream, scope, shards: listing })
             }
             Item::Poll { shard, session } => {
                 self.poll(process, shard, session);
                 Ok(None)
             }
             Item::Sink(batch) => {
-                self.sink(&batch)?;
+                if !process.subtasks.dead.contains(&batch.session) {
+                    self.sink(&batch)?;
+                }
                 Ok(None)
             }
-            Item::Receipt { shard, index, receipt } => {
+            Item::Receipt { shard, index, mut receipt } => {
                 let count = usize::try_from(receipt.count).expect("small");
                 self.oracle.confirmed(&self.world, shard, index, count);
-                (receipt.first..receipt.first + receipt.count).for_each(|ordinal| {
-                    process.in_flight.remove(&(shard, ordinal));
-                });
+                self.note_delivered(process, shard, index, &mut receipt);
                 self.handle(process, Event::Delivered(receipt))
             }
             Item::Store(commit) => {
@@ -272,6 +281,18 @@ impl History {
                 self.oracle.committed(&self.world, &commit)?;
                 self.schedule(50, Item::Deliver(Event::Committed { id: commit.id }));
                 Ok(None)
+            }
+            Item::Lose(subtask) => {
+                self.lose(process, subtask);
+                Ok(None)
+            }
+            Item::TellLoss(subtask) => {
+                let event = self.tell_loss(process, subtask);
+                self.handle(process, event)
+            }
+            Item::Decide(round, answer) => {
+                self.decide(process, round, &answer);
+                self.handle(process, Event::Assigned { round, answer })
             }
             Item::Drain => {
                 self.drained = true;
@@ -294,8 +315,6 @@ impl History {
         let mut effects = Vec::new();
         let wall = EpochMillis(i64::try_from(self.now).expect("small"));
         process.core.handle(Moment::from_millis(self.now - process.run.starts_at), wall, event, &mut effects);
-        let earliest = process.in_flight.values().min().copied();
-        self.oracle.watermark(process.core.watermark(), earliest)?;
         for effect in effects {
             match &mut process.effects_left {
                 Some(0) => return Ok(Some(End::Crashed)),
@@ -308,6 +327,7 @@ impl History {
             }
             self.perform(process, effect)?;
         }
+        self.check_times(process)?;
         self.drain_when_complete(process, look);
         Ok(None)
     }
@@ -322,40 +342,26 @@ impl History {
         }
     }
 
-    fn note_in_flight(&self, process: &mut Process, report: &ReadReport) {
-        let shard = self.world.find(&report.shard);
-        let Some(reader) = process.readers.get(&shard) else { return };
-        let end = self.world.reached(shard, &report.last).expect("the reader's own position");
-        let offset = end - usize::try_from(self.ordinal_at(reader, shard, end)).expect("small");
-        for index in end - usize::try_from(report.records).expect("small")..end {
-            let time = self.world.shards[shard].records[index].arrival;
-            process.in_flight.insert((shard, u64::try_from(index - offset).expect("small")), time);
-        }
-    }
-
-    /// Ordinal after the record before index `end`.
-    fn ordinal_at(&self, reader: &Reader, shard: usize, end: usize) -> u64 {
-        let read = self.world.reached(shard, &reader.cursor).expect("the reader's own cursor");
-        reader.ordinal - u64::try_from(read - end).expect("read goes before reports")
-    }
-
     fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
         match effect {
-            Effect::List { scope, .. } => self.schedule(200, Item::List(scope)),
+            Effect::List { stream, scope } => self.schedule(200, Item::List { stream, scope }),
             Effect::Open { shard, session, subtask, from, range, .. } => {
-                if subtask >= self.plan.parallelism {
-                    return Err(format!("ASN-1: {shard} goes to subtask {subtask} of {}", self.plan.parallelism));
-                }
                 let index = self.world.find(&shard);
+                self.placed(process, index, session, subtask)?;
+                process.times.opened(index, self.now);
                 if range != self.world.describe(index).range {
                     return Err(format!("ASN-1: {shard} has another range"));
                 }
                 self.oracle.opened(&self.world, index, &from)?;
                 let reader = Reader {
                     session,
+                    subtask,
                     cursor: from,
                     ordinal: 0,
                     closing: false,
+                    paused: false,
+                    finished: false,
+                    polling: true,
                     reported_at: self.now,
                     sunk_at: self.now,
                 };
@@ -363,29 +369,41 @@ impl History {
                 self.schedule(100, Item::Poll { shard: index, session });
             }
             Effect::Close { shard, session } => {
-                let reader = process.readers.get_mut(&self.world.find(&shard));
-                if let Some(reader) = reader.filter(|reader| reader.session == session) {
-                    reader.closing = true;
-                }
+                self.tell(process, self.world.find(&shard), session, |reader| reader.closing = true);
             }
             Effect::Commit(commit) => self.schedule(100, Item::Store(commit)),
-            Effect::Stop(gap) => return Err(format!("GAP-1: nothing is gone, and the run stops for {gap:?}")),
-            Effect::Pause { .. } | Effect::Resume { .. } | Effect::Assign(_) | Effect::Notice(_) | Effect::Finished => {
+            Effect::Stop(gap) => return Err(format!("GAP-1: a gap is told where nothing is lost: {gap:?}")),
+            Effect::Pause { shard, session } => {
+                let shard = self.world.find(&shard);
+                self.check_pause(process, shard)?;
+                self.tell(process, shard, session, |reader| reader.paused = true);
             }
+            Effect::Resume { shard, session } => {
+                let shard = self.world.find(&shard);
+                self.tell(process, shard, session, |reader| reader.paused = false);
+            }
+            Effect::Assign(round) => self.ask(process, &round)?,
+            Effect::Notice(_) | Effect::Finished => {}
         }
         Ok(())
     }
 
-    fn list(&mut self, scope: Scope) {
-        if self.dice.percent(self.plan.listing_fails) {
-            return self.schedule(300, Item::Deliver(Event::ListingFailed { stream: 0 }));
+    /// When the last receipt of `sessions` reaches the core.
+    pub(crate) fn last_receipt(&self, sessions: &BTreeSet<u64>) -> Option<u64> {
+        let theirs = self.agenda.iter().filter(|(_, (life, item))| {
+            *life == self.life && matches!(item, Item::Receipt { receipt, .. } if sessions.contains(&receipt.session))
+        });
+        theirs.map(|((at, _), _)| *at).max()
+    }
+
+    fn list(&mut self, stream: u32, scope: Scope) {
+        let unlisted = self.plan.unlisted.is_some_and(|(other, until)| other == stream && self.now < until);
+        if unlisted || self.dice.percent(self.plan.listing_fails) {
+            return self.schedule(300, Item::Deliver(Event::ListingFailed { stream }));
         }
         self.oracle.expire(&mut self.world, self.now, self.plan.retention);
-        let mut listing = self.world.list(self.now, &self.plan, &mut self.dice);
-        if let Scope::After(known) = &scope {
-            listing.retain(|description| description.id > *known);
-        }
+        let listing = self.world.list(self.now, stream, &scope, &self.plan, &mut self.dice);
         let shards = listing.iter().map(|description| self.world.find(&description.id)).collect();
-        self.schedule(300, Item::Answer { scope, shards, listing });
+        self.schedule(300, Item::Answer { stream, scope, shards, listing });
     }
 }

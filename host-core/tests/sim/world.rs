@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use host_core::coordinator::Scope;
 use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
 
@@ -40,7 +41,8 @@ pub(crate) struct World {
     pub(crate) log: Vec<(usize, usize)>,
     /// Places in the log of each key's records.
     pub(crate) by_key: Vec<Vec<usize>>,
-    keys: Vec<u128>,
+    /// Streams with their hash keys.
+    keys: Vec<(u32, u128)>,
     pub(crate) ranges: bool,
     by_id: BTreeMap<ShardId, usize>,
     /// By the text, so that nothing here depends on how sequence numbers compare.
@@ -51,7 +53,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(plan: &Plan, dice: &mut Dice) -> Self {
-        let keys = (0..plan.keys).map(|_| dice.wide()).collect();
+        let keys = (0..plan.keys).map(|key| (u32::try_from(key).expect("small") % plan.streams, dice.wide())).collect();
         let mut world = Self {
             shards: Vec::new(),
             log: Vec::new(),
@@ -63,10 +65,12 @@ impl World {
             lacked: BTreeSet::new(),
         };
         let slice = u128::MAX / u128::from(plan.first_shards);
-        for index in 0..plan.first_shards {
+        for index in 0..plan.first_shards * u64::from(plan.streams) {
+            let (stream, index) = (index / plan.first_shards, index % plan.first_shards);
+            let stream = u32::try_from(stream).expect("small");
             let start = slice * u128::from(index);
             let end = if index + 1 == plan.first_shards { u128::MAX } else { start + (slice - 1) };
-            world.add(dice, HashRange { start, end }, Vec::new(), 0);
+            world.add(dice, stream, HashRange { start, end }, Vec::new(), 0);
         }
         world
     }
@@ -93,8 +97,12 @@ impl World {
 
     pub(crate) fn write(&mut self, now: u64, dice: &mut Dice) {
         let key = dice.index(self.keys.len());
-        let hash = self.keys[key];
-        let open = |shard: &Shard| shard.closed_at.is_none() && (shard.range.start..=shard.range.end).contains(&hash);
+        let (stream, hash) = self.keys[key];
+        let open = |shard: &Shard| {
+            shard.id.stream() == stream
+                && shard.closed_at.is_none()
+                && (shard.range.start..=shard.range.end).contains(&hash)
+        };
         let shard = self.shards.iter().position(open).expect("open shards own every key");
         let sequence = sequence(self.log.len());
         let index = self.shards[shard].records.len();
@@ -116,20 +124,21 @@ impl World {
     pub(crate) fn reshard(&mut self, now: u64, dice: &mut Dice) {
         let open: Vec<usize> = (0..self.shards.len()).filter(|shard| self.shards[*shard].closed_at.is_none()).collect();
         let chosen = open[dice.index(open.len())];
-        let range = self.shards[chosen].range;
+        let (stream, range) = (self.shards[chosen].id.stream(), self.shards[chosen].range);
         let neighbour = open.iter().copied().find(|other| {
-            let other = self.shards[*other].range;
-            other.start.checked_sub(1) == Some(range.end)
+            let other = &self.shards[*other];
+            let (other, same) = (other.range, other.id.stream() == stream);
+            same && other.start.checked_sub(1) == Some(range.end)
         });
         match neighbour {
             Some(other) if dice.percent(45) => {
                 let whole = HashRange { start: range.start, end: self.shards[other].range.end };
-                self.add(dice, whole, vec![chosen, other], now);
+                self.add(dice, stream, whole, vec![chosen, other], now);
             }
             _ if range.end - range.start > 1 => {
                 let middle = range.start + (range.end - range.start) / 2;
-                self.add(dice, HashRange { start: range.start, end: middle }, vec![chosen], now);
-                self.add(dice, HashRange { start: middle + 1, end: range.end }, vec![chosen], now);
+                self.add(dice, stream, HashRange { start: range.start, end: middle }, vec![chosen], now);
+                self.add(dice, stream, HashRange { start: middle + 1, end: range.end }, vec![chosen], now);
             }
             _ => {}
         }
@@ -150,12 +159,23 @@ impl World {
     }
 
     /// A complete answer, with the faults that the service allows itself.
-    pub(crate) fn list(&mut self, now: u64, plan: &Plan, dice: &mut Dice) -> Vec<ShardDescription> {
+    pub(crate) fn list(
+        &mut self,
+        now: u64,
+        stream: u32,
+        scope: &Scope,
+        plan: &Plan,
+        dice: &mut Dice,
+    ) -> Vec<ShardDescription> {
         let seen = now.saturating_sub(dice.between(0, plan.listing_stale_max));
         let mut listed: Vec<usize> = (0..self.shards.len())
-            .filter(|shard| self.shards[*shard].created_at <= seen)
+            .filter(|shard| self.shards[*shard].id.stream() == stream && self.shards[*shard].created_at <= seen)
             .filter(|shard| !self.shards[*shard].expired || dice.percent(plan.listing_repeats))
             .collect();
+        if let Scope::After(greatest) = scope {
+            listed.retain(|shard| self.shards[*shard].id > *greatest && !dice.percent(plan.listing_misses));
+            return listed.into_iter().map(|shard| self.describe(shard)).collect();
+        }
         let lack = (!listed.is_empty() && dice.percent(plan.listing_lacks)).then(|| listed[dice.index(listed.len())]);
         let lack = lack.filter(|shard| !self.lacked.contains(shard));
         listed.retain(|shard| Some(*shard) != lack);
@@ -178,10 +198,10 @@ impl World {
         }
     }
 
-    fn add(&mut self, dice: &mut Dice, range: HashRange, parents: Vec<usize>, now: u64) {
+    fn add(&mut self, dice: &mut Dice, stream: u32, range: HashRange, parents: Vec<usize>, now: u64) {
         let index = self.shards.len();
         // Ids whose text says nothing about age.
-        let id = ShardId::new(&format!("shard-{:04x}-{index}", dice.between(0, 0xffff)));
+        let id = ShardId::in_stream(stream, &format!("shard-{:04x}-{index}", dice.between(0, 0xffff)));
         for parent in &parents {
             self.shards[*parent].closed_at = Some(now);
             self.shards[*parent].children.push(index);

@@ -148,7 +148,7 @@ fn a_child_that_waits_for_its_other_parent_holds_nobody() {
     pair.bench.after(5_000, Event::Tick);
     for time in [2_000, 20_000, 40_000] {
         pair.bring(0, time);
-        assert_eq!(pair.paused()[0], false, "{time}");
+        assert!(!pair.paused()[0], "{time}");
     }
 }
 

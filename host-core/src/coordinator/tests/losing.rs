@@ -9,7 +9,8 @@ fn close() -> Effect {
 }
 
 fn open(session: u64, from: Position) -> Effect {
-    Effect::Open { shard: id("a"), session, subtask: 0, from, complete_until: Some(EpochMillis(5)), range: Some(HashRange { start: 0, end: u128::MAX }) }
+    let range = Some(HashRange { start: 0, end: u128::MAX });
+    Effect::Open { shard: id("a"), session, subtask: 0, from, complete_until: Some(EpochMillis(5)), range }
 }
 
 #[test]
