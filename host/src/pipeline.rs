@@ -152,6 +152,8 @@ struct Running {
     open: BTreeMap<ShardId, OpenReader>,
     effects: Vec<Effect>,
     failure: Option<Failure>,
+    /// The core ends the run by itself: what was read is delivered first, as with a stop that was asked for.
+    stopped_by_core: bool,
     /// Nothing more can be made durable: what is left to wait for is that the data plane ends.
     positions_lost: bool,
 }
@@ -217,6 +219,7 @@ impl Pipeline {
             open: BTreeMap::new(),
             effects: Vec::new(),
             failure: None,
+            stopped_by_core: false,
             positions_lost: false,
         };
         let mut progress_due = tokio::time::interval(PROGRESS_INTERVAL);
@@ -229,6 +232,10 @@ impl Pipeline {
             // Without positions the core waits for a commit that never comes.
             if running.positions_lost && data_plane_ended {
                 break;
+            }
+            if running.stopped_by_core && !draining {
+                draining = true;
+                patience = patience.or(Some(running.clock.now() + shutdown_timeout));
             }
             let deadline = running.core.next_deadline();
             let abandoning = running.data_plane.is_none();
@@ -374,7 +381,8 @@ impl Running {
                 }
                 Effect::Stop(gap) => {
                     let stream = self.stream_name(&gap.shard);
-                    self.fail(Failure::Gap { stream, gap });
+                    self.failure.get_or_insert(Failure::Gap { stream, gap });
+                    self.stopped_by_core = true;
                 }
                 Effect::Finished => finished = true,
             }

@@ -186,6 +186,8 @@ pub const fn state_text(state: ShardState) -> &'static str {
         ShardState::CaughtUp => "caught up",
         ShardState::Closing | ShardState::Closed => "stopped",
         ShardState::Finished => "finished",
+        ShardState::Reopening => "reopening",
+        ShardState::Gone => "gone",
     }
 }
 
@@ -277,7 +279,8 @@ pub fn summary(
     }
     for shard in core.shards() {
         let position = shard.position.map_or_else(|| "no position yet".to_owned(), position::print);
-        let (subtask, state) = (shard.subtask, ending.of_shard(shard.state));
+        let subtask = shard.subtask.map_or_else(|| "-".to_owned(), |subtask| subtask.to_string());
+        let state = ending.of_shard(shard.state);
         let id = shard_text(shard.shard, streams);
         writeln!(text, "  {id}  subtask {subtask}  {state:<9}  {position}").expect(STRING);
     }

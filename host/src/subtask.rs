@@ -7,6 +7,9 @@
 //! decides ([`host_core::delivery`]). A batch on which it breaks is halved until the record that does it stands alone,
 //! each half in a fresh instance; the other records are delivered as if nothing had happened.
 
+mod times;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -28,6 +31,12 @@ use crate::pipeline::Totals;
 use crate::pipeline::failure::{Failure, sequence_text};
 use crate::sink::thread::{Delivery, ToSinks};
 use crate::source::polling::position_of;
+
+pub use self::times::Made;
+use self::times::EventTimes;
+
+/// Sessions whose event times are kept although nothing of theirs is on its way.
+const TIMES_KEPT: usize = 1024;
 
 /// Records of one shard on their way to the component.
 #[derive(Debug)]
@@ -160,6 +169,8 @@ struct Worker {
     around: Surroundings,
     sinks: mpsc::Sender<ToSinks>,
     deserializer: Box<dyn Deserialize>,
+    /// Event times of sessions, where the component gives any.
+    times: BTreeMap<ShardId, (u64, EventTimes)>,
 }
 
 /// Records `from..to` of a batch, still to be delivered.
@@ -192,7 +203,7 @@ impl Subtask {
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut alarm = Alarm { subtask: index, sinks: sinks.clone(), silent: false };
             let worked = open().and_then(|deserializer| {
-                let worker = Worker { around, sinks: sinks.clone(), deserializer };
+                let worker = Worker { around, sinks: sinks.clone(), deserializer, times: BTreeMap::new() };
                 worker.work(queue)
             });
             alarm.silent = true;
@@ -205,6 +216,21 @@ impl Subtask {
 }
 
 impl Worker {
+    /// Event times of a session. Those of sessions that have nothing on its way any more are dropped now and then.
+    fn times(&mut self, shard: &ShardId, session: u64) -> EventTimes {
+        if self.times.len() > TIMES_KEPT {
+            self.times.retain(|_, (_, times)| !times.is_idle());
+        }
+        match self.times.get(shard) {
+            Some((of, times)) if *of == session => times.clone(),
+            Some(_) | None => {
+                let times = EventTimes::default();
+                self.times.insert(shard.clone(), (session, times.clone()));
+                times
+            }
+        }
+    }
+
     fn work(mut self, mut queue: mpsc::Receiver<Batch>) -> Result<(), Failure> {
         while let Some(batch) = queue.blocking_recv() {
             if !self.around.abandoned.load(Ordering::Relaxed) {
@@ -251,11 +277,6 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// The earliest and the latest of the times that a component gave, if it gave any.
-fn span(times: &[i64]) -> Option<(EpochMillis, EpochMillis)> {
-    Some((EpochMillis(*times.iter().min()?), EpochMillis(*times.iter().max()?)))
 }
 
 /// A batch on its way through.
@@ -379,12 +400,17 @@ impl Lane<'_> {
             first: self.first + range.from as u64,
             count: count as u64,
             last,
-            event_time: span(&elements.event_time),
+            event_time: None,
             arrived: arrived.map(EpochMillis),
             marks: Vec::new(),
         };
         let held = if self.work.is_empty() { self.held.take() } else { None };
-        let delivery = Delivery { receipt, elements, held };
+        let made = if elements.event_time.is_empty() {
+            None
+        } else {
+            self.worker.times(&self.shard, self.session).made(&elements.event_time)
+        };
+        let delivery = Delivery { receipt, elements, made, held };
         // Sinks that are gone have failed and said so.
         drop(self.worker.sinks.blocking_send(ToSinks::Deliver(Box::new(delivery))));
     }

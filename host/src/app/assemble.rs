@@ -110,6 +110,7 @@ pub fn assemble(
     let subtasks = (0_u32..).zip(deserializers).map(open).collect::<Result<_, Failure>>()?;
     let assigner = assigner.map(|assigner| start_assigner(manifest, assigner, clock, sender.clone())).transpose()?;
     let running = Streams { manifest, clock, until_caught_up, totals: &totals };
+    let names = manifest.source.streams.iter().map(|arn| arn.name().to_owned()).collect();
     Ok(Pipeline {
         core: Coordinator::new(settings, rows, clock.now()),
         streams: manifest.source.streams.iter().zip(streams).map(|(arn, found)| running.stream(arn, found)).collect(),
@@ -123,7 +124,7 @@ pub fn assemble(
         inputs,
         positions,
         totals,
-        progress: Progress::new(manifest.name.as_str(), screen),
+        progress: Progress::new(manifest.name.as_str(), names, screen),
         clock,
         shutdown_timeout: manifest.shutdown_timeout,
     })
@@ -227,7 +228,7 @@ impl Beginning<'_> {
         if let Some(known) = self.claimed.streams.iter().find(|stream| stream.identity == identity) {
             let shards = known.rows.len();
             tracing::info!(stream = arn.name(), shards, "resuming at the recorded positions; initial_position has no effect");
-            let rows: Vec<_> = known.rows.iter().map(|row| row.clone().in_stream(index)).collect();
+            let rows: Vec<_> = known.rows_in(index);
             return Ok(Begun { identity, settings: settings(known.start, !rows.is_empty()), rows });
         }
         let older: Vec<_> = self.claimed.streams.iter().filter(|stream| stream.identity.arn == identity.arn).collect();

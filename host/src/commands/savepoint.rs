@@ -56,7 +56,7 @@ fn told(done: Result<u8, SavepointError>, kept: Option<&Kept>, screen: &Screen) 
 
 /// The ARNs that a manifest names.
 fn streams(manifest: &Manifest) -> Vec<String> {
-    vec![manifest.source.stream.to_string()]
+    manifest.source.streams.iter().map(ToString::to_string).collect()
 }
 
 fn create(

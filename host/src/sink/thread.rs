@@ -11,6 +11,7 @@ use crate::flow::Held;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
 use crate::ports::Sink;
+use crate::subtask::Made;
 
 /// A sink and which elements it takes.
 pub struct RoutedSink {
@@ -28,6 +29,8 @@ pub struct Delivery {
     pub receipt: Receipt,
     /// What goes to the sinks.
     pub elements: ElementBatch,
+    /// Their event times, if the component gave any.
+    pub made: Option<Made>,
     /// The records' share of the byte budget, given back once the elements are written.
     pub held: Option<Held>,
 }
@@ -75,7 +78,7 @@ pub fn spawn(
 }
 
 fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Result<Receipt, Failure> {
-    let Delivery { mut receipt, elements, held } = delivery;
+    let Delivery { mut receipt, elements, made, held } = delivery;
     if let Some(route) = untaken_route(sinks, &elements) {
         return Err(Failure::Route { route: route.to_owned(), shard: receipt.shard });
     }
@@ -89,6 +92,7 @@ fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Res
         }
     }
     totals.elements_out.add(elements.len() as u64);
+    receipt.event_time = made.map(Made::delivered);
     drop(held);
     Ok(receipt)
 }

@@ -161,7 +161,9 @@ impl ShardReader {
             Some(Err(error)) => return Ok(Some(Err(error))),
             None => return Ok(None),
         };
-        self.look_for_gap(asked_at, &page).await?;
+        if self.look_for_gap(asked_at, &page).await.is_break() {
+            return Ok(None);
+        }
         match self.take(page, asked_at, room, progress).await {
             ControlFlow::Continue(()) => Ok(Some(Ok(()))),
             ControlFlow::Break(()) => Ok(None),
@@ -169,10 +171,10 @@ impl ShardReader {
     }
 
     /// GAP-1: the service passes over what it has trimmed without a word.
-    async fn look_for_gap(&mut self, now: EpochMillis, page: &Page) -> Result<(), Failure> {
+    async fn look_for_gap(&mut self, now: EpochMillis, page: &Page) -> ControlFlow<()> {
         let complete_until = self.reading.complete_until();
         let Some((since, until)) = gap::possible_loss(complete_until, now, self.stream.retention) else {
-            return Ok(());
+            return ControlFlow::Continue(());
         };
         let reason = if self.handed == 0 { GapReason::StalePosition } else { GapReason::Trimmed };
         let to = page.batches.first().and_then(|batch| match position_of(batch, 0) {
@@ -181,7 +183,7 @@ impl ShardReader {
         });
         self.pass_over(Gap { to, since: Some(since), until: Some(until), ..self.gap(reason) }).await?;
         self.reading = self.reading.clone().with_complete_until(Some(until));
-        Ok(())
+        ControlFlow::Continue(())
     }
 
     fn gap(&self, reason: GapReason) -> Gap {
@@ -189,13 +191,15 @@ impl ShardReader {
         Gap { shard, reason, from, to: None, since: self.reading.complete_until(), until: None }
     }
 
-    /// Reports a gap, or stops before it.
-    async fn pass_over(&self, gap: Gap) -> Result<(), Failure> {
+    /// Reports a gap, and goes no further if it stops the run: the coordinator will have what was read delivered, and close
+    /// this reader.
+    async fn pass_over(&self, gap: Gap) -> ControlFlow<()> {
+        drop(self.pipeline.send(Input::Event(Event::Gap(gap))).await);
         match self.settings.on_gap {
-            OnGap::Fail => Err(Failure::Gap { stream: self.stream.name.clone(), gap }),
-            OnGap::Continue => {
-                drop(self.pipeline.send(Input::Event(Event::Gap(gap))).await);
-                Ok(())
+            OnGap::Continue => ControlFlow::Continue(()),
+            OnGap::Fail => {
+                self.closed.cancelled().await;
+                ControlFlow::Break(())
             }
         }
     }
@@ -308,7 +312,9 @@ impl ShardReader {
             | SourceErrorKind::Denied
             | SourceErrorKind::Invalid => return Err(Failure::Source(error)),
         };
-        self.pass_over(self.gap(reason)).await?;
+        if self.pass_over(self.gap(reason)).await.is_break() {
+            return Ok(ControlFlow::Break(End::Closed));
+        }
         // What is left begins at the horizon.
         self.reading = Reading::new(Position::TrimHorizon, self.settings.pace, self.stream.stop_at, self.clock.now())
             .with_retry(self.settings.retry);

@@ -154,7 +154,7 @@ impl Form for Command {
                     let message = format!("it holds {}, but takes texts only", item.value.kind());
                     Complaint::content(message, format!("write {}", self.example()))
                 }
-                told @ (Complaint::Told | Complaint::Content { .. }) => told,
+                told @ (Complaint::Told | Complaint::Content { .. } | Complaint::Inside { .. }) => told,
             });
             words.push(word?.0);
         }
