@@ -25,23 +25,28 @@ pub struct ShardRow {
     pub position: Position,
     /// The event time up to which the shard is complete, if any element told one.
     pub watermark: Option<EpochMillis>,
+    /// Every record that arrived earlier is with the sinks, in the service's arrival time; `None` while no such time is
+    /// known ([`crate::gap`]).
+    pub complete_until: Option<EpochMillis>,
     /// Wall-clock time at which the shard's end became durable; only with [`Position::ShardEnd`].
     pub finished_at: Option<EpochMillis>,
 }
 
-/// A position moved forward.
+/// A position moved forward, or one that stays while the shard is complete up to a later time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
     /// The shard.
     pub shard: ShardId,
     /// The position that the store must hold now; anything else refuses the whole commit.
     pub from: Position,
-    /// The new position, past `from`.
+    /// The new position: past `from`; or `from` itself, no end, where `complete_until` is later than the row's.
     pub to: Position,
     /// Children learned since the row was written; empty leaves the row's children alone.
     pub children: Vec<ShardId>,
     /// The shard's watermark at `to`.
     pub watermark: Option<EpochMillis>,
+    /// Every record that arrived earlier is with the sinks; the row keeps the later of its own and this.
+    pub complete_until: Option<EpochMillis>,
     /// Set when `to` is the shard's end.
     pub finished_at: Option<EpochMillis>,
 }
@@ -97,7 +102,7 @@ pub enum Refusal {
         found: Position,
     },
     /// A row would not move forward.
-    #[error("shard {shard} would move from {from} to {to}, which is not forward")]
+    #[error("shard {shard} would move from {from} to {to}, which is not forward, nor complete up to a later time")]
     NotForward {
         /// The shard.
         shard: ShardId,
@@ -148,7 +153,7 @@ impl Commit {
                 let (expected, found) = (advance.from.clone(), row.position.clone());
                 return Err(Refusal::Moved { shard, expected, found });
             }
-            if !advance.to.is_past(&advance.from) {
+            if !advance.is_forward(row) {
                 return Err(Refusal::NotForward { shard, from: advance.from.clone(), to: advance.to.clone() });
             }
         }
@@ -160,9 +165,15 @@ impl Commit {
 }
 
 impl Advance {
+    fn is_forward(&self, row: &ShardRow) -> bool {
+        let stays = self.to == self.from && !self.to.is_end();
+        self.to.is_past(&self.from) || (stays && self.complete_until > row.complete_until)
+    }
+
     fn apply(&self, row: &mut ShardRow) {
         row.position = self.to.clone();
         row.watermark = row.watermark.max(self.watermark);
+        row.complete_until = row.complete_until.max(self.complete_until);
         row.finished_at = self.finished_at;
         if !self.children.is_empty() {
             row.children.clone_from(&self.children);
@@ -182,12 +193,14 @@ mod tests {
             range: None,
             position,
             watermark: None,
+            complete_until: None,
             finished_at: None,
         }
     }
 
     fn advance(id: &str, from: Position, to: Position) -> Advance {
-        Advance { shard: ShardId::new(id), from, to, children: Vec::new(), watermark: None, finished_at: None }
+        let (shard, children) = (ShardId::new(id), Vec::new());
+        Advance { shard, from, to, children, watermark: None, complete_until: None, finished_at: None }
     }
 
     #[test]
@@ -210,6 +223,27 @@ mod tests {
             "shard b is at-timestamp 2, not at-timestamp 1: another run owns this pipeline's state"
         );
         assert_eq!(rows, before);
+    }
+
+    #[test]
+    fn a_position_may_stay_only_where_the_shard_is_complete_up_to_a_later_time() {
+        let start = Position::TrimHorizon;
+        let mut rows: BTreeMap<_, _> =
+            [row("a", start.clone()), row("b", Position::ShardEnd)].map(|row| (row.shard.clone(), row)).into();
+        let mut stay = |id: &str, at: &Position, until: Option<i64>| {
+            let complete_until = until.map(EpochMillis);
+            let advance = Advance { complete_until, ..advance(id, at.clone(), at.clone()) };
+            Commit { advance: vec![advance], ..Commit::default() }.apply(&mut rows)
+        };
+        assert!(matches!(stay("a", &start, None), Err(Refusal::NotForward { .. })));
+        assert_eq!(stay("a", &start, Some(5)), Ok(()));
+        for until in [Some(5), Some(4), None] {
+            assert!(matches!(stay("a", &start, until), Err(Refusal::NotForward { .. })));
+        }
+        assert!(matches!(stay("b", &Position::ShardEnd, Some(9)), Err(Refusal::NotForward { .. })), "an end is an end");
+        let onward = Commit { advance: vec![advance("a", start, Position::ShardEnd)], ..Commit::default() };
+        onward.apply(&mut rows).expect("forward");
+        assert_eq!(rows[&ShardId::new("a")].complete_until, Some(EpochMillis(5)), "it never falls");
     }
 
     #[test]

@@ -26,7 +26,11 @@ pub struct Ledger {
 pub struct Progress {
     /// Records newly confirmed without a gap.
     pub records: u64,
-    /// Their latest event time.
+    /// Whether the receipt said anything that was not known.
+    pub is_news: bool,
+    /// Their latest arrival.
+    pub arrived: Option<EpochMillis>,
+    /// Latest event time delivered so far, as their receipts tell it.
     pub latest: Option<EpochMillis>,
     /// Their sinks' marks, in order.
     pub marks: Vec<SinkMark>,
@@ -51,6 +55,7 @@ impl Ledger {
         if end(&receipt) > self.confirmed {
             let known = self.early.get(&receipt.first).map_or(0, end);
             if end(&receipt) > known {
+                progress.is_news = true;
                 self.early.insert(receipt.first, receipt);
             }
         }
@@ -91,7 +96,8 @@ impl Ledger {
             return;
         }
         progress.records += end - self.confirmed;
-        progress.latest = progress.latest.max(receipt.latest);
+        progress.arrived = progress.arrived.max(receipt.arrived);
+        progress.latest = progress.latest.max(receipt.event_time.map(|(_, latest)| latest));
         progress.marks.extend(receipt.marks);
         self.confirmed = end;
         // An end is not a record's position: it is decided on, never confirmed.
@@ -116,9 +122,9 @@ mod tests {
 
     fn receipt(first: u64, count: u64) -> Receipt {
         let last = after(first + count);
-        let latest = i64::try_from(first).ok().map(EpochMillis);
+        let arrived = i64::try_from(first).ok().map(EpochMillis);
         let marks = vec![SinkMark { sink: 0, mark: first + count }];
-        Receipt { shard: ShardId::new("s"), session: 1, first, count, last, latest, marks }
+        Receipt { shard: ShardId::new("s"), session: 1, first, count, last, arrived, event_time: None, marks }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod moment;
 pub mod shard;
+pub mod gap;
 pub mod lineage;
 pub mod discovery;
 pub mod assignment;

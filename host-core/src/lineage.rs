@@ -212,6 +212,12 @@ impl Lineage {
         self.children.get(shard).into_iter().flatten()
     }
 
+    /// The greatest id of all known shards.
+    #[must_use]
+    pub fn greatest(&self) -> Option<&ShardId> {
+        self.nodes.last_key_value().map(|(shard, _)| shard)
+    }
+
     /// The shard's slice of the key space.
     #[must_use]
     pub fn range(&self, shard: &ShardId) -> Option<HashRange> {

@@ -10,27 +10,43 @@ use std::sync::Arc;
 
 use crate::moment::EpochMillis;
 
-/// A shard's identifier, unique within its stream (`ShardId`, 1 to 128 characters). Its text carries no order.
+/// A shard: the index of its stream in the manifest, and its identifier, unique within that stream (`ShardId`, 1 to 128
+/// characters). Ordered by stream, then by text, which says nothing about age.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(Arc<str>);
+pub struct ShardId {
+    stream: u32,
+    text: Arc<str>,
+}
 
 impl ShardId {
-    /// Takes the service's text as it is.
+    /// Of stream 0; takes the service's text as it is.
     #[must_use]
-    pub fn new(id: &str) -> Self {
-        Self(Arc::from(id))
+    pub fn new(text: &str) -> Self {
+        Self::in_stream(0, text)
+    }
+
+    /// Of the stream with this index; takes the service's text as it is.
+    #[must_use]
+    pub fn in_stream(stream: u32, text: &str) -> Self {
+        Self { stream, text: Arc::from(text) }
+    }
+
+    /// Index of its stream.
+    #[must_use]
+    pub const fn stream(&self) -> u32 {
+        self.stream
     }
 
     /// The service's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -170,6 +186,15 @@ pub struct ShardDescription {
     /// Whether the listing says that the shard takes no more records (`EndingSequenceNumber` is present). A hint only:
     /// emulators report it for open shards, so nothing is decided on it alone.
     pub closed: bool,
+}
+
+impl ShardDescription {
+    /// The same shard, and the same parents, in the stream with this index.
+    #[must_use]
+    pub fn in_stream(self, stream: u32) -> Self {
+        let put = |id: ShardId| if id.stream == stream { id } else { ShardId { stream, text: id.text } };
+        Self { id: put(self.id), parents: self.parents.into_iter().map(put).collect(), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use host_core::assignment;
 use host_core::checkpoint::{Commit, ShardRow};
-use host_core::coordinator::{Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::coordinator::{
+    AssignerPolicy, Coordinator, Effect, Event, OnGap, ReadReport, Receipt, Scope, Settings, StartPoint, StreamSettings,
+};
 use host_core::ledger::Ledger;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
@@ -17,14 +19,21 @@ const START: EpochMillis = EpochMillis(1_000_000);
 
 fn settings() -> Settings {
     Settings {
+        streams: vec![StreamSettings {
+            start: StartPoint::AtTimestamp(START),
+            start_spent: false,
+            retention: Duration::from_secs(86_400),
+        }],
         parallelism: 3,
-        start: StartPoint::AtTimestamp(START),
+        assigner: AssignerPolicy::Uniform,
         discovery_interval: Duration::from_secs(10),
+        audit_interval: Duration::from_secs(10),
         checkpoint_interval: Duration::from_millis(30),
         preserve_shard_order: true,
         until_caught_up: false,
-        retention: Duration::from_secs(86_400),
         idle_after: Duration::from_secs(60),
+        max_drift: None,
+        on_gap: OnGap::Fail,
     }
 }
 
@@ -119,7 +128,7 @@ impl Driver {
         self.core.handle(Moment::from_millis(self.now), wall, event, &mut effects);
         for effect in &effects {
             match effect {
-                Effect::List => self.listing = true,
+                Effect::List { .. } => self.listing = true,
                 Effect::Open { shard, session, from, .. } => {
                     self.opened.push((shard.clone(), from.clone()));
                     self.readers.insert(shard.clone(), Reader { session: *session, ..Reader::default() });
@@ -129,7 +138,8 @@ impl Driver {
                     assert!(self.out.is_none(), "CKP-2: two commits are out");
                     self.out = Some(commit.clone());
                 }
-                Effect::Notice(_) => {}
+                Effect::Stop(gap) => panic!("nothing is lost here: {gap:?}"),
+                Effect::Notice(_) | Effect::Pause { .. } | Effect::Resume { .. } | Effect::Assign(_) => {}
                 Effect::Finished => self.finished = true,
             }
         }
@@ -138,7 +148,7 @@ impl Driver {
 
     fn list(&mut self, shards: Vec<ShardDescription>) -> Vec<Effect> {
         self.listing = false;
-        self.send(Event::Listed { shards })
+        self.send(Event::Listed { stream: 0, scope: Scope::Full, shards })
     }
 
     fn commit(&mut self) -> Vec<Effect> {
@@ -173,7 +183,8 @@ impl Driver {
             first,
             count,
             last: after(first + count),
-            latest: Some(time),
+            arrived: Some(time),
+            event_time: None,
             marks: Vec::new(),
             shard,
         };
@@ -245,7 +256,15 @@ fn script() -> impl Strategy<Value = Vec<(u8, u8)>> {
 fn every_open(effects: &[Effect], mut check: impl FnMut(&ShardId, &Position) -> TestCaseResult) -> TestCaseResult {
     effects.iter().try_for_each(|effect| match effect {
         Effect::Open { shard, from, .. } => check(shard, from),
-        Effect::List | Effect::Close { .. } | Effect::Commit(_) | Effect::Notice(_) | Effect::Finished => Ok(()),
+        Effect::List { .. }
+        | Effect::Close { .. }
+        | Effect::Pause { .. }
+        | Effect::Resume { .. }
+        | Effect::Assign(_)
+        | Effect::Commit(_)
+        | Effect::Stop(_)
+        | Effect::Notice(_)
+        | Effect::Finished => Ok(()),
     })
 }
 
@@ -322,7 +341,7 @@ proptest! {
             })?;
             if index % 40 == 39 {
                 let settled = !driver.rows.is_empty();
-                driver.settings.start = StartPoint::AtTimestamp(EpochMillis(START.0 + if settled { later } else { 0 }));
+                driver.settings.streams[0].start = StartPoint::AtTimestamp(EpochMillis(START.0 + if settled { later } else { 0 }));
                 driver.restart();
             }
         }
@@ -409,7 +428,7 @@ proptest! {
             let (first, count) = pieces.swap_remove(usize::from(draw) % pieces.len());
             confirmed.extend(first..first + count);
             let (shard, last) = (ShardId::new("s"), after(first + count));
-            ledger.confirm(Receipt { shard, session: 1, first, count, last, latest: None, marks: Vec::new() });
+            ledger.confirm(Receipt { shard, session: 1, first, count, last, arrived: None, event_time: None, marks: Vec::new() });
             let prefix = (0..).take_while(|ordinal| confirmed.contains(ordinal)).count();
             let expected = if prefix == 0 { Position::TrimHorizon } else { after(u64::try_from(prefix).expect("small")) };
             prop_assert_eq!(ledger.position(), &expected);

@@ -3,11 +3,15 @@
 //! Every commit holds everything that may become durable at that moment. That is not only simple: a sink's mark covers
 //! the records of all shards, so a mark without all positions, or the other way round, would be a lie.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
+use super::listing::Suspicion;
 use super::session::{Shard, Stage};
+use super::vanishing::index;
 use super::{Coordinator, Effect, Notice};
 use crate::checkpoint::{Advance, Commit, ShardRow, SinkMark};
+use crate::gap;
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::{Position, ShardId};
 
@@ -18,18 +22,28 @@ pub(super) struct Commits {
     issued: u64,
     out: Option<Commit>,
     due: Moment,
-    /// Something may have changed since the last commit was built.
-    changed: bool,
+    /// Shards that changed since the last commit was built.
+    changed: BTreeSet<ShardId>,
+    /// Of those, shards that may have a row to make or an end to tell at once.
+    urgent: BTreeSet<ShardId>,
+    /// Finished shards that the last full listings of their streams lacked.
+    forgettable: BTreeSet<ShardId>,
     /// Newest marks since then. The newest is the largest: a mark must cover every position it travels with, and one that
     /// covers more costs a repetition at worst.
     marks: BTreeMap<u32, u64>,
-    /// The last listing that an end asked for.
-    end_ticket: u64,
 }
 
 impl Commits {
     pub(super) const fn new(due: Moment) -> Self {
-        Self { issued: 0, out: None, due, changed: false, marks: BTreeMap::new(), end_ticket: 0 }
+        Self {
+            issued: 0,
+            out: None,
+            due,
+            changed: BTreeSet::new(),
+            urgent: BTreeSet::new(),
+            forgettable: BTreeSet::new(),
+            marks: BTreeMap::new(),
+        }
     }
 
     pub(super) const fn is_out(&self) -> bool {
@@ -37,19 +51,21 @@ impl Commits {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        (self.changed && !self.is_out()).then_some(self.due)
+        (self.has_changes() && !self.is_out()).then_some(self.due)
     }
 
-    pub(super) const fn note_change(&mut self) {
-        self.changed = true;
+    /// The next commit may have something to say of this shard.
+    pub(super) fn change(&mut self, shard: &ShardId) {
+        self.changed.insert(shard.clone());
     }
 
-    pub(super) const fn note_end(&mut self, ticket: u64) {
-        self.end_ticket = ticket;
+    /// The next commit may have something to say of this shard that others wait for.
+    pub(super) fn hurry(&mut self, shard: &ShardId) {
+        self.urgent.insert(shard.clone());
     }
 
-    pub(super) const fn end_ticket(&self) -> u64 {
-        self.end_ticket
+    pub(super) fn forget(&mut self, shards: Vec<ShardId>) {
+        self.forgettable.extend(shards);
     }
 
     pub(super) fn keep_marks(&mut self, marks: Vec<SinkMark>) {
@@ -59,8 +75,12 @@ impl Commits {
         }
     }
 
+    fn has_changes(&self) -> bool {
+        !(self.changed.is_empty() && self.forgettable.is_empty())
+    }
+
     fn is_due(&self, now: Moment) -> bool {
-        self.changed && now >= self.due
+        self.has_changes() && now >= self.due
     }
 }
 
@@ -70,7 +90,7 @@ impl Coordinator {
         if self.commits.is_out() {
             return;
         }
-        if self.commits.is_due(now) || (self.look_again && self.has_urgent()) {
+        if self.has_urgent() || self.commits.is_due(now) {
             self.commit(now, wall, effects);
         }
     }
@@ -78,15 +98,21 @@ impl Coordinator {
     /// Issues a commit of all there is. Says whether there was anything.
     pub(super) fn commit(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) -> bool {
         self.commits.due = now + self.settings.checkpoint_interval;
-        self.commits.changed = false;
-        let mut commit = Commit { forget: self.forgettable(wall), ..Commit::default() };
-        for (id, shard) in &self.shards {
-            match self.rows.get(id) {
-                None => commit.create.push(self.new_row(id, shard)),
+        self.has_urgent();
+        let mut commit = Commit::default();
+        for id in mem::take(&mut self.commits.forgettable) {
+            if self.may_forget(&id, wall) {
+                commit.forget.push(id);
+            }
+        }
+        for id in mem::take(&mut self.commits.changed) {
+            let Some(shard) = self.shards.get(&id) else { continue };
+            match self.rows.get(&id) {
+                None => commit.create.push(self.new_row(&id, shard)),
                 Some(row) => commit.advance.extend(self.advance(row, shard, wall)),
             }
         }
-        let marks = std::mem::take(&mut self.commits.marks);
+        let marks = mem::take(&mut self.commits.marks);
         commit.marks = marks.into_iter().map(|(sink, mark)| SinkMark { sink, mark }).collect();
         if commit.is_empty() {
             return false;
@@ -101,78 +127,106 @@ impl Coordinator {
     pub(super) fn committed(&mut self, id: u64, effects: &mut Vec<Effect>) {
         let Some(commit) = self.commits.out.take_if(|commit| commit.id == id) else { return };
         commit.apply(&mut self.rows).expect("a commit is built from the very rows it is applied to");
-        for advance in commit.advance.iter().filter(|advance| advance.to.is_end()) {
-            if let Some(shard) = self.shards.get_mut(&advance.shard) {
-                shard.stage = Stage::Finished;
+        for row in commit.create {
+            self.look(row.shard);
+        }
+        for advance in commit.advance {
+            if advance.to.is_end() {
+                self.finished(&advance.shard);
             }
+            self.look(advance.shard);
         }
         for shard in commit.forget {
             self.shards.remove(&shard);
-            self.lineage.forget(&shard);
+            if let Some(of) = self.streams.get_mut(index(shard.stream())) {
+                of.lineage.forget(&shard);
+                of.forgotten.insert(shard.clone(), Suspicion::new(Moment::default(), Moment::default()));
+            }
             effects.push(Effect::Notice(Notice::Forgotten { shard }));
         }
-        self.look_again = true;
+        self.stirred = true;
     }
 
-    fn has_urgent(&self) -> bool {
-        self.shards.iter().any(|(id, shard)| !self.rows.contains_key(id) || self.end_is_ready(id, shard))
+    fn finished(&mut self, id: &ShardId) {
+        self.shards.update(id, |shard| shard.stage = Stage::Finished);
+        let Some(of) = self.streams.get_mut(index(id.stream())) else { return };
+        of.ends.remove(id);
+        let children: Vec<ShardId> = of.lineage.children(id).cloned().collect();
+        children.into_iter().for_each(|child| self.look(child));
     }
 
-    /// Read to its end, all of it confirmed, and its children known (LIN-1, DEL-1).
-    fn end_is_ready(&self, id: &ShardId, shard: &Shard) -> bool {
-        match &shard.stage {
-            Stage::Ending(session, end) => {
-                session.ledger.is_settled() && (end.settled || self.lineage.children_cover(id))
+    /// Whether a row is to be made or an end to be told: the next commit says so, and it is due.
+    fn has_urgent(&mut self) -> bool {
+        let mut urgent = false;
+        for id in mem::take(&mut self.commits.urgent) {
+            let Some(shard) = self.shards.get(&id) else { continue };
+            let row = self.rows.get(&id);
+            if row.is_none() || self.end_is_ready(&id, &shard.stage) {
+                urgent = true;
+                self.commits.changed.insert(id);
             }
-            Stage::Waiting
-            | Stage::Reading(_)
-            | Stage::CaughtUp(_)
-            | Stage::Closing(_)
-            | Stage::Closed(_)
-            | Stage::Finished => false,
         }
+        urgent
     }
 
     fn new_row(&self, id: &ShardId, shard: &Shard) -> ShardRow {
+        let lineage = self.lineage(id);
         ShardRow {
             shard: id.clone(),
-            parents: self.lineage.parents(id).cloned().collect(),
-            children: self.lineage.children(id).cloned().collect(),
-            range: self.lineage.range(id),
+            parents: lineage.into_iter().flat_map(|lineage| lineage.parents(id)).cloned().collect(),
+            children: lineage.into_iter().flat_map(|lineage| lineage.children(id)).cloned().collect(),
+            range: lineage.and_then(|lineage| lineage.range(id)),
             position: shard.start.clone(),
             watermark: None,
+            // What arrived before the configured time is nobody's.
+            complete_until: match shard.start {
+                Position::AtTimestamp(at) => Some(at),
+                Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => None,
+            },
             finished_at: None,
         }
     }
 
     fn advance(&self, row: &ShardRow, shard: &Shard, wall: EpochMillis) -> Option<Advance> {
-        let session = shard.session()?;
-        let ended = self.end_is_ready(&row.shard, shard);
-        let to = if ended { Position::ShardEnd } else { session.ledger.position().clone() };
-        to.is_past(&row.position).then(|| Advance {
-            shard: row.shard.clone(),
+        let id = &row.shard;
+        let session = shard.session();
+        let ended = self.end_is_ready(id, &shard.stage);
+        let to = if ended { Position::ShardEnd } else { session?.ledger.position().clone() };
+        let complete_until = session.and_then(|session| session.complete_until);
+        let moved = to.is_past(&row.position);
+        let stays = !moved && to == row.position && !to.is_end();
+        let later = || gap::is_worth_keeping(row.complete_until, complete_until, self.retention(id));
+        (moved || (stays && later())).then(|| Advance {
+            shard: id.clone(),
             from: row.position.clone(),
             to,
-            children: self.lineage.children(&row.shard).cloned().collect(),
-            watermark: session.watermark.value(),
+            children: self.lineage(id).into_iter().flat_map(|lineage| lineage.children(id)).cloned().collect(),
+            watermark: session.and_then(|session| session.watermark.value()),
+            complete_until,
             finished_at: ended.then_some(wall),
         })
     }
 
-    /// Finished shards that no listing will repeat: gone from the last one, past retention, and nobody asks for them.
-    fn forgettable(&self, wall: EpochMillis) -> Vec<ShardId> {
-        let retention = i64::try_from(self.settings.retention.as_millis()).unwrap_or(i64::MAX);
-        let expired = |row: &ShardRow| row.finished_at.is_some_and(|at| at.0.saturating_add(retention) <= wall.0);
+    /// Finished shards of a stream that its last full listing lacked.
+    pub(super) fn forgettable(&self, stream: u32, wall: EpochMillis) -> Vec<ShardId> {
+        let finished = self.shards.of_stream(stream).filter(|(_, shard)| matches!(shard.stage, Stage::Finished));
+        finished.filter(|(id, _)| self.may_forget(id, wall)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// A finished shard that no listing will repeat: gone from the last one, past retention, and nobody asks for it.
+    fn may_forget(&self, id: &ShardId, wall: EpochMillis) -> bool {
+        let (Some(row), Some(of)) = (self.rows.get(id), self.streams.get(index(id.stream()))) else { return false };
+        let retention = i64::try_from(of.settings.retention.as_millis()).unwrap_or(i64::MAX);
+        let expired = row.finished_at.is_some_and(|at| at.0.saturating_add(retention) <= wall.0);
         // A child that waits would take its parent for missing; one without a row would be unknown after a crash.
         let is_begun = |child: &ShardId| {
             self.rows.contains_key(child)
                 && self.shards.get(child).is_some_and(|shard| !matches!(shard.stage, Stage::Waiting))
         };
-        self.rows
-            .values()
-            .filter(|row| row.position.is_end() && expired(row) && !self.lineage.is_listed(&row.shard))
-            .filter(|row| self.discovery.has_answered(1) && self.lineage.children(&row.shard).all(is_begun))
-            .map(|row| row.shard.clone())
-            .collect()
+        row.position.is_end()
+            && expired
+            && !of.lineage.is_listed(id)
+            && of.discovery.has_answered(1)
+            && of.lineage.children(id).all(is_begun)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::session::Stage;
+use super::session::{Shard, Stage};
+use super::stream::Stream;
 use super::{Coordinator, Effect};
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::ShardId;
@@ -40,7 +41,7 @@ impl Coordinator {
     /// Issues commits while the run lasts, and the last one, and [`Effect::Finished`].
     pub(super) fn finish(&mut self, now: Moment, wall: EpochMillis, effects: &mut Vec<Effect>) {
         let over = match self.mode {
-            Mode::Running => self.settings.until_caught_up && self.look_again && self.is_caught_up(),
+            Mode::Running => self.settings.until_caught_up && self.stirred && self.is_caught_up(),
             Mode::Draining => self.is_drained(),
             Mode::Abandoning | Mode::Closing => true,
             Mode::Finished => return,
@@ -58,37 +59,30 @@ impl Coordinator {
     }
 
     fn close_all(&mut self, effects: &mut Vec<Effect>) {
-        for (id, shard) in &mut self.shards {
-            if let Stage::Reading(session) = &shard.stage {
-                effects.push(Effect::Close { shard: id.clone(), session: session.id });
-                shard.stop_reading(Stage::Closing);
-            }
+        let is_read = |(_, shard): &(&ShardId, &Shard)| matches!(shard.stage, Stage::Reading(_));
+        let reading: Vec<ShardId> = self.shards.iter().filter(is_read).map(|(id, _)| id.clone()).collect();
+        for id in reading {
+            let session = self.shards.get(&id).and_then(Shard::session).map_or(0, |session| session.id);
+            self.shards.update(&id, |shard| shard.stop_reading(Stage::Closing));
+            effects.push(Effect::Close { shard: id, session });
         }
-        self.look_again = true;
+        self.stirred = true;
     }
 
+    /// No reader is open, and everything read is confirmed.
     fn is_drained(&self) -> bool {
-        self.shards.values().all(|shard| match &shard.stage {
-            Stage::Waiting | Stage::Finished => true,
-            Stage::Reading(_) | Stage::Closing(_) => false,
-            Stage::Ending(session, _) | Stage::CaughtUp(session) | Stage::Closed(session) => {
-                session.ledger.is_settled()
-            }
-        })
+        let census = self.shards.census();
+        census.reading == 0 && census.closing == 0 && census.unsettled == 0
     }
 
     /// Everything up to the end fixed at the start is confirmed, and no listing is owed that could show more.
     fn is_caught_up(&self) -> bool {
-        self.discovery.has_answered(1)
-            && self.discovery.has_answered(self.commits.end_ticket())
-            && self.coverage.is_settled()
-            && !self.lineage.is_investigating()
-            && self.shards.values().all(|shard| match &shard.stage {
-                Stage::Finished | Stage::Waiting => true,
-                Stage::CaughtUp(session) => session.ledger.is_settled(),
-                Stage::Reading(_) | Stage::Ending(..) | Stage::Closing(_) | Stage::Closed(_) => false,
-            })
-            && self.all_waiting_lie_beyond()
+        let census = self.shards.census();
+        let busy = census.reading + census.ending + census.closing + census.closed + census.reopening + census.gone;
+        busy == 0
+            && census.unsettled == 0
+            && self.streams.iter().all(Stream::is_settled)
+            && (census.waiting == 0 || self.all_waiting_lie_beyond())
     }
 
     /// A descendant of a shard that is caught up holds only records from after the run's end.
@@ -97,7 +91,8 @@ impl Coordinator {
         let mut beyond: BTreeSet<&ShardId> = BTreeSet::new();
         let mut fringe: Vec<&ShardId> = caught_up.map(|(id, _)| id).collect();
         while let Some(id) = fringe.pop() {
-            fringe.extend(self.lineage.children(id).filter(|child| beyond.insert(*child)));
+            let children = self.lineage(id).into_iter().flat_map(|lineage| lineage.children(id));
+            fringe.extend(children.filter(|child| beyond.insert(*child)));
         }
         let mut waiting = self.shards.iter().filter(|(_, shard)| matches!(shard.stage, Stage::Waiting));
         waiting.all(|(id, _)| beyond.contains(id))

@@ -1,93 +1,145 @@
 //! Opening shards, and what their readers and the sinks report.
 
+use std::mem;
+
 use super::session::{End, Session, Stage};
+use super::vanishing::index;
 use super::{Coordinator, Effect, ReadReport, Receipt};
 use crate::lineage::Gate;
 use crate::moment::Moment;
 use crate::shard::{ShardDescription, ShardId};
 
 impl Coordinator {
-    /// Opens every waiting shard whose row is durable (POS-1) and whose parents' ends are (LIN-1).
-    pub(super) fn open_readable(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let readable: Vec<ShardId> = self
-            .shards
-            .iter()
-            .filter(|(id, shard)| {
-                let waiting = matches!(shard.stage, Stage::Waiting);
-                waiting && (!self.settings.preserve_shard_order || self.lineage.gate(id, &self.rows) == Gate::Open)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in readable {
-            self.open(now, &id, effects);
+    /// Something about this shard changed: it may be readable now, or at its end.
+    pub(super) fn look(&mut self, id: ShardId) {
+        self.stirred = true;
+        self.to_look.insert(id);
+    }
+
+    /// Looks at every shard that something was said of.
+    pub(super) fn look_around(&mut self, now: Moment, running: bool, effects: &mut Vec<Effect>) {
+        while let Some((_, id)) = self.look_at.first().filter(|(at, _)| *at <= now).cloned() {
+            self.look_at.pop_first();
+            self.look(id);
+        }
+        for id in mem::take(&mut self.to_look) {
+            let Some(shard) = self.shards.get(&id) else { continue };
+            match &shard.stage {
+                Stage::Waiting if !self.rows.contains_key(&id) => self.commits.hurry(&id),
+                Stage::Waiting if running && self.is_readable(&id) => self.open(now, &id, effects),
+                Stage::Reopening(session, reopen) if running => {
+                    let (session, reopen) = (session.clone(), *reopen);
+                    if self.may_reopen(now, &id, &session, reopen) {
+                        self.open(now, &id, effects);
+                    }
+                }
+                Stage::Ending(..) | Stage::Gone(..) => self.commits.hurry(&id),
+                Stage::Waiting
+                | Stage::Reading(_)
+                | Stage::CaughtUp(_)
+                | Stage::Closing(_)
+                | Stage::Closed(_)
+                | Stage::Reopening(..)
+                | Stage::Finished => {}
+            }
         }
     }
 
+    /// Whether the ends of its parents are durable (LIN-1).
+    fn is_readable(&self, id: &ShardId) -> bool {
+        !self.settings.preserve_shard_order
+            || self.lineage(id).is_some_and(|lineage| lineage.gate(id, &self.rows) == Gate::Open)
+    }
+
+    /// Opens a shard whose row is durable (POS-1).
     fn open(&mut self, now: Moment, id: &ShardId, effects: &mut Vec<Effect>) {
         let Some(from) = self.rows.get(id).map(|row| row.position.clone()) else { return };
-        let (subtask, watermark) = (self.subtask(id), self.inherited_watermark(id));
-        let Some(shard) = self.shards.get_mut(id) else { return };
+        let (subtask, range) = (self.subtask(id), self.lineage(id).and_then(|lineage| lineage.range(id)));
+        let (mut watermark, mut complete_until) = (self.inherited_watermark(id), self.inherited_completeness(id));
         self.sessions += 1;
-        shard.stage = Stage::Reading(Session::new(self.sessions, from.clone(), watermark, now));
-        effects.push(Effect::Open {
-            shard: id.clone(),
-            session: self.sessions,
-            subtask,
-            from,
-            range: self.lineage.range(id),
+        let session = self.sessions;
+        self.shards.update(id, |shard| {
+            if let Some(before) = shard.session() {
+                watermark = watermark.max(before.watermark.value());
+                complete_until = complete_until.max(before.complete_until);
+            }
+            shard.stage = Stage::Reading(Session::new(session, from.clone(), watermark, complete_until, now));
         });
+        effects.push(Effect::Open { shard: id.clone(), session, subtask, from, complete_until, range });
     }
 
     pub(super) fn read(&mut self, now: Moment, report: &ReadReport) {
-        let Some(session) = self.session_mut(&report.shard, report.session) else { return };
-        let end = session.ledger.read(report.records);
-        session.watermark.read(end, report.earliest);
-        // The receipt may have come first.
-        session.watermark.delivered(session.ledger.confirmed(), None);
-        session.touch(now);
-        self.totals.read += report.records;
+        let read = self.shards.update(&report.shard, |shard| {
+            let Some(session) = shard.session_mut().filter(|open| open.id == report.session) else { return false };
+            let end = session.ledger.read(report.records);
+            session.watermark.read(end, report.earliest);
+            // The receipt may have come first.
+            session.watermark.delivered(session.ledger.confirmed(), None);
+            session.touch(now);
+            shard.attempts = 0;
+            true
+        });
+        if read == Some(true) {
+            self.totals.read += report.records;
+        }
     }
 
     pub(super) fn delivered(&mut self, receipt: Receipt) {
         let (id, number) = (receipt.shard.clone(), receipt.session);
-        let Some(session) = self.session_mut(&id, number) else { return };
-        let progress = session.ledger.confirm(receipt);
-        if progress.records == 0 {
-            return;
-        }
-        session.watermark.delivered(session.ledger.confirmed(), progress.latest);
-        let settled = session.ledger.is_settled();
+        let progress = self.with_session(&id, number, |session| {
+            let progress = session.ledger.confirm(receipt);
+            if progress.records > 0 {
+                session.watermark.delivered(session.ledger.confirmed(), progress.latest.or(progress.arrived));
+                session.raise_completeness(progress.arrived);
+            }
+            (progress, session.ledger.is_settled())
+        });
+        let Some((progress, settled)) = progress.filter(|(progress, _)| progress.records > 0) else { return };
         let reading = self.shards.get(&id).is_some_and(|shard| matches!(shard.stage, Stage::Reading(_)));
-        self.look_again |= settled && !reading;
         self.totals.delivered += progress.records;
-        self.commits.note_change();
+        self.commits.change(&id);
         self.commits.keep_marks(progress.marks);
+        if settled && !reading {
+            self.look(id);
+        }
     }
 
-    pub(super) fn read_to_end(&mut self, now: Moment, id: &ShardId, session: u64, children: &[ShardDescription]) {
-        if self.session_mut(id, session).is_none() {
+    pub(super) fn read_to_end(
+        &mut self,
+        now: Moment,
+        id: &ShardId,
+        session: u64,
+        children: Vec<ShardDescription>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.with_session(id, session, |_| ()).is_none() {
             return;
         }
-        self.learn_children(id, children);
-        // Asked for even if the end told its children: another parent of theirs may be unknown yet.
-        let settled = self.lineage.children_cover(id);
-        let ticket = self.discovery.want(now);
-        self.commits.note_end(ticket);
-        if let Some(shard) = self.shards.get_mut(id) {
-            shard
-                .stop_reading(|session| Stage::Ending(session, End { ticket, not_before: now, fruitless: 0, settled }));
-        }
-        self.look_again = true;
+        let ask = self.learn_children(now, id, children, effects);
+        let Some(of) = self.streams.get_mut(index(id.stream())) else { return };
+        let settled = of.lineage.children_cover(id);
+        let ticket = if ask { of.ask(now) } else { of.question };
+        of.ends.insert(id.clone());
+        let end = End { ticket, not_before: now, fruitless: 0, settled };
+        self.shards.update(id, |shard| shard.stop_reading(|session| Stage::Ending(session, end)));
+        self.look(id.clone());
     }
 
     /// A reader stopped for another reason than its shard's end.
     pub(super) fn stopped(&mut self, id: &ShardId, session: u64, next: fn(Session) -> Stage) {
-        if self.session_mut(id, session).is_none() {
+        if self.with_session(id, session, |_| ()).is_none() {
             return;
         }
-        if let Some(shard) = self.shards.get_mut(id) {
-            shard.stop_reading(next);
-        }
-        self.look_again = true;
+        self.shards.update(id, |shard| shard.stop_reading(next));
+        self.look(id.clone());
+    }
+
+    pub(super) fn with_session<R>(
+        &mut self,
+        id: &ShardId,
+        session: u64,
+        with: impl FnOnce(&mut Session) -> R,
+    ) -> Option<R> {
+        self.shards.update(id, |shard| shard.session_mut().filter(|open| open.id == session).map(with)).flatten()
     }
 }

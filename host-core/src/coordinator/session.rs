@@ -16,6 +16,8 @@ pub(super) struct Shard {
     /// Where it starts, until its row is durable and says so.
     pub(super) start: Position,
     pub(super) stage: Stage,
+    /// How often its reader did not find it since it was last read.
+    pub(super) attempts: u32,
 }
 
 /// How far a shard has come in this run.
@@ -27,7 +29,18 @@ pub(super) enum Stage {
     CaughtUp(Session),
     Closing(Session),
     Closed(Session),
+    Reopening(Session, Reopen),
+    /// With the session it had, and whether its reader may still report.
+    Gone(Option<Session>, bool),
     Finished,
+}
+
+/// When a shard is opened again that its reader did not find.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reopen {
+    /// The first full listing that may show it.
+    pub(super) ticket: u64,
+    pub(super) not_before: Moment,
 }
 
 /// An end that was read and is not durable.
@@ -49,38 +62,46 @@ pub(super) struct Session {
     pub(super) id: u64,
     pub(super) ledger: Ledger,
     pub(super) watermark: ShardWatermark,
-    active_at: Moment,
+    /// Every record that arrived earlier is with the sinks.
+    pub(super) complete_until: Option<EpochMillis>,
+    /// At the tip, at this time, with records in flight up to this ordinal.
+    tip: Option<(u64, EpochMillis)>,
+    pub(super) active_at: Moment,
 }
 
 impl Shard {
     pub(super) const fn new(start: Position) -> Self {
-        Self { start, stage: Stage::Waiting }
+        Self { start, stage: Stage::Waiting, attempts: 0 }
     }
 
     pub(super) fn restored(row: &ShardRow) -> Self {
         let stage = if row.position.is_end() { Stage::Finished } else { Stage::Waiting };
-        Self { start: row.position.clone(), stage }
+        Self { start: row.position.clone(), stage, attempts: 0 }
     }
 
     pub(super) const fn session(&self) -> Option<&Session> {
         match &self.stage {
-            Stage::Waiting | Stage::Finished => None,
+            Stage::Waiting | Stage::Finished | Stage::Gone(None, _) => None,
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
-            | Stage::Closed(session) => Some(session),
+            | Stage::Closed(session)
+            | Stage::Reopening(session, _)
+            | Stage::Gone(Some(session), _) => Some(session),
         }
     }
 
     pub(super) const fn session_mut(&mut self) -> Option<&mut Session> {
         match &mut self.stage {
-            Stage::Waiting | Stage::Finished => None,
+            Stage::Waiting | Stage::Finished | Stage::Gone(None, _) => None,
             Stage::Reading(session)
             | Stage::Ending(session, _)
             | Stage::CaughtUp(session)
             | Stage::Closing(session)
-            | Stage::Closed(session) => Some(session),
+            | Stage::Closed(session)
+            | Stage::Reopening(session, _)
+            | Stage::Gone(Some(session), _) => Some(session),
         }
     }
 
@@ -88,10 +109,32 @@ impl Shard {
     pub(super) fn stop_reading(&mut self, next: impl FnOnce(Session) -> Stage) {
         self.stage = match mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Reading(session) | Stage::Closing(session) => next(session),
-            stage @ (Stage::Waiting | Stage::Ending(..) | Stage::CaughtUp(_) | Stage::Closed(_) | Stage::Finished) => {
-                stage
-            }
+            Stage::Gone(session, _) => Stage::Gone(session, false),
+            stage @ (Stage::Waiting
+            | Stage::Ending(..)
+            | Stage::CaughtUp(_)
+            | Stage::Closed(_)
+            | Stage::Reopening(..)
+            | Stage::Finished) => stage,
         };
+    }
+
+    /// What it still had is lost.
+    pub(super) fn lose(&mut self) {
+        self.stage = match mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Waiting => Stage::Gone(None, false),
+            Stage::Reading(session) | Stage::Closing(session) => Stage::Gone(Some(session), true),
+            Stage::Ending(session, _)
+            | Stage::CaughtUp(session)
+            | Stage::Closed(session)
+            | Stage::Reopening(session, _) => Stage::Gone(Some(session), false),
+            stage @ (Stage::Gone(..) | Stage::Finished) => stage,
+        };
+    }
+
+    /// Whether everything read of it is confirmed.
+    pub(super) fn is_settled(&self) -> bool {
+        self.session().is_none_or(|session| session.ledger.is_settled())
     }
 }
 
@@ -104,14 +147,39 @@ impl Stage {
             Self::CaughtUp(_) => ShardState::CaughtUp,
             Self::Closing(_) => ShardState::Closing,
             Self::Closed(_) => ShardState::Closed,
+            Self::Reopening(..) => ShardState::Reopening,
+            Self::Gone(..) => ShardState::Gone,
             Self::Finished => ShardState::Finished,
         }
     }
 }
 
 impl Session {
-    pub(super) const fn new(id: u64, from: Position, watermark: Option<EpochMillis>, now: Moment) -> Self {
-        Self { id, ledger: Ledger::new(from), watermark: ShardWatermark::new(watermark), active_at: now }
+    pub(super) const fn new(
+        id: u64,
+        from: Position,
+        watermark: Option<EpochMillis>,
+        complete_until: Option<EpochMillis>,
+        now: Moment,
+    ) -> Self {
+        let watermark = ShardWatermark::new(watermark);
+        Self { id, ledger: Ledger::new(from), watermark, complete_until, tip: None, active_at: now }
+    }
+
+    /// Everything that arrived before `at` was read: complete up to then once all of it is confirmed. One that waits for
+    /// that is not replaced, or under load none would ever be reached.
+    pub(super) fn at_tip(&mut self, at: EpochMillis) {
+        let read = self.ledger.confirmed().saturating_add(self.ledger.in_flight());
+        self.tip = self.tip.or(Some((read, at)));
+        self.raise_completeness(None);
+    }
+
+    /// Everything confirmed without a gap arrived up to `arrived`.
+    pub(super) fn raise_completeness(&mut self, arrived: Option<EpochMillis>) {
+        self.complete_until = self.complete_until.max(arrived);
+        if let Some((_, at)) = self.tip.take_if(|(read, _)| *read <= self.ledger.confirmed()) {
+            self.complete_until = self.complete_until.max(Some(at));
+        }
     }
 
     pub(super) const fn touch(&mut self, now: Moment) {

@@ -4,16 +4,27 @@ use crate::shard::{HashRange, Position, SequenceNumber, ShardDescription};
 
 const HALF: u128 = u128::MAX / 2;
 
+/// The question for all shards of the only stream.
+const LIST: Effect = Effect::List { stream: 0, scope: Scope::Full };
+
+fn stream() -> StreamSettings {
+    let start = StartPoint::AtTimestamp(EpochMillis(5));
+    StreamSettings { start, start_spent: false, retention: Duration::from_secs(60) }
+}
+
 fn settings() -> Settings {
     Settings {
+        streams: vec![stream()],
         parallelism: 2,
-        start: StartPoint::AtTimestamp(EpochMillis(5)),
+        assigner: AssignerPolicy::Uniform,
         discovery_interval: Duration::from_secs(10),
+        audit_interval: Duration::from_secs(10),
         checkpoint_interval: Duration::from_secs(1),
         preserve_shard_order: true,
         until_caught_up: false,
-        retention: Duration::from_secs(60),
         idle_after: Duration::from_secs(5),
+        max_drift: None,
+        on_gap: OnGap::Fail,
     }
 }
 
@@ -32,6 +43,10 @@ fn shard(text: &str, parents: &[&str], start: u128, end: u128) -> ShardDescripti
 
 fn all(text: &str, parents: &[&str]) -> ShardDescription {
     shard(text, parents, 0, u128::MAX)
+}
+
+fn receipt(shard: ShardId, session: u64, first: u64, count: u64, last: Position) -> Receipt {
+    Receipt { shard, session, first, count, last, arrived: None, event_time: None, marks: Vec::new() }
 }
 
 /// A coordinator and the clock of its shell.
@@ -58,13 +73,13 @@ impl Bench {
     }
 
     fn list(&mut self, shards: &[ShardDescription]) -> Vec<Effect> {
-        self.send(Event::Listed { shards: shards.to_vec() })
+        self.send(Event::Listed { stream: 0, scope: Scope::Full, shards: shards.to_vec() })
     }
 
     /// A run over one shard `a` that owns every key, opened as session 1.
     fn reading_a(settings: Settings) -> Self {
         let mut bench = Self::new(settings, Vec::new());
-        assert_eq!(bench.send(Event::Tick), [Effect::List]);
+        assert_eq!(bench.send(Event::Tick), [LIST]);
         let commit = commit(&bench.list(&[all("a", &[])]));
         assert_eq!(commit.create.len(), 1);
         let effects = bench.send(Event::Committed { id: commit.id });
@@ -80,7 +95,7 @@ impl Bench {
     fn deliver(&mut self, first: u64, count: u64, last: u64) -> Vec<Effect> {
         let marks = vec![SinkMark { sink: 0, mark: last }];
         let (shard, last) = (id("a"), after(last));
-        self.send(Event::Delivered(Receipt { shard, session: 1, first, count, last, latest: None, marks }))
+        self.send(Event::Delivered(Receipt { marks, ..receipt(shard, 1, first, count, last) }))
     }
 
     fn read_to_end(&mut self, children: Vec<ShardDescription>) -> Vec<Effect> {
@@ -136,10 +151,10 @@ fn an_end_and_its_children_become_durable_together_and_at_once() {
 #[test]
 fn an_end_without_children_is_asked_about_before_it_is_believed() {
     let mut bench = Bench::reading_a(settings());
-    assert_eq!(bench.read_to_end(Vec::new()), [Effect::List]);
+    assert_eq!(bench.read_to_end(Vec::new()), [LIST]);
     assert!(bench.list(&[all("a", &[])]).is_empty());
     for fruitless in 2..=3 {
-        assert_eq!(bench.after(1_000, Event::Tick), [Effect::List]);
+        assert_eq!(bench.after(1_000, Event::Tick), [LIST]);
         let effects = bench.list(&[all("a", &[])]);
         assert_eq!(commits(&effects).len(), usize::from(fruitless == 3), "{effects:?}");
         assert_eq!(effects.contains(&Effect::Notice(Notice::EndWithoutChildren { shard: id("a") })), fruitless == 3);
@@ -161,8 +176,7 @@ fn a_report_of_another_session_changes_nothing() {
     let mut bench = Bench::reading_a(settings());
     bench.read(1, 10);
     let (shard, last) = (id("a"), after(10));
-    let receipt =
-        Receipt { shard: shard.clone(), session: 9, first: 0, count: 1, last, latest: None, marks: Vec::new() };
+    let receipt = receipt(shard.clone(), 9, 0, 1, last);
     bench.send(Event::Delivered(receipt));
     bench.send(Event::ReadToEnd { shard: shard.clone(), session: 9, children: Vec::new() });
     bench.send(Event::Closed { shard, session: 9 });
@@ -223,10 +237,10 @@ fn a_run_until_caught_up_does_not_believe_an_empty_listing_at_once() {
     bench.send(Event::Tick);
     for _ in 1..3 {
         assert!(bench.list(&[]).is_empty());
-        assert_eq!(bench.after(1_000, Event::Tick), [Effect::List]);
+        assert_eq!(bench.after(1_000, Event::Tick), [LIST]);
     }
     let hole = HashRange { start: 0, end: u128::MAX };
-    assert_eq!(bench.list(&[]), [Effect::Notice(Notice::KeySpaceGap { hole }), Effect::Finished]);
+    assert_eq!(bench.list(&[]), [Effect::Notice(Notice::KeySpaceGap { stream: 0, hole }), Effect::Finished]);
 }
 
 #[test]
@@ -237,7 +251,8 @@ fn a_hole_in_the_key_space_is_told_once() {
     for _ in 0..8 {
         let effects = bench.list(&[shard("a", &[], 0, HALF)]);
         let hole = HashRange { start: HALF + 1, end: u128::MAX };
-        told += effects.iter().filter(|effect| **effect == Effect::Notice(Notice::KeySpaceGap { hole })).count();
+        told +=
+            effects.iter().filter(|effect| **effect == Effect::Notice(Notice::KeySpaceGap { stream: 0, hole })).count();
         bench.after(10_000, Event::Tick);
     }
     assert_eq!(told, 1);
@@ -253,11 +268,12 @@ fn a_finished_shard_is_forgotten_only_when_retention_passed_and_no_listing_has_i
         finished_at: position.is_end().then_some(EpochMillis(0)),
         position,
         watermark: None,
+        complete_until: None,
     };
     let rows = vec![row("a", &[], Position::ShardEnd), row("b", &["a"], after(1))];
     let mut bench = Bench::new(settings(), rows);
     let opened = bench.send(Event::Tick);
-    assert!(matches!(&opened[..], [Effect::List, Effect::Open { .. }]), "a is not read again: {opened:?}");
+    assert!(matches!(&opened[..], [Effect::List { .. }, Effect::Open { .. }]), "a is not read again: {opened:?}");
     let (a, b) = (all("a", &[]), all("b", &["a"]));
     let forgets = |bench: &mut Bench, listing: &[ShardDescription]| {
         bench.after(30_000, Event::Tick);
@@ -277,10 +293,10 @@ fn a_finished_shard_is_forgotten_only_when_retention_passed_and_no_listing_has_i
 #[test]
 fn a_failed_listing_is_asked_for_again() {
     let mut bench = Bench::new(settings(), Vec::new());
-    assert_eq!(bench.send(Event::Tick), [Effect::List]);
-    assert!(bench.send(Event::ListingFailed).is_empty());
+    assert_eq!(bench.send(Event::Tick), [LIST]);
+    assert!(bench.send(Event::ListingFailed { stream: 0 }).is_empty());
     assert_eq!(bench.core.next_deadline(), Some(Moment::from_millis(1_000)));
-    assert_eq!(bench.after(1_000, Event::Tick), [Effect::List]);
+    assert_eq!(bench.after(1_000, Event::Tick), [LIST]);
 }
 
 #[test]
@@ -289,8 +305,7 @@ fn a_child_inherits_the_watermark_and_idle_shards_hold_nobody_back() {
     let time = |millis| Some(EpochMillis(millis));
     let report = ReadReport { shard: id("a"), session: 1, records: 1, last: after(1), earliest: time(70) };
     bench.send(Event::Read(report));
-    let receipt =
-        Receipt { shard: id("a"), session: 1, first: 0, count: 1, last: after(1), latest: time(70), marks: Vec::new() };
+    let receipt = Receipt { arrived: time(70), ..receipt(id("a"), 1, 0, 1, after(1)) };
     bench.after(200, Event::Delivered(receipt));
     assert_eq!(bench.core.watermark(), time(70));
     let children = vec![shard("b", &["a"], 0, HALF), shard("c", &["a"], HALF + 1, u128::MAX)];
@@ -313,7 +328,7 @@ fn a_missing_parent_is_looked_for_at_once_and_told_when_it_turns_up_late() {
     let effects = bench.list(std::slice::from_ref(&child));
     let rows = commit(&effects);
     let missing = Effect::Notice(Notice::ParentMissing { shard: id("b"), parent: id("a") });
-    assert_eq!(effects, [missing, Effect::List, Effect::Commit(rows.clone())]);
+    assert_eq!(effects, [missing, LIST, Effect::Commit(rows.clone())]);
     assert!(bench.send(Event::Committed { id: rows.id }).is_empty(), "b waits");
     let effects = bench.list(std::slice::from_ref(&child));
     assert_eq!(effects[0], Effect::Notice(Notice::ParentPresumedExpired { parent: id("a") }));
@@ -338,11 +353,11 @@ fn listings_that_others_ask_for_do_not_use_up_the_search_for_children() {
     let mut bench = Bench::reading_a(settings());
     bench.read_to_end(Vec::new());
     let listing = [all("a", &[]), all("z", &["gone"])];
-    assert!(bench.list(&listing).contains(&Effect::List), "z's parent is looked for at once");
+    assert!(bench.list(&listing).contains(&LIST), "z's parent is looked for at once");
     let given_up = Effect::Notice(Notice::EndWithoutChildren { shard: id("a") });
     assert!(!bench.list(&listing).contains(&given_up));
     for last in [false, true] {
-        assert_eq!(bench.after(1_000, Event::Tick), [Effect::List]);
+        assert_eq!(bench.after(1_000, Event::Tick), [LIST]);
         assert_eq!(bench.list(&listing).contains(&given_up), last);
     }
 }

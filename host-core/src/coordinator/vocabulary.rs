@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::checkpoint::{Commit, SinkMark};
+use crate::discovery::Scope;
+use crate::gap::{Gap, OnGap};
 use crate::moment::EpochMillis;
 use crate::shard::{HashRange, Position, ShardDescription, ShardId};
 
@@ -27,25 +29,76 @@ impl StartPoint {
     }
 }
 
+/// Who decides which subtask reads a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AssignerPolicy {
+    /// The shard's place in the key space.
+    #[default]
+    Uniform,
+    /// The subtask with the fewest shards.
+    Fewest,
+    /// A component, and uniform where its answer is wrong or does not come.
+    Component,
+}
+
+/// A question to the component that assigns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Grows by one per question of a run; the answer carries it back.
+    pub round: u64,
+    /// Shards that need a subtask, in the order of their ids.
+    pub unassigned: Vec<ShardId>,
+    /// Shards that have one, in the order of their ids.
+    pub current: Vec<Placement>,
+}
+
+/// A shard that has a subtask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The shard.
+    pub shard: ShardId,
+    /// Below [`Settings::parallelism`].
+    pub subtask: u32,
+    /// It is not read right now.
+    pub pending: bool,
+}
+
 /// What does not change during a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// By the index that [`ShardId::stream`] names; at least one.
+    pub streams: Vec<StreamSettings>,
     /// Subtasks of the pipeline, at least 1 (0 is taken as 1).
     pub parallelism: u32,
-    /// For the shards of the first listing of a pipeline without rows; all others start at their beginning.
-    pub start: StartPoint,
-    /// Pause between listings.
+    /// Who decides which subtask reads a shard.
+    pub assigner: AssignerPolicy,
+    /// Pause between listings of what is new in a stream.
     pub discovery_interval: Duration,
+    /// Pause between listings of all shards of a stream: they alone show what is missing.
+    pub audit_interval: Duration,
     /// Pause between commits of mere progress; rows and ends do not wait for it.
     pub checkpoint_interval: Duration,
     /// Whether a child waits for its parents.
     pub preserve_shard_order: bool,
     /// Whether the run finishes by itself once all shards are read to the end fixed at its start.
     pub until_caught_up: bool,
-    /// The stream's retention: how long finished shards are remembered at least.
-    pub retention: Duration,
     /// A shard that brought nothing for this long does not hold the watermark back.
     pub idle_after: Duration,
+    /// How far a shard's watermark may be ahead of the least before the shard pauses; `None`: as far as it likes.
+    pub max_drift: Option<Duration>,
+    /// What to do where records are gone before they were read.
+    pub on_gap: OnGap,
+}
+
+/// What does not change about one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// For the shards of the first listing of a stream without rows; all others start at their beginning.
+    pub start: StartPoint,
+    /// Whether an earlier run has used `start` up. Rows of the stream say so too.
+    pub start_spent: bool,
+    /// How long the stream keeps records, and finished shards are remembered at least.
+    pub retention: Duration,
 }
 
 /// Records handed to a subtask, not yet delivered.
@@ -59,7 +112,7 @@ pub struct ReadReport {
     pub records: u64,
     /// The position after the last of them.
     pub last: Position,
-    /// Their earliest event time (or arrival time, where elements have none).
+    /// Their earliest arrival.
     pub earliest: Option<EpochMillis>,
 }
 
@@ -76,8 +129,11 @@ pub struct Receipt {
     pub count: u64,
     /// The position after the last of them.
     pub last: Position,
-    /// Their latest event time.
-    pub latest: Option<EpochMillis>,
+    /// Their latest arrival.
+    pub arrived: Option<EpochMillis>,
+    /// Where the component gives event times, as the session stands after this receipt: the earliest of what is made and
+    /// not delivered, and the latest of what is delivered. Equal ones mean that nothing earlier is held.
+    pub event_time: Option<(EpochMillis, EpochMillis)>,
     /// The sinks' marks after them.
     pub marks: Vec<SinkMark>,
 }
@@ -87,13 +143,20 @@ pub struct Receipt {
 pub enum Event {
     /// The run starts, or a deadline passed.
     Tick,
-    /// A complete answer of the service. It may still be stale or lack shards.
+    /// A complete answer of the service to [`Effect::List`]. It may still be stale or lack shards.
     Listed {
+        /// Index of the stream.
+        stream: u32,
+        /// What was asked for.
+        scope: Scope,
         /// Every shard told, in any order.
         shards: Vec<ShardDescription>,
     },
     /// A listing did not succeed.
-    ListingFailed,
+    ListingFailed {
+        /// Index of the stream.
+        stream: u32,
+    },
     /// Records were handed to a subtask.
     Read(ReadReport),
     /// A shard is exhausted; comes after all its `Read` events. Its records may still be in flight.
@@ -105,6 +168,26 @@ pub enum Event {
         /// Children that the service told with the end (`ChildShards`); may be empty.
         children: Vec<ShardDescription>,
     },
+    /// A reader is at the tip of its shard: everything that arrived before `at` was told by its `Read` events.
+    AtTip {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+        /// The service's time when it answered with an empty page and 0 ms behind.
+        at: EpochMillis,
+    },
+    /// The service does not know a reader's shard (`ResourceNotFoundException`) while it knows the stream. The reader has
+    /// stopped. A hint only: listings decide whether the shard is gone.
+    ShardGone {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+    },
+    /// A reader found a gap; comes after all `Read` events of what lies before it. Under [`OnGap::Continue`] the reader has
+    /// gone on behind it.
+    Gap(Gap),
     /// A reader reached the end fixed at the run's start and stopped.
     CaughtUp {
         /// The shard.
@@ -126,6 +209,19 @@ pub enum Event {
         /// From [`Commit::id`].
         id: u64,
     },
+    /// The component's answer to [`Effect::Assign`].
+    Assigned {
+        /// From [`Round::round`].
+        round: u64,
+        /// Shards with their subtasks. An error says why there is no answer; its subject is the component.
+        answer: Result<Vec<(ShardId, u32)>, String>,
+    },
+    /// A subtask is no more, with everything handed to it and not delivered. Comes after all receipts of what it had
+    /// delivered; the shell starts it again under its number.
+    SubtaskLost {
+        /// Below [`Settings::parallelism`].
+        subtask: u32,
+    },
     /// Stop reading, deliver what was read, checkpoint, finish.
     Drain,
     /// Stop waiting for outstanding receipts (a drain timed out, a record failed for good): checkpoint what is confirmed,
@@ -136,8 +232,13 @@ pub enum Event {
 /// What to do. Effects are performed in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Ask the service for all shards; answer with [`Event::Listed`] or [`Event::ListingFailed`]. At most one is out.
-    List,
+    /// Ask the service for shards; answer with [`Event::Listed`] or [`Event::ListingFailed`]. At most one per stream is out.
+    List {
+        /// Index of the stream.
+        stream: u32,
+        /// Which shards.
+        scope: Scope,
+    },
     /// Start a reader.
     Open {
         /// The shard.
@@ -148,18 +249,41 @@ pub enum Effect {
         subtask: u32,
         /// Where to read on; durable.
         from: Position,
+        /// Every record that arrived earlier is with the sinks: what the reader asks [`crate::gap::possible_loss`] about.
+        complete_until: Option<EpochMillis>,
         /// The shard's slice of the key space, where the service has one.
         range: Option<HashRange>,
     },
-    /// Stop a reader; answer with [`Event::Closed`], unless it reports its own end first.
+    /// Stop a reader; answer with [`Event::Closed`], unless it reports its own end first. Where its subtask is lost nobody
+    /// waits for the answer: the shard is opened again with another session.
     Close {
         /// The shard.
         shard: ShardId,
         /// The reader's session.
         session: u64,
     },
+    /// The reader asks for nothing more until it is resumed or closed. What it asked for before may still come.
+    Pause {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+    },
+    /// The reader goes on.
+    Resume {
+        /// The shard.
+        shard: ShardId,
+        /// The reader's session.
+        session: u64,
+    },
+    /// Ask the component that assigns; answer with [`Event::Assigned`]. At most one is out, but for one that was given up
+    /// after [`crate::assignment::ANSWER_WITHIN`].
+    Assign(Round),
     /// Make this durable, whole or not at all; answer with [`Event::Committed`]. At most one is out.
     Commit(Commit),
+    /// The run fails because of this gap. What was read is still delivered and made durable, with [`Effect::Finished`] at
+    /// the end; no position passes the gap. At most one per run.
+    Stop(Gap),
     /// Something worth a line in the log.
     Notice(Notice),
     /// The run is over: everything that will be durable is. The last effect of a run.
@@ -193,9 +317,18 @@ pub enum Notice {
     },
     /// No shard that is still to be read owns these keys, and further listings did not change that.
     KeySpaceGap {
+        /// Index of the stream.
+        stream: u32,
         /// The keys without an owner.
         hole: HashRange,
     },
+    /// The component that assigns did not decide as it should: uniform decided in its place.
+    AssignerOverruled {
+        /// What it did; its subject is the component.
+        why: String,
+    },
+    /// Records of a shard will not be read.
+    Gap(Gap),
     /// A finished shard is past the stream's retention and no longer listed: its row goes.
     Forgotten {
         /// The shard.
@@ -206,7 +339,7 @@ pub enum Notice {
 /// Where a shard stands in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ShardState {
-    /// Not opened yet: its row is not durable, or a parent's end is not.
+    /// Not open: its row is not durable, a parent's end is not, it has no subtask yet, or its subtask was lost.
     Waiting,
     /// A reader is open.
     Reading,
@@ -218,6 +351,10 @@ pub enum ShardState {
     Closing,
     /// Its reader stopped as told.
     Closed,
+    /// The service did not know it; a listing of all shards decides whether it is opened again.
+    Reopening,
+    /// It is no longer there. Its end is not durable yet.
+    Gone,
     /// Its end is durable.
     Finished,
 }
@@ -227,16 +364,43 @@ pub enum ShardState {
 pub struct ShardView<'a> {
     /// The shard.
     pub shard: &'a ShardId,
-    /// Who takes its records.
-    pub subtask: u32,
+    /// Who takes its records; `None` before it is first opened and once it is finished.
+    pub subtask: Option<u32>,
     /// Where it stands.
     pub state: ShardState,
+    /// Whether its reader is paused.
+    pub paused: bool,
     /// Its durable position; `None` while its row is not durable.
     pub position: Option<&'a Position>,
     /// Records read and not confirmed.
     pub in_flight: u64,
     /// The event time up to which it is complete.
     pub watermark: Option<EpochMillis>,
+}
+
+/// How many shards stand where, by [`ShardState`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Not opened yet.
+    pub waiting: usize,
+    /// With an open reader.
+    pub reading: usize,
+    /// Read to the end, which is not durable yet.
+    pub ending: usize,
+    /// Read to the end fixed at the run's start.
+    pub caught_up: usize,
+    /// With a reader that was told to stop.
+    pub closing: usize,
+    /// With a reader that stopped as told.
+    pub closed: usize,
+    /// To be opened again.
+    pub reopening: usize,
+    /// No longer there, and their end is not durable yet.
+    pub gone: usize,
+    /// With a durable end.
+    pub finished: usize,
+    /// Of all of these, those with records that are read and not confirmed.
+    pub unsettled: usize,
 }
 
 /// Sums over a run, for progress output.
@@ -250,4 +414,6 @@ pub struct Totals {
     pub read: u64,
     /// Records confirmed in this run, in order.
     pub delivered: u64,
+    /// Gaps told in this run.
+    pub gaps: u64,
 }

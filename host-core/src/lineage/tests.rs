@@ -18,6 +18,7 @@ fn row(shard: &str, position: Position) -> (ShardId, ShardRow) {
         range: None,
         position,
         watermark: None,
+        complete_until: None,
         finished_at: None,
     };
     (id(shard), row)

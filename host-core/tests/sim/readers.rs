@@ -72,7 +72,7 @@ impl History {
             session: reader.session,
             records: u64::try_from(count).expect("small"),
             last: last.clone(),
-            earliest: records.iter().map(|record| record.event_time).min(),
+            earliest: records.iter().map(|record| record.arrival).min(),
         };
         let batch = Batch { shard, session: reader.session, ordinal: reader.ordinal, index, count };
         reader.ordinal += report.records;
@@ -109,7 +109,8 @@ impl History {
                 first: batch.ordinal + u64::try_from(first).expect("small"),
                 count: u64::try_from(count).expect("small"),
                 last: Position::after(last.sequence.clone()),
-                latest: Some(last.event_time),
+                arrived: Some(last.arrival),
+                event_time: None,
                 marks: vec![SinkMark { sink: 0, mark: u64::try_from(mark).expect("small") }],
             };
             self.answer(batch.shard, batch.index + first, receipt);

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::checkpoint::Commit;
-use host_core::coordinator::{Coordinator, Effect, Event, ReadReport, Receipt, Settings, StartPoint};
+use host_core::coordinator::{
+    AssignerPolicy, Coordinator, Effect, Event, OnGap, ReadReport, Receipt, Scope, Settings, StartPoint, StreamSettings,
+};
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::ShardDescription;
 
@@ -192,14 +194,21 @@ impl History {
     fn settings(&self, run: Run) -> Settings {
         let at = |at| StartPoint::AtTimestamp(EpochMillis(i64::try_from(at).expect("small")));
         Settings {
+            streams: vec![StreamSettings {
+                start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+                start_spent: false,
+                retention: std::time::Duration::from_millis(self.plan.retention),
+            }],
             parallelism: self.plan.parallelism,
-            start: self.plan.start_at.map_or(StartPoint::TrimHorizon, at),
+            assigner: AssignerPolicy::Uniform,
             discovery_interval: self.plan.discovery_interval,
+            audit_interval: self.plan.discovery_interval,
             checkpoint_interval: self.plan.checkpoint_interval,
             preserve_shard_order: self.plan.preserve_order,
             until_caught_up: run.until_caught_up,
-            retention: std::time::Duration::from_millis(self.plan.retention),
             idle_after: self.plan.idle_after,
+            max_drift: None,
+            on_gap: OnGap::Fail,
         }
     }
 
@@ -239,7 +248,7 @@ impl History {
             }
             Item::Answer { shards, listing } => {
                 self.oracle.listed(shards);
-                self.handle(process, Event::Listed { shards: listing })
+                self.handle(process, Event::Listed { stream: 0, scope: Scope::Full, shards: listing })
             }
             Item::Poll { shard, session } => {
                 self.poll(process, shard, session);
@@ -318,7 +327,7 @@ impl History {
         let end = self.world.reached(shard, &report.last).expect("the reader's own position");
         let offset = end - usize::try_from(self.ordinal_at(reader, shard, end)).expect("small");
         for index in end - usize::try_from(report.records).expect("small")..end {
-            let time = self.world.shards[shard].records[index].event_time;
+            let time = self.world.shards[shard].records[index].arrival;
             process.in_flight.insert((shard, u64::try_from(index - offset).expect("small")), time);
         }
     }
@@ -331,8 +340,8 @@ impl History {
 
     fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
         match effect {
-            Effect::List => self.schedule(200, Item::List),
-            Effect::Open { shard, session, subtask, from, range } => {
+            Effect::List { .. } => self.schedule(200, Item::List),
+            Effect::Open { shard, session, subtask, from, range, .. } => {
                 if subtask >= self.plan.parallelism {
                     return Err(format!("ASN-1: {shard} goes to subtask {subtask} of {}", self.plan.parallelism));
                 }
@@ -359,14 +368,16 @@ impl History {
                 }
             }
             Effect::Commit(commit) => self.schedule(100, Item::Store(commit)),
-            Effect::Notice(_) | Effect::Finished => {}
+            Effect::Stop(gap) => return Err(format!("GAP-1: a gap is told where nothing is lost: {gap:?}")),
+            Effect::Pause { .. } | Effect::Resume { .. } | Effect::Assign(_) | Effect::Notice(_) | Effect::Finished => {
+            }
         }
         Ok(())
     }
 
     fn list(&mut self) {
         if self.dice.percent(self.plan.listing_fails) {
-            return self.schedule(300, Item::Deliver(Event::ListingFailed));
+            return self.schedule(300, Item::Deliver(Event::ListingFailed { stream: 0 }));
         }
         self.oracle.expire(&mut self.world, self.now, self.plan.retention);
         let listing = self.world.list(self.now, &self.plan, &mut self.dice);
