@@ -10,7 +10,7 @@ use host_core::moment::EpochMillis;
 
 /// Event times of one session, in the order of its deliveries.
 #[derive(Clone, Debug, Default)]
-pub struct EventTimes(Arc<Mutex<Times>>);
+pub(super) struct EventTimes(Arc<Mutex<Times>>);
 
 #[derive(Debug, Default)]
 struct Times {
@@ -21,7 +21,7 @@ struct Times {
 
 impl EventTimes {
     /// Elements of these times are on their way from here on.
-    pub fn made(&self, times: &[i64]) -> Option<Made> {
+    pub(super) fn made(&self, times: &[i64]) -> Option<Made> {
         let (earliest, latest) = (times.iter().min()?, times.iter().max()?);
         self.times().made.push_back(EpochMillis(*earliest));
         Some(Made { times: self.clone(), latest: EpochMillis(*latest) })
@@ -29,7 +29,7 @@ impl EventTimes {
 
     /// Whether nothing is on its way.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.times().made.is_empty()
     }
 
