@@ -337,10 +337,12 @@ impl PatientCall {
 
 #[cfg(test)]
 mod tests {
+    use host_core::moment::Moment;
     use host_core::patience::{DENIED_ATTEMPTS, UNREACHABLE_ATTEMPTS};
 
     use super::*;
     use crate::ports::StreamApi as _;
+    use crate::source::classify::{CallSite, Place};
     use crate::source::memory::{Call, MemoryStream};
 
     const LIMITS: RetryLimits =
@@ -398,6 +400,79 @@ mod tests {
             let (calls, succeeded, health) = attempts(code, true).await;
             assert_eq!((calls, succeeded), (running.unwrap_or(41), running.is_none()), "{code}");
             assert!(health.struggling().is_none(), "{code}");
+        }
+    }
+
+    /// What the log says while `act` runs.
+    fn logged(act: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().expect("no test panics here").extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time().with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = lines.0.lock().expect("no test panics here").clone();
+        String::from_utf8(bytes).expect("log lines are text")
+    }
+
+    fn throttle() -> SourceError {
+        let place = Place {
+            stream: "quakes".to_owned(),
+            region: "us-east-1".to_owned(),
+            account: "0".to_owned(),
+            endpoint: None,
+            credentials: String::new(),
+        };
+        let site = CallSite { place: &place, operation: "GetRecords", shard: None };
+        site.answered(Some("LimitExceededException"), 400, "slow down")
+    }
+
+    #[test]
+    fn a_struggle_of_ten_minutes_is_one_line_and_its_end_another() {
+        let (health, error) = (Health::default(), throttle());
+        let mut patience = Patience::new(LIMITS, Phase::Running);
+        let log = logged(|| {
+            for second in 0..600 {
+                let now = Moment(Duration::from_secs(second));
+                health.failed(&subject(7), &error, patience.failed(now, Trouble::Throttled, 0.5));
+            }
+            health.succeeded(&subject(7), patience.succeeded(Moment(Duration::from_secs(600))));
+        });
+        let lines: Vec<&str> = log.lines().collect();
+        let [begin, end] = lines.as_slice() else { panic!("{log}") };
+        assert!(
+            begin.contains("WARN") && begin.contains("reading shard shard-7 of stream \"quakes\" has failed"),
+            "{begin}"
+        );
+        assert!(begin.contains("LimitExceededException: slow down") && begin.contains("attempts=7"), "{begin}");
+        assert!(end.contains("INFO") && end.contains("succeeds again") && end.contains("after=\"10m\""), "{end}");
+    }
+
+    #[test]
+    fn what_is_given_up_struggles_no_more() {
+        let health = Health::default();
+        let spell = Spell { attempts: 7, lasted: Duration::from_secs(40) };
+        let again = Verdict::Again { after: Duration::ZERO, struggling: Some(spell) };
+        for end in [
+            |health: &Health| health.failed(&subject(1), &throttle(), Verdict::GiveUp),
+            |health: &Health| {
+                health.gone(&subject(1));
+            },
+        ] {
+            health.failed(&subject(1), &throttle(), again);
+            assert!(health.struggling().is_some());
+            end(&health);
+            assert!(health.struggling().is_none());
         }
     }
 

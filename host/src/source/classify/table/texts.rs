@@ -89,6 +89,7 @@ mod tests {
             ("Stream shard under account 1 not found.", "shard", Some(Missing::Stream)),
             ("Stream shardId-9 under account 1 not found.", "shardId-9", Some(Missing::Stream)),
             ("could not find stream-of-shards.", "stream-of-shards", None),
+            ("Cannot find the stream shardId-9.", "shardId-9", Some(Missing::Stream)),
             ("no such shard", "quakes", Some(Missing::Shard)),
             ("Requested resource not found", "quakes", None),
             ("", "quakes", None),
