@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 pub mod ferro;
 pub mod process;
 pub mod rig;
+pub mod simulated;
 
 /// The example component `name`, which `cargo xtask components` builds.
 ///
