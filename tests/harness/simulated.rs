@@ -31,7 +31,7 @@ pub use self::clock::{Clock, Millis};
 pub use self::counts::{Request, Tallies, Tally};
 pub use self::faults::{Fault, Faults, NewRule, RuleId};
 pub use self::kinesis::{
-    ACCOUNT, Children, Encryption, Filters, Habits, Kinesis, KeyRange, Lag, LastPage, Limits, REGION, Record, Sequence,
+    ACCOUNT, Children, Encryption, Filters, Habits, KeyRange, Kinesis, Lag, LastPage, Limits, REGION, Record, Sequence,
     ShardView,
 };
 pub use self::service::{Refusal, Service, Subject};

@@ -73,10 +73,7 @@ impl Fault {
     /// `ExpiredTokenException`, as if the caller's session had ended.
     #[must_use]
     pub fn expired_token() -> Self {
-        Self::Refuse(Refusal::client(
-            "ExpiredTokenException",
-            "The security token included in the request is expired",
-        ))
+        Self::Refuse(Refusal::client("ExpiredTokenException", "The security token included in the request is expired"))
     }
 
     /// `ResourceNotFoundException`.

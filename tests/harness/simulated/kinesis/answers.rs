@@ -25,8 +25,7 @@ pub(crate) fn shard(view: &ShardView) -> Value {
     if let Some(last) = view.last {
         sequences["EndingSequenceNumber"] = json!(last.to_string());
     }
-    let mut shard =
-        json!({ "ShardId": view.id, "HashKeyRange": range(view.range), "SequenceNumberRange": sequences });
+    let mut shard = json!({ "ShardId": view.id, "HashKeyRange": range(view.range), "SequenceNumberRange": sequences });
     if let Some(parent) = view.parents.first() {
         shard["ParentShardId"] = json!(parent);
     }

@@ -85,7 +85,13 @@ impl Stream {
     }
 
     /// `GetShardIterator`.
-    pub(crate) fn iterator(&mut self, id: &str, from: &From, now: Millis, limits: &Limits) -> Result<Iterator, Refusal> {
+    pub(crate) fn iterator(
+        &mut self,
+        id: &str,
+        from: &From,
+        now: Millis,
+        limits: &Limits,
+    ) -> Result<Iterator, Refusal> {
         if self.status(now) == Status::Creating {
             return Err(self.no_such_shard(id));
         }
@@ -96,7 +102,9 @@ impl Stream {
         let created = self.created;
         let shard = self.shard(id, now)?;
         let at = |text: &str| {
-            let used = format!("StartingSequenceNumber {text} used in GetShardIterator on shard {id} in stream {name} under account {account}");
+            let used = format!(
+                "StartingSequenceNumber {text} used in GetShardIterator on shard {id} in stream {name} under account {account}"
+            );
             let sequence = Sequence::parse(text).ok_or_else(|| invalid(format!("{used} is invalid.")))?;
             if sequence.shard != shard.number {
                 let other = shard_id(sequence.shard);

@@ -81,7 +81,9 @@ impl<'a> Input<'a> {
     /// The stream's name, by whichever of both ways it is told.
     fn stream(&self) -> Result<&'a str, Refusal> {
         let Some(arn) = self.text("StreamARN") else {
-            return self.text("StreamName").ok_or_else(|| invalid("Either StreamName or StreamARN should be provided."));
+            return self
+                .text("StreamName")
+                .ok_or_else(|| invalid("Either StreamName or StreamARN should be provided."));
         };
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let name = parts.last().and_then(|resource| resource.strip_prefix("stream/"));
@@ -165,10 +167,14 @@ impl Service for Kinesis {
                 empty()
             }
             "IncreaseStreamRetentionPeriod" => self.change_retention(&input, |hours, old| {
-                (hours >= old && hours <= 8760).then_some(()).ok_or("not be shorter than existing retention period, nor longer than 8760 hours")
+                (hours >= old && hours <= 8760)
+                    .then_some(())
+                    .ok_or("not be shorter than existing retention period, nor longer than 8760 hours")
             }),
             "DecreaseStreamRetentionPeriod" => self.change_retention(&input, |hours, old| {
-                (hours <= old && hours >= 24).then_some(()).ok_or("not be longer than existing retention period, nor shorter than 24 hours")
+                (hours <= old && hours >= 24)
+                    .then_some(())
+                    .ok_or("not be longer than existing retention period, nor shorter than 24 hours")
             }),
             "SplitShard" => {
                 let (name, shard) = (input.stream()?, input.required("ShardToSplit")?);
@@ -293,7 +299,8 @@ impl Kinesis {
             return Err(invalid(format!("{} records, which are not between 1 and 500.", entries.len())));
         }
         let size = |entry: &Value| {
-            let (data, key) = (Input(entry).text("Data").unwrap_or(""), Input(entry).text("PartitionKey").unwrap_or(""));
+            let (data, key) =
+                (Input(entry).text("Data").unwrap_or(""), Input(entry).text("PartitionKey").unwrap_or(""));
             data.len() / 4 * 3 + key.len()
         };
         if entries.iter().map(size).sum::<usize>() > PUT_BYTES_MAX {
@@ -317,11 +324,7 @@ impl Kinesis {
         json(&json!({ "FailedRecordCount": failed, "Records": results }))
     }
 
-    fn change_retention(
-        &self,
-        input: &Input<'_>,
-        check: impl Fn(u32, u32) -> Result<(), &'static str>,
-    ) -> Answer {
+    fn change_retention(&self, input: &Input<'_>, check: impl Fn(u32, u32) -> Result<(), &'static str>) -> Answer {
         let (name, hours) = (input.stream()?, input.required_count("RetentionPeriodHours")?);
         self.with(|model, now| {
             let stream = model.stream(name, now)?;
@@ -358,7 +361,8 @@ fn first_or_following(input: &Input<'_>, model: &mut Model, now: Millis) -> Resu
             }
         }
         let listing = Listing::decode(token).ok_or_else(|| invalid("NextToken is invalid."))?;
-        let size = input.count("MaxResults").map_or(listing.size, |asked| Listing::page_size(Some(asked), &model.limits));
+        let size =
+            input.count("MaxResults").map_or(listing.size, |asked| Listing::page_size(Some(asked), &model.limits));
         return Ok(Listing { size, ..listing });
     }
     let (name, limits) = (input.stream()?, model.limits);
@@ -377,7 +381,8 @@ fn filter(input: &Input<'_>) -> Result<Filter, Refusal> {
     let Some(filter) = input.0.get("ShardFilter").filter(|filter| !filter.is_null()).map(Input) else {
         return Ok(Filter::All);
     };
-    let timestamp = || filter.timestamp("Timestamp").ok_or_else(|| invalid("Timestamp is required for this ShardFilter."));
+    let timestamp =
+        || filter.timestamp("Timestamp").ok_or_else(|| invalid("Timestamp is required for this ShardFilter."));
     match filter.required("Type")? {
         "AFTER_SHARD_ID" => {
             let id = filter.text("ShardId").ok_or_else(|| invalid("ShardId is required for this ShardFilter."))?;
@@ -402,7 +407,8 @@ fn write(model: &mut Model, name: &str, entry: &Input<'_>, now: Millis) -> Resul
     }
     stream.check_key()?;
     let (key, data) = (entry.required("PartitionKey")?, entry.required("Data")?);
-    let data = base64::decode(data).map_err(|_malformed| Refusal::client("SerializationException", "Data is no base64."))?;
+    let data =
+        base64::decode(data).map_err(|_malformed| Refusal::client("SerializationException", "Data is no base64."))?;
     if data.len() > RECORD_BYTES_MAX {
         return Err(invalid(format!("Record of {} bytes exceeds {RECORD_BYTES_MAX} bytes.", data.len())));
     }

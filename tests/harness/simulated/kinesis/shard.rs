@@ -136,7 +136,8 @@ impl Shard {
         self.last_arrival = self.last_arrival.max(now);
         let at = u64::try_from(self.last_arrival / 1000).unwrap_or_default();
         let sequence = Sequence { created: self.created_secs, ordinal: self.next(), at, shard: self.number };
-        let record = Arc::new(Record { shard: self.number, sequence, arrival: self.last_arrival, key, data, encrypted });
+        let record =
+            Arc::new(Record { shard: self.number, sequence, arrival: self.last_arrival, key, data, encrypted });
         self.records.push_back(Arc::clone(&record));
         record
     }

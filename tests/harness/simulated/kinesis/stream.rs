@@ -325,7 +325,8 @@ impl Stream {
                     self.split(&shard_id(*number), border, now)?;
                 }
             }
-            let mut pieces: Vec<u32> = self.owners.range(wanted.start..=wanted.end).map(|(_, number)| *number).collect();
+            let mut pieces: Vec<u32> =
+                self.owners.range(wanted.start..=wanted.end).map(|(_, number)| *number).collect();
             while let [one, other, ..] = pieces[..] {
                 pieces.splice(..2, [self.merge(&shard_id(one), &shard_id(other), now)?]);
             }
