@@ -3,3 +3,7 @@
 mod wire;
 mod limits;
 mod faults;
+mod world;
+mod polling;
+mod resharding;
+mod weather;

@@ -33,6 +33,8 @@ pub struct Limits {
     pub page_bytes: u64,
     /// Shards in one page of a listing that does not say how many.
     pub listing_page: usize,
+    /// Shards in one page of a listing, whatever it says.
+    pub listing_page_max: usize,
     /// Life of an iterator.
     pub iterator_life: Duration,
     /// Life of a `NextToken`.
@@ -54,6 +56,7 @@ impl Limits {
             page_records: 10_000,
             page_bytes: 10 * MIB,
             listing_page: 1000,
+            listing_page_max: 10_000,
             iterator_life: Duration::from_secs(300),
             token_life: Duration::from_secs(300),
         }

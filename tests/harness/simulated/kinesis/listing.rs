@@ -9,9 +9,6 @@ use super::stream::{Filters, Status, Stream};
 use crate::simulated::clock::Millis;
 use crate::simulated::service::Refusal;
 
-/// `MaxResults` at most.
-const PAGE_MAX: usize = 10_000;
-
 /// `ShardFilter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filter {
@@ -79,7 +76,10 @@ impl Listing {
 
     /// A page's size, as asked for or by default.
     pub(crate) fn page_size(asked: Option<u64>, limits: &Limits) -> usize {
-        asked.and_then(|asked| usize::try_from(asked).ok()).unwrap_or(limits.listing_page).clamp(1, PAGE_MAX)
+        asked
+            .and_then(|asked| usize::try_from(asked).ok())
+            .unwrap_or(limits.listing_page)
+            .clamp(1, limits.listing_page_max)
     }
 }
 
