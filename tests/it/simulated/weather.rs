@@ -81,7 +81,7 @@ async fn a_hung_shard_leaves_the_others_at_speed_and_goes_on_when_released() {
 async fn a_shard_whose_pages_trickle_leaves_the_others_at_speed() {
     let world = World::new(3).await;
     let shards = world.shards();
-    let trickle = Fault::Trickle { bytes: 64, pause: Duration::from_millis(20) };
+    let trickle = Fault::Trickle { bytes: 1024, pause: Duration::from_millis(20) };
     let rule = world.aws.faults().on("GetRecords").shard(&shards[0]).inject(trickle);
     world.write_to(&shards[0], 200);
     let run = world.rig.start().await;

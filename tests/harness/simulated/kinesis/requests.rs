@@ -4,6 +4,7 @@ use aws_smithy_types::base64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::limits::Limits;
 use super::listing::{Filter, Listing};
 use super::reading::{From, Iterator, is_shard_id, shard_of};
 use super::shard::{ShardView, shard_id};
@@ -288,8 +289,13 @@ impl Kinesis {
     }
 
     fn put_record(&self, input: &Input<'_>) -> Answer {
-        let name = input.stream()?;
-        self.with(|model, now| json(&write(model, name, input, now)?))
+        let (name, entry) = (input.stream()?, entry(input)?);
+        self.with(|model, now| {
+            let limits = model.limits;
+            let stream = model.stream(name, now)?;
+            check_writable(stream, now)?;
+            json(&write(stream, entry, now, &limits)?)
+        })
     }
 
     fn put_records(&self, input: &Input<'_>) -> Answer {
@@ -306,20 +312,22 @@ impl Kinesis {
         if entries.iter().map(size).sum::<usize>() > PUT_BYTES_MAX {
             return Err(invalid(format!("Records' total data + partition key payload exceeds {PUT_BYTES_MAX} bytes")));
         }
-        let mut failed = 0;
-        let mut results = Vec::with_capacity(entries.len());
-        self.with(|model, now| {
-            for entry in entries {
-                results.push(match write(model, name, &Input(entry), now) {
-                    Ok(written) => written,
-                    Err(refusal) if refusal.code == "ProvisionedThroughputExceededException" => {
-                        failed += 1;
-                        json!({ "ErrorCode": refusal.code, "ErrorMessage": refusal.message })
-                    }
-                    Err(refusal) => return Err(refusal),
-                });
-            }
-            Ok(())
+        // One entry that is wrong refuses them all; one that is too much fails alone.
+        let entries = entries.iter().map(|value| entry(&Input(value))).collect::<Result<Vec<_>, _>>()?;
+        let (results, failed) = self.with(|model, now| {
+            let limits = model.limits;
+            let stream = model.stream(name, now)?;
+            check_writable(stream, now)?;
+            let mut failed = 0;
+            let write = |entry| match write(stream, entry, now, &limits) {
+                Ok(written) => written,
+                Err(refusal) => {
+                    failed += 1;
+                    json!({ "ErrorCode": refusal.code, "ErrorMessage": refusal.message })
+                }
+            };
+            let results: Vec<Value> = entries.into_iter().map(write).collect();
+            Ok((results, failed))
         })?;
         json(&json!({ "FailedRecordCount": failed, "Records": results }))
     }
@@ -398,21 +406,21 @@ fn filter(input: &Input<'_>) -> Result<Filter, Refusal> {
     }
 }
 
-/// Writes one entry of `PutRecord` or `PutRecords`.
-fn write(model: &mut Model, name: &str, entry: &Input<'_>, now: Millis) -> Result<Value, Refusal> {
-    let limits = model.limits;
-    let stream: &mut Stream = model.stream(name, now)?;
-    if stream.status(now) == Status::Creating {
-        return Err(stream.check_active(now).expect_err("a stream that is being created is not active"));
-    }
-    stream.check_key()?;
-    let (key, data) = (entry.required("PartitionKey")?, entry.required("Data")?);
+/// One entry of `PutRecord` or `PutRecords`, checked.
+struct Entry<'a> {
+    key: &'a str,
+    data: Vec<u8>,
+    hash: u128,
+}
+
+fn entry<'a>(input: &Input<'a>) -> Result<Entry<'a>, Refusal> {
+    let (key, data) = (input.required("PartitionKey")?, input.required("Data")?);
     let data =
         base64::decode(data).map_err(|_malformed| Refusal::client("SerializationException", "Data is no base64."))?;
     if data.len() > RECORD_BYTES_MAX {
         return Err(invalid(format!("Record of {} bytes exceeds {RECORD_BYTES_MAX} bytes.", data.len())));
     }
-    let hash = match entry.text("ExplicitHashKey") {
+    let hash = match input.text("ExplicitHashKey") {
         None => hash_of(key),
         Some(text) => text.parse().map_err(|_not_a_number| {
             invalid(format!(
@@ -420,7 +428,19 @@ fn write(model: &mut Model, name: &str, entry: &Input<'_>, now: Millis) -> Resul
             ))
         })?,
     };
-    let record = stream.put(hash, (key.to_owned(), data), now, &limits)?;
+    Ok(Entry { key, data, hash })
+}
+
+fn check_writable(stream: &Stream, now: Millis) -> Result<(), Refusal> {
+    if stream.status(now) == Status::Creating {
+        stream.check_active(now)?;
+    }
+    stream.check_key()
+}
+
+fn write(stream: &mut Stream, entry: Entry<'_>, now: Millis, limits: &Limits) -> Result<Value, Refusal> {
+    let Entry { key, data, hash } = entry;
+    let record = stream.put(hash, (key.to_owned(), data), now, limits)?;
     let mut written = json!({ "ShardId": shard_id(record.shard), "SequenceNumber": record.sequence.to_string() });
     if record.encrypted {
         written["EncryptionType"] = json!("KMS");
