@@ -7,6 +7,7 @@ pub mod process;
 pub mod rig;
 pub mod sts;
 pub mod witness;
+pub mod simulated;
 
 /// The example component `name`, which `cargo xtask components` builds.
 ///

@@ -24,3 +24,5 @@ mod pipeline;
 mod recovery;
 // Every kind of credentials signs, renews itself, fails in words, and shows no secret.
 mod access;
+// The simulated AWS keeps to the protocol, and the host keeps its promises against it.
+mod simulated;

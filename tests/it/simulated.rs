@@ -1,0 +1,9 @@
+//! The simulated AWS: that it answers the SDK as AWS does, and what the host makes of such answers.
+
+mod wire;
+mod limits;
+mod faults;
+mod world;
+mod polling;
+mod resharding;
+mod weather;
