@@ -2,7 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod service;
 pub mod ferro;
+#[path = "../backends/deviations.rs"]
+pub mod deviations;
+pub mod stream_contract;
+pub mod remote;
+pub mod ledger;
+pub mod numbers;
 pub mod process;
 pub mod rig;
 

@@ -66,6 +66,16 @@ pub struct Running {
     stderr: PathBuf,
 }
 
+/// A test that fails leaves no process behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
 impl Running {
     /// Starts `sluicebox` in `folder`. What it writes is appended to `stdout` and `stderr` there, so that the output of
     /// several runs adds up as it would in a shell's redirection.
