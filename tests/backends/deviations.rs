@@ -44,10 +44,16 @@ pub enum Difference {
     TellsNoChildren,
     /// `ApproximateArrivalTimestamp`.
     StampsWholeSeconds,
+    /// `ApproximateArrivalTimestamp` after a split.
+    StampsNewShardsAhead,
     /// `MillisBehindLatest`.
     IsNeverBehind,
     /// `GetRecords` with a text that is no iterator.
     FailsOnNoIterator,
+    /// `UpdateShardCount`.
+    CannotUpdateShardCount,
+    /// `UpdateShardCount`, the other way.
+    OrphansOnUpdateShardCount,
 }
 
 impl Difference {
@@ -59,8 +65,11 @@ impl Difference {
             Self::HangsPastTheLastRecord => "a request for an iterator at a time past the last record is not answered",
             Self::TellsNoChildren => "the last page of a closed shard tells no `ChildShards`",
             Self::StampsWholeSeconds => "arrival times are whole seconds",
+            Self::StampsNewShardsAhead => "what arrives in a new shard is stamped up to a second ahead of the clock",
             Self::IsNeverBehind => "`MillisBehindLatest` is 0 while records are left",
             Self::FailsOnNoIterator => "a text that is no iterator is answered as a failure of the service",
+            Self::CannotUpdateShardCount => "there is no `UpdateShardCount`",
+            Self::OrphansOnUpdateShardCount => "shards that come from `UpdateShardCount` name no parents",
         }
     }
 
@@ -73,8 +82,12 @@ impl Difference {
             }
             Self::TellsNoChildren => "a_closed_shard_ends_without_a_next_iterator_after_its_last_record",
             Self::StampsWholeSeconds => "arrival_times_have_milliseconds",
+            Self::StampsNewShardsAhead => "the_first_record_of_a_new_shard_arrives_by_the_clock",
             Self::IsNeverBehind => "a_page_that_leaves_records_says_that_it_is_behind",
             Self::FailsOnNoIterator => "a_text_that_is_no_iterator_is_invalid",
+            Self::CannotUpdateShardCount | Self::OrphansOnUpdateShardCount => {
+                "doubling_the_shards_makes_children_of_the_old_ones"
+            }
         }
     }
 }
@@ -91,7 +104,7 @@ pub struct Deviation {
 }
 
 /// The list.
-pub const DEVIATIONS: [Deviation; 2] = [
+pub const DEVIATIONS: [Deviation; 17] = [
     Deviation {
         backend: BackendName::Ferrokinesis,
         difference: Difference::ReplaysPastTheLastRecord,
@@ -101,6 +114,81 @@ pub const DEVIATIONS: [Deviation; 2] = [
         backend: BackendName::Ferrokinesis,
         difference: Difference::TellsNoChildren,
         why: "not implemented; the host finds children by listing",
+    },
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::StampsWholeSeconds,
+        why: "milliseconds are divided away; the host keeps a record of the very second of its start",
+    },
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::StampsNewShardsAhead,
+        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` takes such a record for one that came after the run began",
+    },
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::IsNeverBehind,
+        why: "told 0 on a page that stops short; the host believes it together with an empty page only",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::TellsNoChildren,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::StampsWholeSeconds,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::StampsNewShardsAhead,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::IsNeverBehind,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::OrphansOnUpdateShardCount,
+        why: "as ferrokinesis, which it serves; without lineage no reader can keep the order of a key: split and merge instead",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::IsNeverBehind,
+        why: "told 0 on a page that stops short; the host believes it together with an empty page only",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::FailsOnNoIterator,
+        why: "HTTP 500; the host takes it for a failure that passes, and gives up after its attempts",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::HangsPastTheLastRecord,
+        why: "it answers with the first record as young, and forgets to answer when there is none; the host gives the call up after its timeout and asks again",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::TellsNoChildren,
+        why: "older than that field of the API; the host finds children by listing",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::StampsNewShardsAhead,
+        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` takes such a record for one that came after the run began",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::IsNeverBehind,
+        why: "told 0 on a page that stops short; the host believes it together with an empty page only",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::CannotUpdateShardCount,
+        why: "older than that operation; split and merge instead",
     },
 ];
 

@@ -8,8 +8,6 @@ mod contract;
 // Reshards under load, kills among them, and the three places to begin at: the binary against every backend.
 mod reshard;
 mod start;
-// The document shows the list.
-mod document;
 
 use host::local::{Endpoint, Options};
 use tests::deviations::BackendName;

@@ -109,8 +109,7 @@ impl Provider for Kinesalite {
 
     async fn serve() -> (Service, ()) {
         static SERVER: OnceLock<Server> = OnceLock::new();
-        let arguments =
-            ["--port", ASKED, "--shardLimit", "10000", "--createStreamMs", "5", "--updateStreamMs", "5"];
+        let arguments = ["--port", ASKED, "--shardLimit", "10000", "--createStreamMs", "5", "--updateStreamMs", "5"];
         (SERVER.get_or_init(|| Server::start("kinesalite/cli.js", &arguments, &[])).service().await, ())
     }
 }

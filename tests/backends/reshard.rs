@@ -4,6 +4,7 @@ use std::path::Path;
 
 use host::ports::StreamApi as _;
 use host_core::shard::ShardDescription;
+use tests::deviations::{Difference, judge};
 use tests::ledger::Audit;
 use tests::numbers::{FILE, Numbers, Pipeline, audit};
 use tests::process::Running;
@@ -45,7 +46,13 @@ async fn open_shards(service: &Service, stream: &str) -> Vec<ShardDescription> {
 }
 
 /// Writes while a change goes on, and tells how many rounds are written. What was written comes back.
-async fn load(mut numbers: Numbers, service: Service, stream: String, change: Change, told: watch::Sender<u64>) -> Numbers {
+async fn load(
+    mut numbers: Numbers,
+    service: Service,
+    stream: String,
+    change: Change,
+    told: watch::Sender<u64>,
+) -> Numbers {
     let write = async {
         for round in 1..=ROUNDS {
             numbers.round().await;
@@ -112,7 +119,10 @@ async fn kills_while_shards_change_lose_nothing_and_keep_the_order<P: Provider>(
         numbers = loading.await.expect("written");
     }
     lives.push(file(folder.path(), "stdout").len());
-    let last = Running::start(folder.path(), &["run", "--until-caught-up", "pipeline.toml"]);
+    let mut last = Running::start(folder.path(), &["run", "pipeline.toml"]);
+    let count = usize::try_from(numbers.count()).expect("few");
+    last.wait_for(FILE, |text| text.lines().count() >= count);
+    last.terminate();
     let stdout = last.finish().expect_code(0).stdout;
     audit(&file(folder.path(), FILE), &numbers.written()).expect_exact(FILE);
     let mut audit = Audit::default();
@@ -124,7 +134,29 @@ async fn kills_while_shards_change_lose_nothing_and_keep_the_order<P: Provider>(
     audit.close(&numbers.written()).expect_complete("stdout");
 }
 
+/// Kinesis makes two children of every shard, whose parent is the old one.
+async fn doubling_the_shards_makes_children_of_the_old_ones<P: Provider>() {
+    let (service, _held) = P::serve().await;
+    let stream = stream_name("doubled");
+    service.create(&stream, 2).await;
+    let old = open_shards(&service, &stream).await;
+    let doubled = service.resize(&stream, 4).await;
+    judge(P::NAME, Difference::CannotUpdateShardCount, doubled.is_err(), &doubled);
+    if doubled.is_err() {
+        return;
+    }
+    let open = open_shards(&service, &stream).await;
+    assert_eq!(open.len(), 4, "{open:?}");
+    let orphans = open.iter().all(|shard| shard.parents.is_empty());
+    judge(P::NAME, Difference::OrphansOnUpdateShardCount, orphans, &open);
+    if !orphans {
+        let parents: Vec<_> = open.iter().flat_map(|shard| &shard.parents).collect();
+        assert_eq!(parents, [&old[0].id, &old[0].id, &old[1].id, &old[1].id]);
+    }
+}
+
 on_every_backend! {
+    doubling_the_shards_makes_children_of_the_old_ones,
     shards_change_under_load_and_every_key_stays_whole_and_in_order,
     kills_while_shards_change_lose_nothing_and_keep_the_order,
 }

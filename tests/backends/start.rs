@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use host::ports::StreamApi as _;
 use tempfile::TempDir;
+use tests::deviations::{Difference, is_listed};
 use tests::ledger::Written;
 use tests::numbers::{FILE, Numbers, Pipeline, audit};
 use tests::process::Running;
@@ -74,9 +75,14 @@ async fn a_first_run_begins_where_the_manifest_says<P: Provider>() {
     numbers.round().await;
     service.halve(&stream, &first).await;
     numbers.round().await;
+    // Two seconds: some stamp what arrives in a new shard up to one ahead.
     in_another_second().await;
-    let mut latest = Begun::start(pipeline("initial_position = \"latest\""));
-    latest.host.wait_for("stderr", |text| text.contains("reading"));
+    in_another_second().await;
+    let latest = (!is_listed(P::NAME, Difference::HangsPastTheLastRecord)).then(|| {
+        let mut latest = Begun::start(pipeline("initial_position = \"latest\""));
+        latest.host.wait_for("stderr", |text| text.contains("reading"));
+        latest
+    });
     numbers.round().await;
     let since = format!("initial_position = \"at-timestamp\"\ninitial_timestamp = {moment}");
     let since = Begun::start(pipeline(&since));
@@ -85,7 +91,9 @@ async fn a_first_run_begins_where_the_manifest_says<P: Provider>() {
     let written = numbers.written();
     all.expect("trim-horizon", &written, 0);
     since.expect("at-timestamp", &written, 1);
-    latest.expect("latest", &written, 3);
+    if let Some(latest) = latest {
+        latest.expect("latest", &written, 3);
+    }
 }
 
 on_every_backend! { a_first_run_begins_where_the_manifest_says }

@@ -8,8 +8,8 @@ use ferrokinesis::store::StoreOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use crate::service::arn;
 use crate::service::Service;
+pub use crate::service::arn;
 
 /// What one request may hold: the largest `PutRecords`, base64 and framing included.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;

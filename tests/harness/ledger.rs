@@ -1,7 +1,7 @@
 //! What a sink must hold: every key's numbers from 0 without a gap, in order.
 //!
-//! A line is `KEY NUMBER …`. A crash may repeat: the first line of a key in the next life of the host may go back, and
-//! goes on from there without a gap. Nothing may ever skip, and within a life nothing may go back.
+//! A line is `KEY NUMBER …`. A crash may repeat: the first line of a key after it may go back, and goes on from there
+//! without a gap. Nothing may ever skip, and nothing else may go back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +17,7 @@ pub type Written = BTreeMap<String, u64>;
 pub struct Audit {
     keys: BTreeMap<String, Key>,
     life: u32,
-    may_repeat: bool,
+    crashes: u32,
     delivered: u64,
     repeated: u64,
     disordered: u64,
@@ -33,8 +33,8 @@ struct Key {
     seen_below: u64,
     /// Smaller numbers that were passed over.
     holes: BTreeSet<u64>,
-    /// The life that brought the last line.
-    life: u32,
+    /// How many crashes there were before its last line.
+    crashes: u32,
 }
 
 /// How a sink compares with what was written.
@@ -48,7 +48,7 @@ pub struct Ledger {
     pub repeated: u64,
     /// Records written and not delivered.
     pub missing: u64,
-    /// Lines that skip, go back within a life, or were never written.
+    /// Lines that skip, go back without a crash, or were never written.
     pub disordered: u64,
     /// The first of those, in words.
     pub examples: Vec<String>,
@@ -58,7 +58,7 @@ impl Audit {
     /// A host starts. `after_a_crash`: the one before did not end by itself, so records may come again.
     pub fn life(&mut self, after_a_crash: bool) {
         self.life += 1;
-        self.may_repeat = after_a_crash;
+        self.crashes += u32::from(after_a_crash);
     }
 
     /// What the present life wrote. What stands behind the last line feed was cut off by a kill, and comes again.
@@ -75,10 +75,10 @@ impl Audit {
             return;
         };
         let state = self.keys.entry(key.to_owned()).or_default();
-        let may_go_back = self.may_repeat && state.life != self.life;
+        let may_go_back = state.crashes < self.crashes;
         let due = state.due;
         let is_in_order = number == due || (number < due && may_go_back);
-        state.life = self.life;
+        state.crashes = self.crashes;
         state.due = number + 1;
         if number >= state.seen_below {
             state.holes.extend(state.seen_below..number);
@@ -208,6 +208,8 @@ mod tests {
             (&[(false, &[0, 1, 2][..]), (true, &[1, 2, 3])][..], [4, 2, 0, 0]),
             (&[(false, &[0, 1, 2]), (false, &[1, 2, 3])], [4, 2, 0, 1]),
             (&[(false, &[0, 1]), (true, &[0, 1, 0, 1, 2, 3])], [4, 4, 0, 1]),
+            (&[(false, &[0, 1]), (true, &[]), (false, &[1, 2, 3])], [4, 1, 0, 0]),
+            (&[(false, &[0, 1]), (true, &[1]), (false, &[1, 2, 3])], [4, 2, 0, 1]),
         ] {
             assert_eq!(counts(&ledger(lives, 4)), expected, "{lives:?}");
         }

@@ -8,6 +8,7 @@ pub mod ferro;
 pub mod deviations;
 pub mod stream_contract;
 pub mod remote;
+pub mod moments;
 pub mod ledger;
 pub mod numbers;
 pub mod process;

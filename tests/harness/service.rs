@@ -1,8 +1,9 @@
 //! A service that speaks Kinesis, as its writers and operators use it: what the host itself never does.
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::error::DisplayErrorContext;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ScalingType, StreamStatus};
 use host::aws::AwsSettings;
 use host::config::StreamArn;
 use host::source::kinesis::KinesisStream;
@@ -87,6 +88,18 @@ impl Service {
         let request = self.client.merge_shards().stream_name(name).shard_to_merge(shard);
         request.adjacent_shard_to_merge(adjacent).send().await.expect("merged");
         self.until_active(name).await;
+    }
+
+    /// Changes the number of open shards (`UpdateShardCount`, uniform).
+    ///
+    /// # Errors
+    /// The endpoint refuses, in its words.
+    pub async fn resize(&self, name: &str, shards: i32) -> Result<(), String> {
+        let request = self.client.update_shard_count().stream_name(name).target_shard_count(shards);
+        let sent = request.scaling_type(ScalingType::UniformScaling).send().await;
+        sent.map_err(|error| DisplayErrorContext(error).to_string())?;
+        self.until_active(name).await;
+        Ok(())
     }
 
     async fn until_active(&self, name: &str) {

@@ -73,10 +73,14 @@ async fn open_shards(backend: &impl Backend) -> Vec<ShardDescription> {
     shards(backend).await.into_iter().filter(|shard| !shard.closed).collect()
 }
 
+fn wall_clock() -> EpochMillis {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    EpochMillis(i64::try_from(now).expect("before the year 292 million"))
+}
+
 /// No event tells that a second of the wall clock has passed, which the services stamp records with.
 async fn until_the_clock_shows(time: EpochMillis) {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    while now() < u128::try_from(time.0).expect("after 1970") {
+    while wall_clock() < time {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -100,7 +104,7 @@ fn batches(pages: Vec<Page>) -> Vec<RecordColumns> {
     pages.into_iter().flat_map(|page| page.batches).collect()
 }
 
-/// The claim.
+/// Claims that all shards are listed and their ranges cover the key space.
 ///
 /// # Panics
 /// It does not hold.
@@ -116,7 +120,7 @@ pub async fn all_shards_are_listed_and_their_ranges_cover_the_key_space<B: Backe
     assert_eq!(ids.len(), 5);
 }
 
-/// The claim.
+/// Claims that a description identifies the stream.
 ///
 /// # Panics
 /// It does not hold.
@@ -128,7 +132,7 @@ pub async fn a_description_identifies_the_stream<B: Backend>() {
     assert_eq!(backend.api().describe().await.expect("again"), description);
 }
 
-/// The claim.
+/// Claims that records come in order and whole.
 ///
 /// # Panics
 /// It does not hold.
@@ -146,7 +150,7 @@ pub async fn records_come_in_order_and_whole<B: Backend>() {
     assert!(read.iter().all(|batch| batch.arrival.len() == batch.len() && batch.arrival.iter().all(|at| *at > 0)));
 }
 
-/// The claim.
+/// Claims that reading after a record begins with the next.
 ///
 /// # Panics
 /// It does not hold.
@@ -167,7 +171,7 @@ pub async fn reading_after_a_record_begins_with_the_next<B: Backend>() {
     assert_eq!(records_in(&rest), numbered(1, 3));
 }
 
-/// The claim.
+/// Claims that reading at a timestamp misses no record that arrived then or later.
 ///
 /// # Panics
 /// It does not hold.
@@ -187,7 +191,7 @@ pub async fn reading_at_a_timestamp_misses_no_record_that_arrived_then_or_later<
     }
 }
 
-/// The claim.
+/// Claims that reading past the last record gives nothing old.
 ///
 /// # Panics
 /// It does not hold.
@@ -211,7 +215,7 @@ pub async fn reading_past_the_last_record_gives_nothing_old<B: Backend>() {
     assert!(!kept.iter().any(older), "{kept:?}");
 }
 
-/// The claim.
+/// Claims that arrival times have milliseconds.
 ///
 /// # Panics
 /// It does not hold.
@@ -228,7 +232,24 @@ pub async fn arrival_times_have_milliseconds<B: Backend>() {
     judge(B::NAME, Difference::StampsWholeSeconds, whole, &arrivals);
 }
 
-/// The claim.
+/// Claims that the first record of a new shard arrives by the clock.
+///
+/// # Panics
+/// It does not hold.
+pub async fn the_first_record_of_a_new_shard_arrives_by_the_clock<B: Backend>() {
+    let backend = B::start(1).await;
+    let parent = shards(&backend).await.remove(0);
+    backend.put(range(&parent), &numbered(1, 8)).await;
+    backend.split(&parent).await;
+    let child = open_shards(&backend).await.remove(0);
+    backend.put(range(&child), &numbered(1, 8)).await;
+    let now = wall_clock();
+    let read = batches(read(backend.api(), &child.id, &Position::TrimHorizon, 1, 10_000).await);
+    let arrival = read[0].arrival[0];
+    judge(B::NAME, Difference::StampsNewShardsAhead, arrival > now.0, &(arrival, now));
+}
+
+/// Claims that a page that leaves records says that it is behind.
 ///
 /// # Panics
 /// It does not hold.
@@ -243,7 +264,7 @@ pub async fn a_page_that_leaves_records_says_that_it_is_behind<B: Backend>() {
     judge(B::NAME, Difference::IsNeverBehind, page.millis_behind_latest == Some(0), &page.millis_behind_latest);
 }
 
-/// The claim.
+/// Claims that a closed shard ends without a next iterator after its last record.
 ///
 /// # Panics
 /// It does not hold.
@@ -273,7 +294,7 @@ pub async fn a_closed_shard_ends_without_a_next_iterator_after_its_last_record<B
     }
 }
 
-/// The claim.
+/// Claims that the child of a merge has both parents and takes what follows.
 ///
 /// # Panics
 /// It does not hold.
@@ -292,7 +313,7 @@ pub async fn the_child_of_a_merge_has_both_parents_and_takes_what_follows<B: Bac
     assert_eq!(records_in(&read), numbered(2, 5));
 }
 
-/// The claim.
+/// Claims that batches are cut below the bound and a larger record travels alone.
 ///
 /// # Panics
 /// It does not hold.
@@ -310,7 +331,7 @@ pub async fn batches_are_cut_below_the_bound_and_a_larger_record_travels_alone<B
     assert!(read.len() <= 6, "cut into {} batches, where 3 and the large one would do", read.len());
 }
 
-/// The claim.
+/// Claims that a page holds no more records than asked for.
 ///
 /// # Panics
 /// It does not hold.
@@ -325,7 +346,7 @@ pub async fn a_page_holds_no_more_records_than_asked_for<B: Backend>() {
     assert_eq!(records_in(&batches(pages)), written);
 }
 
-/// The claim.
+/// Claims that a page of five thousand records arrives intact.
 ///
 /// # Panics
 /// It does not hold.
@@ -339,7 +360,7 @@ pub async fn a_page_of_five_thousand_records_arrives_intact<B: Backend>() {
     assert!(records_in(&page.batches) == written, "records differ");
 }
 
-/// The claim.
+/// Claims that an iterator can be read again.
 ///
 /// # Panics
 /// It does not hold.
@@ -353,7 +374,7 @@ pub async fn an_iterator_can_be_read_again<B: Backend>() {
     assert_eq!(once.batches, twice.batches);
 }
 
-/// The claim.
+/// Claims that an expired iterator is told as such.
 ///
 /// # Panics
 /// It does not hold.
@@ -366,7 +387,7 @@ pub async fn an_expired_iterator_is_told_as_such<B: Backend>() {
     assert!(error.to_string().contains(shard.id.as_str()), "{error}");
 }
 
-/// The claim.
+/// Claims that a text that is no iterator is invalid.
 ///
 /// # Panics
 /// It does not hold.
@@ -380,7 +401,7 @@ pub async fn a_text_that_is_no_iterator_is_invalid<B: Backend>() {
     }
 }
 
-/// The claim.
+/// Claims that what does not exist is not found by name.
 ///
 /// # Panics
 /// It does not hold.
@@ -429,6 +450,7 @@ macro_rules! stream_contract {
             reading_at_a_timestamp_misses_no_record_that_arrived_then_or_later,
             reading_past_the_last_record_gives_nothing_old,
             arrival_times_have_milliseconds,
+            the_first_record_of_a_new_shard_arrives_by_the_clock,
             a_page_that_leaves_records_says_that_it_is_behind,
             a_closed_shard_ends_without_a_next_iterator_after_its_last_record,
             the_child_of_a_merge_has_both_parents_and_takes_what_follows,

@@ -12,6 +12,8 @@ mod state_refusals;
 mod state_edits;
 // What is promised is documented, and the tests that hold it are listed.
 mod guarantees;
+// What other services do otherwise is documented.
+mod deviations;
 // The binary, used wrongly on purpose.
 mod cli;
 // The whole host in process: shards, families, errors, room, commits, stops.

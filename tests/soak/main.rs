@@ -1,0 +1,78 @@
+//! A soak: the binary carries numbered records for minutes, while its shards split and merge, the service fails in every
+//! way it knows, and the binary is killed and stopped at random moments. In the end every record must be there, each
+//! key's in order; a crash may have repeated some on stdout, and none in the file.
+//!
+//! Time is real here: what is looked for is what nobody thought of. All chance follows from the seed, though the machine
+//! decides which moment a kill meets.
+
+// Records and changes of shards.
+mod load;
+// Lives of the host.
+mod lives;
+// What is counted and shown.
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use tests::moments::Moments;
+use tests::numbers::Pipeline;
+
+use crate::lives::Lives;
+use crate::load::{reshard, write};
+use crate::report::{Counts, Outcome, progress, say};
+
+const STREAM: &str = "soak";
+/// Open shards at the start.
+const SHARDS: i32 = 4;
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+
+#[derive(Parser)]
+#[command(name = "soak", about = "Faults, reshards and kills at random; every record must arrive, each key's in order")]
+struct Arguments {
+    /// How long records are written
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// What all chance follows from
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::from(now.subsec_nanos()) ^ now.as_secs()
+    });
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let outcome = runtime.block_on(soak(Duration::from_secs(60 * arguments.minutes), seed));
+    report::table(&outcome, seed, arguments.minutes);
+    if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn soak(duration: Duration, seed: u64) -> Outcome {
+    say(&format!("seed {seed}; the same again: cargo xtask soak --seed {seed}"));
+    let mut moments = Moments::new(seed);
+    let world = load::World::start(STREAM, SHARDS).await;
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let pipeline =
+        Pipeline { endpoint: &world.endpoint, stream: STREAM, source: "initial_position = \"trim-horizon\"" };
+    pipeline.write(folder.path());
+    let counts = Arc::new(Counts::default());
+    let end = Instant::now() + duration;
+    let writing = tokio::spawn(write(world.service.clone(), STREAM, end, Arc::clone(&counts)));
+    let resharding = tokio::spawn(reshard(world.service.clone(), STREAM, end, moments.fork(), Arc::clone(&counts)));
+    let showing = tokio::spawn(progress(Arc::clone(&counts), PROGRESS_INTERVAL));
+    let mut lives = Lives::new(folder.path(), moments.fork(), Arc::clone(&counts));
+    lives.live_until(end).await;
+    let written = writing.await.expect("the writer does not panic");
+    resharding.await.expect("the resharder does not panic");
+    let outcome = lives.drain(written).await;
+    showing.abort();
+    if !outcome.is_good() {
+        say(&format!("what it wrote is in {}", folder.keep().display()));
+    }
+    outcome
+}
