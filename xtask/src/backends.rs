@@ -16,29 +16,35 @@ const FOLDER: &str = "SLUICEBOX_TEST_BACKENDS";
 /// What describes the packages, in the checkout and in the folder.
 const FILES: [&str; 2] = ["package.json", "package-lock.json"];
 
-/// Why they cannot be run here, if they cannot.
-pub(crate) fn missing() -> Option<String> {
+/// Fails where they cannot be run, and says what to install.
+pub(crate) fn present() -> Result<()> {
     let lacks = |program: &&str| output(Command::new(program).arg("--version")).is_err();
     let programs: Vec<&str> = ["node", "npm"].into_iter().filter(lacks).collect();
-    (!programs.is_empty()).then(|| {
-        format!(
-            "the tests against other Kinesis services need Node.js 20 or later with npm, and {} cannot be run here; \
-             install it from your system's packages and call `cargo xtask test --backends` again",
-            programs.join(" and ")
-        )
-    })
+    if programs.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the tests against other Kinesis services need Node.js 20 or later with npm, and {} cannot be run here; install it \
+         from your system's packages, then call `cargo xtask test --backends`",
+        programs.join(" and ")
+    )
 }
 
-/// Installs what is missing and runs the tests.
+/// Installs what is missing and runs the tests, which must be built except for their own binary.
 pub(crate) fn test(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
-    if let Some(missing) = missing() {
-        bail!(missing);
-    }
     let folder = install(workspace)?;
     // The whole workspace, so that dependencies have the features of the other builds and nothing is built twice.
     let mut command = workspace.cargo(&["test", "--workspace", "--test", "backends"]);
     command.args(filter).env(FOLDER, folder);
     run(&mut command)
+}
+
+/// What continuous integration does: the tests where they can be run, and a loud word where they cannot.
+pub(crate) fn test_if_present(workspace: &Workspace) -> Result<()> {
+    let Err(absent) = present() else { return test(workspace, None) };
+    let stars = "*".repeat(100);
+    say(&format!("{stars}\nNOT RUN: {absent}\n{stars}"));
+    Ok(())
 }
 
 fn install(workspace: &Workspace) -> Result<PathBuf> {
@@ -64,17 +70,4 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
 fn described(folder: &Path) -> Result<String> {
     let read = |file| fs::read_to_string(folder.join(file)).with_context(|| format!("could not read {file}"));
     FILES.into_iter().map(read).collect()
-}
-
-/// What continuous integration does: the tests where they can be run, and a loud word where they cannot.
-pub(crate) fn test_if_possible(workspace: &Workspace) -> Result<()> {
-    match missing() {
-        None => test(workspace, None),
-        Some(missing) => {
-            say("********************************************************************************");
-            say(&format!("NOT RUN: {missing}"));
-            say("********************************************************************************");
-            Ok(())
-        }
-    }
 }

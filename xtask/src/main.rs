@@ -85,6 +85,7 @@ fn chore(chore: &Chore) -> Result<()> {
         Chore::Demo => demo(&workspace),
         Chore::Test { filter, backends: false } => test(&workspace, filter.as_deref()),
         Chore::Test { filter, backends: true } => {
+            backends::present()?;
             build_tests(&workspace)?;
             backends::test(&workspace, filter.as_deref())
         }
@@ -101,7 +102,7 @@ fn chore(chore: &Chore) -> Result<()> {
         Chore::Ci => {
             lint(&workspace)?;
             test(&workspace, None)?;
-            backends::test_if_possible(&workspace)
+            backends::test_if_present(&workspace)
         }
     }
 }
