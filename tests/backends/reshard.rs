@@ -4,7 +4,7 @@ use std::path::Path;
 
 use host::ports::StreamApi as _;
 use host_core::shard::ShardDescription;
-use tests::deviations::{Difference, judge};
+use tests::deviations::{Difference, is_listed, judge};
 use tests::ledger::Audit;
 use tests::numbers::{FILE, Numbers, Pipeline, audit};
 use tests::process::Running;
@@ -26,6 +26,8 @@ enum Change {
     Halve(usize),
     /// Merges the first two.
     Merge,
+    /// Twice as many, by `UpdateShardCount`.
+    Double,
 }
 
 impl Change {
@@ -34,6 +36,10 @@ impl Change {
         match self {
             Self::Halve(index) => service.halve(stream, &shards[index]).await,
             Self::Merge => service.merge(stream, shards[0].id.as_str(), shards[1].id.as_str()).await,
+            Self::Double => {
+                let target = i32::try_from(2 * shards.len()).expect("few");
+                service.resize(stream, target).await.expect("done for services that can");
+            }
         }
     }
 }
@@ -72,6 +78,13 @@ fn file(folder: &Path, name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).unwrap_or_default()
 }
 
+/// What a service can do to its shards.
+fn changes<P: Provider>() -> impl Iterator<Item = Change> {
+    let cannot = [Difference::CannotUpdateShardCount, Difference::OrphansOnUpdateShardCount];
+    let doubles = !cannot.iter().any(|difference| is_listed(P::NAME, *difference));
+    CHANGES.into_iter().chain(doubles.then_some(Change::Double))
+}
+
 /// ORD-1, DEL-1, LIN-1: without a restart every record arrives once, each key's in order, across splits and merges.
 async fn shards_change_under_load_and_every_key_stays_whole_and_in_order<P: Provider>() {
     let (service, _held) = P::serve().await;
@@ -82,7 +95,7 @@ async fn shards_change_under_load_and_every_key_stays_whole_and_in_order<P: Prov
     pipeline.write(folder.path());
     let mut numbers = Numbers::new(&service, &stream, KEYS);
     let mut host = Running::start(folder.path(), &["run", "pipeline.toml"]);
-    for change in CHANGES {
+    for change in changes::<P>() {
         let (told, _) = watch::channel(0);
         numbers = tokio::spawn(load(numbers, service.clone(), stream.clone(), change, told)).await.expect("written");
     }
