@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use ferrokinesis::create_app;
 use ferrokinesis::store::StoreOptions;
@@ -18,7 +19,8 @@ const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Ferro {
     service: Service,
-    server: JoinHandle<()>,
+    app: Router,
+    servers: Vec<JoinHandle<()>>,
 }
 
 impl Deref for Ferro {
@@ -31,7 +33,7 @@ impl Deref for Ferro {
 
 impl Drop for Ferro {
     fn drop(&mut self) {
-        self.server.abort();
+        self.servers.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -58,9 +60,24 @@ impl Ferro {
         };
         let (app, _store) = create_app(options);
         let app = app.layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the listener stays open") });
-        Self { service: Service::at(endpoint).await, server }
+        let (endpoint, server) = serve(app.clone()).await;
+        Self { service: Service::at(endpoint).await, app, servers: vec![server] }
     }
+
+    /// Another way to the same streams, such as one that things go wrong on. Returns its endpoint.
+    ///
+    /// # Panics
+    /// Loopback has no free port.
+    pub async fn through(&mut self, layer: impl FnOnce(Router) -> Router) -> String {
+        let (endpoint, server) = serve(layer(self.app.clone())).await;
+        self.servers.push(server);
+        endpoint
+    }
+}
+
+async fn serve(app: Router) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the listener stays open") });
+    (endpoint, server)
 }

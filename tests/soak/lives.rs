@@ -89,6 +89,7 @@ impl Lives {
             stops: self.counts.stops.load(Relaxed),
             reshards: self.counts.reshards.load(Relaxed),
             gaps: log.lines().filter(|line| line.contains("gap ")).count() as u64,
+            faults: Vec::new(),
             surprises: self.surprises,
         }
     }

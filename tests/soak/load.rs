@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use host::local::{Endpoint, Options};
+use axum::middleware::from_fn_with_state;
 use host::ports::StreamApi as _;
 use host_core::shard::ShardDescription;
+use tests::ferro::Ferro;
 use tests::ledger::Written;
 use tests::moments::Moments;
 use tests::numbers::Numbers;
 use tests::service::Service;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::faults::{Faults, meddle};
 use crate::report::Counts;
 
 const KEYS: u64 = 200;
@@ -23,17 +25,22 @@ const SHARDS_MAX: usize = 8;
 
 /// The service, which outlives every host.
 pub(crate) struct World {
+    /// For those who are spared.
     pub(crate) service: Service,
+    /// For the host.
     pub(crate) endpoint: String,
-    _held: Endpoint,
+    pub(crate) faults: Arc<Faults>,
+    _held: Ferro,
 }
 
 impl World {
-    pub(crate) async fn start(stream: &str, shards: i32) -> Self {
-        let endpoint = Endpoint::start(Options::default()).await.expect("loopback has a free port");
-        let service = Service::at(endpoint.url()).await;
-        service.create(stream, shards).await;
-        Self { service, endpoint: endpoint.url(), _held: endpoint }
+    pub(crate) async fn start(stream: &str, shards: i32, moments: Moments) -> Self {
+        let mut ferro = Ferro::start().await;
+        ferro.create(stream, shards).await;
+        let faults = Arc::new(Faults::new(moments));
+        let meddled = from_fn_with_state(Arc::clone(&faults), meddle);
+        let endpoint = ferro.through(|app| app.layer(meddled)).await;
+        Self { service: (*ferro).clone(), endpoint, faults, _held: ferro }
     }
 }
 

@@ -5,6 +5,8 @@
 //! Time is real here: what is looked for is what nobody thought of. All chance follows from the seed, though the machine
 //! decides which moment a kill meets.
 
+// What goes wrong on the way to the service.
+mod faults;
 // Records and changes of shards.
 mod load;
 // Lives of the host.
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
 async fn soak(duration: Duration, seed: u64) -> Outcome {
     say(&format!("seed {seed}; the same again: cargo xtask soak --seed {seed}"));
     let mut moments = Moments::new(seed);
-    let world = load::World::start(STREAM, SHARDS).await;
+    let world = load::World::start(STREAM, SHARDS, moments.fork()).await;
     let folder = tempfile::tempdir().expect("a folder for files");
     let pipeline =
         Pipeline { endpoint: &world.endpoint, stream: STREAM, source: "initial_position = \"trim-horizon\"" };
@@ -64,12 +66,13 @@ async fn soak(duration: Duration, seed: u64) -> Outcome {
     let end = Instant::now() + duration;
     let writing = tokio::spawn(write(world.service.clone(), STREAM, end, Arc::clone(&counts)));
     let resharding = tokio::spawn(reshard(world.service.clone(), STREAM, end, moments.fork(), Arc::clone(&counts)));
-    let showing = tokio::spawn(progress(Arc::clone(&counts), PROGRESS_INTERVAL));
+    let showing = tokio::spawn(progress(Arc::clone(&counts), Arc::clone(&world.faults), PROGRESS_INTERVAL));
     let mut lives = Lives::new(folder.path(), moments.fork(), Arc::clone(&counts));
     lives.live_until(end).await;
     let written = writing.await.expect("the writer does not panic");
     resharding.await.expect("the resharder does not panic");
-    let outcome = lives.drain(written).await;
+    let mut outcome = lives.drain(written).await;
+    outcome.faults = world.faults.counted().to_vec();
     showing.abort();
     if !outcome.is_good() {
         say(&format!("what it wrote is in {}", folder.keep().display()));

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use tests::ledger::Ledger;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::faults::{Fault, Faults};
+
 /// Counts that tasks share.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -28,6 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) stops: u64,
     pub(crate) reshards: u64,
     pub(crate) gaps: u64,
+    pub(crate) faults: Vec<(Fault, u64)>,
     /// What should not have happened, in words.
     pub(crate) surprises: Vec<String>,
 }
@@ -48,7 +51,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// A line now and then.
-pub(crate) async fn progress(counts: Arc<Counts>, every: Duration) {
+pub(crate) async fn progress(counts: Arc<Counts>, faults: Arc<Faults>, every: Duration) {
     let started = Instant::now();
     let mut due = interval_at(tokio::time::Instant::now() + every, every);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -64,9 +67,10 @@ pub(crate) async fn progress(counts: Arc<Counts>, every: Duration) {
             &counts.reshards,
         ]
         .map(|count| count.load(Relaxed));
+        let faults: u64 = faults.counted().iter().map(|(_, count)| count).sum();
         say(&format!(
             "{:>5} s  written {written}  delivered {delivered}  repeated after a crash {repeated}  out of order \
-             {disordered}  kills {kills}  stops {stops}  reshards {reshards}",
+             {disordered}  kills {kills}  stops {stops}  reshards {reshards}  faults {faults}",
             started.elapsed().as_secs()
         ));
     }
@@ -75,7 +79,7 @@ pub(crate) async fn progress(counts: Arc<Counts>, every: Duration) {
 /// The ledger.
 #[expect(clippy::print_stdout, reason = "the ledger is what the soak is for")]
 pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
-    let Outcome { file, stdout, kills, stops, reshards, gaps, surprises } = outcome;
+    let Outcome { file, stdout, kills, stops, reshards, gaps, faults, surprises } = outcome;
     println!("{:<28}{:>12}{:>12}", format!("{minutes} minutes, seed {seed}"), "file", "stdout");
     let rows = [
         ("written", file.written, stdout.written),
@@ -89,6 +93,9 @@ pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
     }
     for (name, count) in [("kills", kills), ("stops", stops), ("reshards", reshards), ("gaps reported", gaps)] {
         println!("{name:<28}{count:>12}");
+    }
+    for (fault, count) in faults {
+        println!("{:<28}{count:>12}", format!("faults: {}", fault.shown()));
     }
     for example in file.examples.iter().chain(&stdout.examples).chain(surprises) {
         println!("{example}");
