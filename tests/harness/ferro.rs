@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use ferrokinesis::create_app;
 use ferrokinesis::store::StoreOptions;
@@ -19,8 +18,7 @@ const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Ferro {
     service: Service,
-    app: Router,
-    servers: Vec<JoinHandle<()>>,
+    server: JoinHandle<()>,
 }
 
 impl Deref for Ferro {
@@ -33,7 +31,7 @@ impl Deref for Ferro {
 
 impl Drop for Ferro {
     fn drop(&mut self) {
-        self.servers.iter().for_each(JoinHandle::abort);
+        self.server.abort();
     }
 }
 
@@ -60,24 +58,9 @@ impl Ferro {
         };
         let (app, _store) = create_app(options);
         let app = app.layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-        let (endpoint, server) = serve(app.clone()).await;
-        Self { service: Service::at(endpoint).await, app, servers: vec![server] }
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the listener stays open") });
+        Self { service: Service::at(endpoint).await, server }
     }
-
-    /// Another way to the same streams, such as one that things go wrong on. Returns its endpoint.
-    ///
-    /// # Panics
-    /// Loopback has no free port.
-    pub async fn through(&mut self, layer: impl FnOnce(Router) -> Router) -> String {
-        let (endpoint, server) = serve(layer(self.app.clone())).await;
-        self.servers.push(server);
-        endpoint
-    }
-}
-
-async fn serve(app: Router) -> (String, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
-    let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the listener stays open") });
-    (endpoint, server)
 }

@@ -22,13 +22,11 @@ use clap::Parser;
 use tests::moments::Moments;
 use tests::numbers::Pipeline;
 
+use crate::faults::{Injected, fail};
 use crate::lives::Lives;
-use crate::load::{reshard, write};
+use crate::load::{STREAM, reshard, write};
 use crate::report::{Counts, Outcome, progress, say};
 
-const STREAM: &str = "soak";
-/// Open shards at the start.
-const SHARDS: i32 = 4;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
@@ -57,22 +55,23 @@ fn main() -> ExitCode {
 async fn soak(duration: Duration, seed: u64) -> Outcome {
     say(&format!("seed {seed}; the same again: cargo xtask soak --seed {seed}"));
     let mut moments = Moments::new(seed);
-    let world = load::World::start(STREAM, SHARDS, moments.fork()).await;
+    let aws = load::service(seed).await;
     let folder = tempfile::tempdir().expect("a folder for files");
-    let pipeline =
-        Pipeline { endpoint: &world.endpoint, stream: STREAM, source: "initial_position = \"trim-horizon\"" };
+    let pipeline = Pipeline { endpoint: &aws.endpoint, stream: STREAM, source: "initial_position = \"trim-horizon\"" };
     pipeline.write(folder.path());
-    let counts = Arc::new(Counts::default());
+    let (counts, injected) = (Arc::new(Counts::default()), Arc::new(Injected::default()));
     let end = Instant::now() + duration;
-    let writing = tokio::spawn(write(world.service.clone(), STREAM, end, Arc::clone(&counts)));
-    let resharding = tokio::spawn(reshard(world.service.clone(), STREAM, end, moments.fork(), Arc::clone(&counts)));
-    let showing = tokio::spawn(progress(Arc::clone(&counts), Arc::clone(&world.faults), PROGRESS_INTERVAL));
+    let writing = tokio::spawn(write(Arc::clone(&aws), end, Arc::clone(&counts)));
+    let resharding = tokio::spawn(reshard(Arc::clone(&aws), end, moments.fork(), Arc::clone(&counts)));
+    let failing = tokio::spawn(fail(Arc::clone(&aws), end, moments.fork(), Arc::clone(&injected)));
+    let showing = tokio::spawn(progress(Arc::clone(&counts), Arc::clone(&injected), PROGRESS_INTERVAL));
     let mut lives = Lives::new(folder.path(), moments.fork(), Arc::clone(&counts));
     lives.live_until(end).await;
     let written = writing.await.expect("the writer does not panic");
     resharding.await.expect("the resharder does not panic");
+    failing.await.expect("who makes things fail does not");
     let mut outcome = lives.drain(written).await;
-    outcome.faults = world.faults.counted().to_vec();
+    outcome.faults = injected.counted().to_vec();
     showing.abort();
     if !outcome.is_good() {
         say(&format!("what it wrote is in {}", folder.keep().display()));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::ledger::Ledger;
 use tokio::time::{MissedTickBehavior, interval_at};
 
-use crate::faults::{Fault, Faults};
+use crate::faults::{Injected, Kind};
 
 /// Counts that tasks share.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) stops: u64,
     pub(crate) reshards: u64,
     pub(crate) gaps: u64,
-    pub(crate) faults: Vec<(Fault, u64)>,
+    pub(crate) faults: Vec<(Kind, u64)>,
     /// What should not have happened, in words.
     pub(crate) surprises: Vec<String>,
 }
@@ -51,7 +51,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// A line now and then.
-pub(crate) async fn progress(counts: Arc<Counts>, faults: Arc<Faults>, every: Duration) {
+pub(crate) async fn progress(counts: Arc<Counts>, injected: Arc<Injected>, every: Duration) {
     let started = Instant::now();
     let mut due = interval_at(tokio::time::Instant::now() + every, every);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -67,7 +67,7 @@ pub(crate) async fn progress(counts: Arc<Counts>, faults: Arc<Faults>, every: Du
             &counts.reshards,
         ]
         .map(|count| count.load(Relaxed));
-        let faults: u64 = faults.counted().iter().map(|(_, count)| count).sum();
+        let faults: u64 = injected.counted().iter().map(|(_, count)| count).sum();
         say(&format!(
             "{:>5} s  written {written}  delivered {delivered}  repeated after a crash {repeated}  out of order \
              {disordered}  kills {kills}  stops {stops}  reshards {reshards}  faults {faults}",
@@ -94,8 +94,8 @@ pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
     for (name, count) in [("kills", kills), ("stops", stops), ("reshards", reshards), ("gaps reported", gaps)] {
         println!("{name:<28}{count:>12}");
     }
-    for (fault, count) in faults {
-        println!("{:<28}{count:>12}", format!("faults: {}", fault.shown()));
+    for (kind, count) in faults {
+        println!("{:<28}{count:>12}", format!("faults: {}", kind.shown()));
     }
     for example in file.examples.iter().chain(&stdout.examples).chain(surprises) {
         println!("{example}");
