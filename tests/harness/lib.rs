@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod numbers;
 pub mod process;
 pub mod rig;
+pub mod simulated;
 
 /// The example component `name`, which `cargo xtask components` builds.
 ///

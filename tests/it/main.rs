@@ -20,3 +20,5 @@ mod cli;
 mod pipeline;
 // A killed host comes back.
 mod recovery;
+// The simulated AWS keeps to the protocol, and the host keeps its promises against it.
+mod simulated;

@@ -1,0 +1,185 @@
+//! What was asked for: counts by operation and shard, the highest rates, the last requests, and a way to wait for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::clock::Millis;
+use super::service::Subject;
+
+/// How many requests are remembered word for word.
+const REQUESTS_MAX: usize = 1024;
+/// Bodies longer than this are not remembered: they hold data, not questions.
+const BODY_BYTES_MAX: usize = 4096;
+/// How long anything may take before a test gives up on it: far beyond what it needs on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const WINDOW: Millis = 1000;
+
+/// Calls of one operation, of one shard or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls that arrived.
+    pub calls: u64,
+    /// Calls that were answered without a refusal.
+    pub answered: u64,
+    /// Refusals, by code.
+    pub refused: BTreeMap<String, u64>,
+    /// The most calls in any second of the service's time.
+    pub peak: usize,
+    recent: VecDeque<Millis>,
+}
+
+impl Tally {
+    fn arrived(&mut self, now: Millis) {
+        self.calls += 1;
+        while self.recent.pop_front_if(|at| *at <= now - WINDOW).is_some() {}
+        self.recent.push_back(now);
+        self.peak = self.peak.max(self.recent.len());
+    }
+}
+
+/// One request as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The operation.
+    pub operation: String,
+    /// What it was about.
+    pub subject: Subject,
+    /// Its members.
+    pub input: Value,
+    /// When it came, by the service's clock.
+    pub at: Millis,
+}
+
+/// All counts of a service.
+#[derive(Clone, Debug, Default)]
+pub struct Tallies {
+    operations: BTreeMap<String, Tally>,
+    subjects: BTreeMap<Subject, BTreeMap<String, Tally>>,
+    requests: VecDeque<Request>,
+    /// Calls that hang right now.
+    pub hung: usize,
+    /// Connections that are open right now.
+    pub connections: usize,
+    /// Connections that were ever opened.
+    pub connected: u64,
+}
+
+impl Tallies {
+    /// How often an operation was called.
+    #[must_use]
+    pub fn calls(&self, operation: &str) -> u64 {
+        self.operations.get(operation).map_or(0, |tally| tally.calls)
+    }
+
+    /// How often an operation was called for a shard of a stream.
+    #[must_use]
+    pub fn calls_of(&self, operation: &str, stream: &str, shard: &str) -> u64 {
+        self.of(operation, stream, shard).calls
+    }
+
+    /// All about an operation.
+    #[must_use]
+    pub fn operation(&self, operation: &str) -> Tally {
+        self.operations.get(operation).cloned().unwrap_or_default()
+    }
+
+    /// All about an operation on one shard.
+    #[must_use]
+    pub fn of(&self, operation: &str, stream: &str, shard: &str) -> Tally {
+        let subject = Subject { stream: Some(stream.to_owned()), shard: Some(shard.to_owned()) };
+        self.subjects.get(&subject).and_then(|by_operation| by_operation.get(operation)).cloned().unwrap_or_default()
+    }
+
+    /// The highest rate of an operation on any one subject, in calls within a second of the service's time.
+    #[must_use]
+    pub fn peak_of_any(&self, operation: &str) -> usize {
+        let of_subjects = self.subjects.values().filter_map(|by_operation| by_operation.get(operation));
+        of_subjects.map(|tally| tally.peak).max().unwrap_or(0)
+    }
+
+    /// The last thousand requests of an operation, the oldest first.
+    #[must_use]
+    pub fn requests(&self, operation: &str) -> Vec<Request> {
+        self.requests.iter().filter(|request| request.operation == operation).cloned().collect()
+    }
+}
+
+/// Counts that can be waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    tallies: Mutex<Tallies>,
+    changed: Notify,
+}
+
+impl Counts {
+    pub(crate) fn read(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Tallies) -> T) -> T {
+        let changed = change(&mut self.read());
+        self.changed.notify_waiters();
+        changed
+    }
+
+    pub(crate) fn arrived(&self, request: Request, size: usize) {
+        self.change(|tallies| {
+            let Request { operation, subject, at, .. } = &request;
+            tally(&mut tallies.operations, operation).arrived(*at);
+            let of_subject = match tallies.subjects.get_mut(subject) {
+                Some(of_subject) => of_subject,
+                None => tallies.subjects.entry(subject.clone()).or_default(),
+            };
+            tally(of_subject, operation).arrived(*at);
+            if size <= BODY_BYTES_MAX {
+                if tallies.requests.len() == REQUESTS_MAX {
+                    tallies.requests.pop_front();
+                }
+                tallies.requests.push_back(request);
+            }
+        });
+    }
+
+    /// `refusal` is the code of what was refused.
+    pub(crate) fn settled(&self, operation: &str, subject: &Subject, refusal: Option<&str>) {
+        self.change(|tallies| {
+            let of_subject = tallies.subjects.get_mut(subject).and_then(|of_subject| of_subject.get_mut(operation));
+            for tally in tallies.operations.get_mut(operation).into_iter().chain(of_subject) {
+                match refusal {
+                    None => tally.answered += 1,
+                    Some(code) => *tally.refused.entry(code.to_owned()).or_default() += 1,
+                }
+            }
+        });
+    }
+
+    /// Waits until `holds`.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Tallies) -> bool) {
+        let wait = async {
+            loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                // Registered before the look, so that no change falls between the two.
+                changed.as_mut().enable();
+                if holds(&self.read()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("waited in vain for {what}");
+        }
+    }
+}
+
+fn tally<'a>(tallies: &'a mut BTreeMap<String, Tally>, operation: &str) -> &'a mut Tally {
+    if !tallies.contains_key(operation) {
+        tallies.insert(operation.to_owned(), Tally::default());
+    }
+    tallies.get_mut(operation).expect("inserted right above")
+}

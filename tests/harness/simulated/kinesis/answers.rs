@@ -1,0 +1,116 @@
+//! What answers look like on the wire. Pages are written by hand: the base64 text of ten megabytes is not worth a tree.
+
+use std::fmt::Write as _;
+
+use aws_smithy_types::base64;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::reading::Page;
+use super::shard::{KeyRange, Record, ShardView};
+use super::stream::{Encryption, Status, Stream};
+use crate::simulated::clock::Millis;
+
+/// A timestamp as the protocol has it: seconds, with a fraction.
+fn seconds(at: Millis) -> f64 {
+    at as f64 / 1000.0
+}
+
+fn range(range: KeyRange) -> Value {
+    json!({ "StartingHashKey": range.start.to_string(), "EndingHashKey": range.end.to_string() })
+}
+
+pub(crate) fn shard(view: &ShardView) -> Value {
+    let mut sequences = json!({ "StartingSequenceNumber": view.first.to_string() });
+    if let Some(last) = view.last {
+        sequences["EndingSequenceNumber"] = json!(last.to_string());
+    }
+    let mut shard = json!({ "ShardId": view.id, "HashKeyRange": range(view.range), "SequenceNumberRange": sequences });
+    if let Some(parent) = view.parents.first() {
+        shard["ParentShardId"] = json!(parent);
+    }
+    if let Some(adjacent) = view.parents.get(1) {
+        shard["AdjacentParentShardId"] = json!(adjacent);
+    }
+    shard
+}
+
+/// The answer of `GetRecords`.
+pub(crate) fn page(page: &Page) -> Bytes {
+    let size: usize = page.records.iter().map(|record| record.data.len() * 4 / 3 + record.key.len() + 250).sum();
+    let mut text = String::with_capacity(size + 600);
+    text.push_str("{\"Records\":[");
+    for (index, record) in page.records.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_record(&mut text, record);
+    }
+    text.push(']');
+    if let Some(next) = &page.next {
+        write!(text, ",\"NextShardIterator\":\"{}\"", next.encode()).expect("a string takes text");
+    }
+    if let Some(behind) = page.behind {
+        write!(text, ",\"MillisBehindLatest\":{behind}").expect("a string takes text");
+    }
+    if let Some(children) = &page.children {
+        let children: Vec<Value> = children
+            .iter()
+            .map(|child| json!({ "ShardId": child.id, "ParentShards": child.parents, "HashKeyRange": range(child.range) }))
+            .collect();
+        write!(text, ",\"ChildShards\":{}", Value::Array(children)).expect("a string takes text");
+    }
+    text.push('}');
+    Bytes::from(text)
+}
+
+fn write_record(text: &mut String, record: &Record) {
+    let (seconds, millis) = (record.arrival.div_euclid(1000), record.arrival.rem_euclid(1000));
+    write!(
+        text,
+        "{{\"SequenceNumber\":\"{}\",\"ApproximateArrivalTimestamp\":{seconds}.{millis:03},\"PartitionKey\":{},\"Data\":\"{}\"",
+        record.sequence,
+        Value::from(record.key.as_str()),
+        base64::encode(&record.data),
+    )
+    .expect("a string takes text");
+    text.push_str(if record.encrypted { ",\"EncryptionType\":\"KMS\"}" } else { "}" });
+}
+
+fn encryption(stream: &Stream) -> &'static str {
+    if stream.encryption == Encryption::None { "NONE" } else { "KMS" }
+}
+
+/// `StreamDescriptionSummary`.
+pub(crate) fn summary(stream: &Stream, now: Millis) -> Value {
+    json!({ "StreamDescriptionSummary": {
+        "StreamName": stream.name,
+        "StreamARN": stream.arn,
+        "StreamStatus": stream.status(now).as_str(),
+        "StreamModeDetails": { "StreamMode": "PROVISIONED" },
+        "StreamCreationTimestamp": seconds(stream.created),
+        "RetentionPeriodHours": stream.retention_hours,
+        "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
+        "EncryptionType": encryption(stream),
+        "OpenShardCount": stream.open_count(),
+        "ConsumerCount": 0,
+    } })
+}
+
+/// `StreamDescription`, with one page of shards.
+pub(crate) fn description(stream: &Stream, shards: &[ShardView], has_more: bool, now: Millis) -> Value {
+    let shards: Vec<Value> =
+        if stream.status(now) == Status::Creating { Vec::new() } else { shards.iter().map(shard).collect() };
+    json!({ "StreamDescription": {
+        "StreamName": stream.name,
+        "StreamARN": stream.arn,
+        "StreamStatus": stream.status(now).as_str(),
+        "StreamModeDetails": { "StreamMode": "PROVISIONED" },
+        "StreamCreationTimestamp": seconds(stream.created),
+        "RetentionPeriodHours": stream.retention_hours,
+        "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
+        "EncryptionType": encryption(stream),
+        "Shards": shards,
+        "HasMoreShards": has_more,
+    } })
+}

@@ -1,0 +1,205 @@
+//! Iterators and pages.
+//!
+//! An iterator is text that only the service reads: a stream's incarnation, a shard, the ordinal that comes next, when it
+//! was made, and a check sum. It points to a place, not to a record: what was trimmed meanwhile is passed over without a
+//! word, as AWS does.
+
+use std::sync::Arc;
+
+use aws_smithy_types::base64;
+
+use super::limits::Limits;
+use super::sequence::Sequence;
+use super::shard::{Record, ShardView, shard_id, shard_number};
+use super::stream::{Children, Lag, LastPage, Status, Stream};
+use crate::simulated::clock::Millis;
+use crate::simulated::service::Refusal;
+
+/// What a page is asked for with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Iterator {
+    pub(crate) stream: String,
+    /// The incarnation.
+    pub(crate) created: Millis,
+    pub(crate) shard: u32,
+    pub(crate) next: u64,
+    pub(crate) issued: Millis,
+}
+
+impl Iterator {
+    pub(crate) fn encode(&self) -> String {
+        let Self { stream, created, shard, next, issued } = self;
+        let text = format!("{stream}|{created}|{shard}|{next}|{issued}");
+        // Those of AWS begin with zeros, too.
+        base64::encode(format!("\0\0\0\0\0\0\0\0\0{:016x}|{text}", check_sum(&text)))
+    }
+
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let bytes = base64::decode(text).ok()?;
+        let text = std::str::from_utf8(&bytes).ok()?.trim_start_matches('\0');
+        let (sum, text) = text.split_once('|')?;
+        if u64::from_str_radix(sum, 16).ok()? != check_sum(text) {
+            return None;
+        }
+        let mut parts = text.split('|');
+        let stream = parts.next()?.to_owned();
+        let mut number = || parts.next()?.parse::<i64>().ok();
+        let (created, shard, next, issued) = (number()?, number()?, number()?, number()?);
+        Some(Self { stream, created, shard: u32::try_from(shard).ok()?, next: u64::try_from(next).ok()?, issued })
+    }
+}
+
+/// FNV-1a.
+pub(super) fn check_sum(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Where `GetShardIterator` is told to begin.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum From {
+    TrimHorizon,
+    Latest,
+    At(String),
+    After(String),
+    Timestamp(Millis),
+}
+
+pub(crate) struct Page {
+    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) next: Option<Iterator>,
+    pub(crate) behind: Option<Millis>,
+    pub(crate) children: Option<Vec<ShardView>>,
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::client("InvalidArgumentException", message)
+}
+
+impl Stream {
+    fn too_fast(&self, shard: &str) -> Refusal {
+        let (name, account) = (&self.name, &self.account);
+        Refusal::client(
+            "ProvisionedThroughputExceededException",
+            format!("Rate exceeded for shard {shard} in stream {name} under account {account}."),
+        )
+    }
+
+    /// `GetShardIterator`.
+    pub(crate) fn iterator(
+        &mut self,
+        id: &str,
+        from: &From,
+        now: Millis,
+        limits: &Limits,
+    ) -> Result<Iterator, Refusal> {
+        if self.status(now) == Status::Creating {
+            return Err(self.no_such_shard(id));
+        }
+        let (name, account) = (self.name.clone(), self.account.clone());
+        if !self.shard(id, now)?.meters.open(now, limits) {
+            return Err(self.too_fast(id));
+        }
+        let created = self.created;
+        let shard = self.shard(id, now)?;
+        let at = |text: &str| {
+            let used = format!(
+                "StartingSequenceNumber {text} used in GetShardIterator on shard {id} in stream {name} under account {account}"
+            );
+            let sequence = Sequence::parse(text).ok_or_else(|| invalid(format!("{used} is invalid.")))?;
+            if sequence.shard != shard.number {
+                let other = shard_id(sequence.shard);
+                return Err(invalid(format!(
+                    "Invalid StartingSequenceNumber. It encodes {other}, while it was used in a call to a shard with {id}"
+                )));
+            }
+            if sequence.created != shard.created_secs {
+                return Err(invalid(format!("{used} is invalid because it did not come from this stream.")));
+            }
+            if sequence.is_end() && shard.closed.is_some() {
+                return Ok(shard.next());
+            }
+            if sequence.ordinal >= shard.next() {
+                return Err(invalid(format!("{used} is invalid.")));
+            }
+            Ok(sequence.ordinal)
+        };
+        let next = match from {
+            From::TrimHorizon => shard.base,
+            From::Latest => shard.next(),
+            From::At(text) => at(text)?,
+            From::After(text) => (at(text)? + 1).min(shard.next()),
+            From::Timestamp(at) if *at > now => {
+                return Err(invalid(format!(
+                    "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: {at}, currentTimestampInMillis: {now}"
+                )));
+            }
+            From::Timestamp(at) => shard.ordinal_at(*at),
+        };
+        Ok(Iterator { stream: name, created, shard: shard.number, next: next.max(shard.base), issued: now })
+    }
+
+    /// `GetRecords`.
+    pub(crate) fn page(&mut self, at: &Iterator, limit: usize, now: Millis, limits: &Limits) -> Result<Page, Refusal> {
+        let id = shard_id(at.shard);
+        if at.created != self.created {
+            return Err(self.no_such_shard(&id));
+        }
+        let life = i64::try_from(limits.iterator_life.as_millis()).unwrap_or(i64::MAX);
+        if now - at.issued > life {
+            return Err(Refusal::client(
+                "ExpiredIteratorException",
+                format!(
+                    "Iterator expired. The iterator was created at time {} while right now it is {now} which is further in the future than the tolerated delay of {life} milliseconds.",
+                    at.issued
+                ),
+            ));
+        }
+        self.check_key()?;
+        let habits = self.habits;
+        let shard = self.shard(&id, now)?;
+        if !shard.meters.may_read(now, limits) {
+            return Err(self.too_fast(&id));
+        }
+        let (records, next) = shard.page(at.next, limit.min(limits.page_records), limits.page_bytes);
+        shard.meters.was_read(now, records.iter().map(|record| record.size()).sum(), limits);
+        let is_last = next == shard.next();
+        let behind = match records.last() {
+            _ if is_last => 0,
+            Some(record) => (now - record.arrival).max(0),
+            None => 0,
+        };
+        let behind = match habits.lag {
+            Lag::Told => Some(behind),
+            Lag::Zero => Some(0),
+            Lag::Omitted => None,
+        };
+        let has_ended = shard.closed.is_some()
+            && is_last
+            && match habits.last_page {
+                LastPage::WithRecords => true,
+                LastPage::Empty => records.is_empty(),
+            };
+        let children = shard.children.clone();
+        if !has_ended {
+            let next = Some(Iterator { next, issued: now, ..at.clone() });
+            return Ok(Page { records, next, behind, children: None });
+        }
+        let children = match habits.children {
+            Children::Told => {
+                Some(children.iter().filter_map(|child| Some(self.all().get(*child as usize)?.view(now))).collect())
+            }
+            Children::Omitted => None,
+        };
+        Ok(Page { records, next: None, behind, children })
+    }
+}
+
+/// The shard that an iterator is for, as far as its text tells.
+pub(crate) fn shard_of(iterator: &str) -> Option<(String, String)> {
+    Iterator::decode(iterator).map(|iterator| (iterator.stream, shard_id(iterator.shard)))
+}
+
+/// Whether text can be a shard's id.
+pub(crate) fn is_shard_id(text: &str) -> bool {
+    shard_number(text).is_some()
+}

@@ -1,0 +1,5 @@
+//! The simulated AWS: that it answers the SDK as AWS does, and what the host makes of such answers.
+
+mod wire;
+mod limits;
+mod faults;
