@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::load::STREAM;
 
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A rule that met no call by then is lifted, so that none lie in wait for the next life.
 const RULE_LASTS: Duration = Duration::from_secs(2);
 
@@ -79,36 +80,53 @@ impl Injected {
     }
 }
 
+/// Operations that fail, and between how many calls a fault comes. Measured in calls and not in time: a host that backs
+/// off is not to meet nothing but faults.
+const OPERATIONS: [(&str, u64); 3] = [("GetRecords", 40), ("GetShardIterator", 12), ("ListShards", 6)];
+
 /// Injects until the end comes; what comes after that is served well.
 pub(crate) async fn fail(aws: Arc<SimulatedAws>, end: Instant, mut moments: Moments, injected: Arc<Injected>) {
     let mut rules: VecDeque<(Instant, RuleId)> = VecDeque::new();
+    let mut due = [1; OPERATIONS.len()];
     while Instant::now() < end {
-        sleep(moments.milliseconds(20..200)).await;
+        sleep(LOOK_INTERVAL).await;
         while rules.front().is_some_and(|(until, _)| *until <= Instant::now()) {
             rules.pop_front().into_iter().for_each(|(_, rule)| aws.faults().lift(rule));
         }
-        let operation = ["GetRecords", "GetRecords", "GetRecords", "GetShardIterator", "ListShards"][moments.index(5)];
-        let kind = match moments.below(100) {
-            0..25 => Kind::Throttle,
-            25..45 => Kind::Failure,
-            45..60 if operation == "GetRecords" => Kind::Expired,
-            45..75 => Kind::Cut,
-            75..90 => Kind::Late,
-            90..92 => Kind::Hang,
-            _ => Kind::Garbled,
-        };
-        let calls = 1 + moments.below(4);
-        let fault = kind.fault(operation, &mut moments);
-        let rule = aws.faults().on(operation).times(calls).inject(fault);
-        injected.0[kind as usize].fetch_add(calls, Relaxed);
-        let lasts = if kind == Kind::Hang { moments.milliseconds(1_000..40_000) } else { RULE_LASTS };
-        rules.push_back((Instant::now() + lasts, rule));
-        if moments.happens(5) {
-            aws.kinesis().habits(STREAM, |habits| *habits = others(&mut moments));
+        for ((operation, every), due) in OPERATIONS.into_iter().zip(&mut due) {
+            let calls = aws.counted(|counted| counted.calls(operation));
+            if calls < *due {
+                continue;
+            }
+            *due = calls + every / 4 + moments.below(every);
+            let kind = kind(operation, &mut moments);
+            let calls = if kind == Kind::Hang { 1 } else { 1 + moments.below(3) };
+            let fault = kind.fault(operation, &mut moments);
+            let rule = aws.faults().on(operation).times(calls).inject(fault);
+            injected.0[kind as usize].fetch_add(calls, Relaxed);
+            let lasts = if kind == Kind::Hang { moments.milliseconds(1_000..40_000) } else { RULE_LASTS };
+            rules.push_back((Instant::now() + lasts, rule));
+            if moments.happens(5) {
+                aws.kinesis().habits(STREAM, |habits| *habits = others(&mut moments));
+            }
         }
     }
     aws.faults().mend();
     aws.kinesis().habits(STREAM, |habits| *habits = Habits::default());
+}
+
+fn kind(operation: &str, moments: &mut Moments) -> Kind {
+    match moments.below(100) {
+        0..25 => Kind::Throttle,
+        25..45 => Kind::Failure,
+        45..60 if operation == "GetRecords" => Kind::Expired,
+        45..75 => Kind::Cut,
+        75..90 => Kind::Late,
+        90..92 => Kind::Hang,
+        // The refusal of an iterator that is too old, garbled, is a refusal without a reason: rightly fatal.
+        _ if operation == "GetRecords" => Kind::Late,
+        _ => Kind::Garbled,
+    }
 }
 
 /// Habits that are the service's right: listings that are behind, ends told in another way, a distance that is wrong.

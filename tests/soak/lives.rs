@@ -18,6 +18,8 @@ use crate::report::{Counts, Outcome};
 
 /// How often stdout is read along.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// After so many ends that nobody asked for, no more are looked for.
+const SURPRISES_MAX: usize = 5;
 /// The last life may be this long without a new record before what is missing counts as missing.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -49,12 +51,12 @@ impl Lives {
 
     /// Life after life until the end comes. Most end by a kill, some by SIGTERM.
     pub(crate) async fn live_until(&mut self, end: Instant) {
-        while Instant::now() < end && self.surprises.is_empty() {
+        while Instant::now() < end && self.surprises.len() < SURPRISES_MAX {
             let length = if self.moments.happens(20) {
                 // Not even started, mostly.
                 self.moments.milliseconds(0..250)
             } else {
-                self.moments.milliseconds(250..9_000)
+                self.moments.milliseconds(250..12_000)
             };
             let is_killed = self.moments.happens(70);
             let mut host = self.born();
