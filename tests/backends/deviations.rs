@@ -168,7 +168,7 @@ pub const DEVIATIONS: [Deviation; 17] = [
     Deviation {
         backend: BackendName::Kinesalite,
         difference: Difference::HangsPastTheLastRecord,
-        why: "it answers with the first record as young, and forgets to answer when there is none; the host gives the call up after its timeout and asks again",
+        why: "it answers with the first record as young, and forgets to answer when there is none; the host gives the call up after its timeout and asks again, and `latest` is not tried",
     },
     Deviation {
         backend: BackendName::Kinesalite,
