@@ -2,7 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod service;
 pub mod ferro;
+#[path = "../backends/deviations.rs"]
+pub mod deviations;
+pub mod stream_contract;
+pub mod remote;
+pub mod moments;
+pub mod ledger;
+pub mod numbers;
 pub mod process;
 pub mod rig;
 pub mod sts;

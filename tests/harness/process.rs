@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test gives up on it: far beyond what it needs on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the binary is: beside the test binary's folder, where `cargo xtask test` built it.
+/// Where the binary is: beside this executable, or beside its folder `deps`, where `cargo xtask test` built it.
 #[must_use]
 pub fn sluicebox() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has an executable");
-    let folder = test.parent().and_then(Path::parent).expect("target/debug/deps lies in target/debug");
+    let this = std::env::current_exe().expect("a test has an executable");
+    let folder = this.parent().expect("an executable lies in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let binary = folder.join(format!("sluicebox{}", std::env::consts::EXE_SUFFIX));
     assert!(binary.is_file(), "{} is missing: run `cargo xtask test`, or `cargo build` first", binary.display());
     binary
@@ -64,6 +65,16 @@ pub struct Running {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
+}
+
+/// A test that fails leaves no process behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
 }
 
 impl Running {

@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::iter;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use host::app::assemble::{Ports, assemble};
+use host::app::assemble::{FoundStream, Ports, assemble};
+use host::assigner::Assign;
 use host::clock::Clock;
 use host::columns::RecordColumns;
 use host::component::deserializer::{Delivery, Deserialized, RecordError, ShardContext};
@@ -30,6 +32,7 @@ use host::state::{Claimed, ComponentDigest, LeaseStore, Owner, PipelineId, Start
 use host::subtask::Deserialize;
 use host_core::checkpoint::{Commit, ShardRow};
 use host_core::moment::EpochMillis;
+use host_core::service_time::ServiceClock;
 use host_core::shard::{Position, ShardId};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -102,6 +105,9 @@ pub enum Verdict {
 
 /// What the stand-in does, record by record. It may block.
 pub type Script = Arc<dyn Fn(Asked<'_>) -> Verdict + Send + Sync>;
+
+/// Makes the component of a subtask, at the start and when it is started again.
+pub type MakeComponent = Arc<dyn Fn(u32) -> Box<dyn Deserialize> + Send + Sync>;
 
 /// One call of the stand-in: the data of its first record, how many records, which attempt.
 pub type Call = (String, usize, u32);
@@ -285,7 +291,11 @@ pub struct Rig {
     /// The sink, which has marks.
     pub sink: MemorySink,
     /// Makes a subtask's component.
-    pub component: Box<dyn Fn(u32) -> Box<dyn Deserialize>>,
+    pub component: MakeComponent,
+    /// Makes the component that assigns shards, if there is one.
+    pub assigner: Option<Box<dyn Fn() -> Box<dyn Assign>>>,
+    /// Streams beside the first, in the order of the manifest's.
+    pub others: Vec<Arc<dyn StreamApi>>,
     /// What the stand-ins were asked for.
     pub log: Arc<Mutex<StandInLog>>,
     durable: Arc<Durable>,
@@ -327,7 +337,9 @@ impl Rig {
             stream,
             store: MemoryStore::default(),
             sink: MemorySink::default(),
-            component: Box::new(|_| unreachable!("set right below")),
+            component: Arc::new(|_| unreachable!("set right below")),
+            assigner: None,
+            others: Vec::new(),
             log: Arc::default(),
             durable: Arc::default(),
             numbers: AtomicUsize::new(0),
@@ -339,7 +351,7 @@ impl Rig {
     #[must_use]
     pub fn scripted(mut self, script: impl Fn(Asked<'_>) -> Verdict + Send + Sync + 'static) -> Self {
         let (script, log): (Script, _) = (Arc::new(script), Arc::clone(&self.log));
-        self.component = Box::new(move |_| Box::new(StandIn { script: Arc::clone(&script), log: Arc::clone(&log) }));
+        self.component = Arc::new(move |_| Box::new(StandIn { script: Arc::clone(&script), log: Arc::clone(&log) }));
         self
     }
 
@@ -389,13 +401,20 @@ impl Rig {
     pub async fn try_start(&self, until_caught_up: bool) -> Result<Run, Failure> {
         let clock = Clock::start();
         let totals = Arc::new(Totals::default());
+        let mut streams = Vec::new();
+        for api in iter::once(&self.api).chain(&self.others) {
+            let (api, description) = (Arc::clone(api), api.describe().await?);
+            streams.push(FoundStream { api, description, clock: ServiceClock::default() });
+        }
+        let component = Arc::clone(&self.component);
         let ports = Ports {
-            stream: Arc::clone(&self.api),
-            description: self.api.describe().await?,
+            streams,
             store: Box::new(Watched { inner: self.store.open(&self.pipeline()), durable: Arc::clone(&self.durable) }),
             sinks: vec![RoutedSink { name: "memory".into(), when: Vec::new(), sink: Box::new(self.sink.clone()) }],
             deserializers: (0..self.manifest.parallelism).map(|subtask| (self.component)(subtask)).collect(),
-            digest: "sha256:0".to_owned(),
+            reopen: Arc::new(move |subtask| Ok(component(subtask))),
+            assigner: self.assigner.as_ref().map(|make| make()),
+            components: vec![ComponentDigest { role: "deserializer".to_owned(), digest: "sha256:0".to_owned() }],
         };
         let screen = Screen::lines();
         let pipeline = assemble(&self.manifest, ports, until_caught_up, &screen, clock, Arc::clone(&totals))?;

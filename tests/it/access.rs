@@ -88,7 +88,7 @@ fn settings(witness: &Witness, credentials: Credentials) -> AwsSettings {
 /// Makes one call, as the host makes it.
 async fn call(access: &Access) -> Result<(), SourceError> {
     let stream = KinesisStream::new(access.kinesis(), arn(), access.settings());
-    stream.list_shards().await.map(|_| ())
+    stream.list_shards(None).await.map(|_| ())
 }
 
 /// Makes one call that must fail before anything reaches the service.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const IDS: [&str; 12] =
     ["LIN-1", "LIN-2", "LIN-3", "POS-1", "ASN-1", "ORD-1", "DEL-1", "CKP-1", "CKP-2", "LIM-1", "ISO-1", "WMK-1"];
 /// Where tests are looked for.
-const FOLDERS: [&str; 4] = ["host-core/src", "host-core/tests", "host/src", "tests/it"];
+const FOLDERS: [&str; 5] = ["host-core/src", "host-core/tests", "host/src", "tests/it", "tests/backends"];
 const HEADING: &str = "## ";
 const HELD_BY: &str = "Held by:";
 

@@ -16,6 +16,8 @@ mod state_edits;
 mod savepoints;
 // What is promised is documented, and the tests that hold it are listed.
 mod guarantees;
+// What other services do otherwise is documented.
+mod deviations;
 // The binary, used wrongly on purpose.
 mod cli;
 // The whole host in process: shards, families, errors, room, commits, stops.

@@ -1,6 +1,7 @@
 //! One command per chore. Each prints what it runs, so that anyone can run the same by hand.
 
 mod cargo;
+mod backends;
 mod components;
 mod core_purity;
 mod dependencies;
@@ -28,6 +29,18 @@ enum Chore {
     Test {
         /// Only tests whose name contains this
         filter: Option<String>,
+        /// Instead the tests against Kinesis services that are not ours, which it installs; needs Node.js
+        #[arg(long)]
+        backends: bool,
+    },
+    /// Reshards, faults and kills at random while records arrive, then a ledger: none missing, none out of order
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// What the moments and the faults follow from; random when left out, and always printed
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Format, clippy with warnings denied, the core's purity, licences and duplicate dependencies, with and without the
     /// embedded endpoint
@@ -47,7 +60,7 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
-    /// What continuous integration runs: lint, then test
+    /// What continuous integration runs: lint, test, and where there is Node.js, test --backends
     Ci,
 }
 
@@ -70,7 +83,13 @@ fn chore(chore: &Chore) -> Result<()> {
     let workspace = Workspace::locate()?;
     match chore {
         Chore::Demo => demo(&workspace),
-        Chore::Test { filter } => test(&workspace, filter.as_deref()),
+        Chore::Test { filter, backends: false } => test(&workspace, filter.as_deref()),
+        Chore::Test { filter, backends: true } => {
+            backends::present()?;
+            build_tests(&workspace)?;
+            backends::test(&workspace, filter.as_deref())
+        }
+        Chore::Soak { minutes, seed } => soak(&workspace, *minutes, *seed),
         Chore::Lint => lint(&workspace),
         Chore::Components => components::build(&workspace).map(drop),
         Chore::Simulate { histories } => {
@@ -80,7 +99,11 @@ fn chore(chore: &Chore) -> Result<()> {
             run(&mut command)
         }
         Chore::Bench { which, write } => bench(&workspace, which.as_deref(), *write),
-        Chore::Ci => lint(&workspace).and_then(|()| test(&workspace, None)),
+        Chore::Ci => {
+            lint(&workspace)?;
+            test(&workspace, None)?;
+            backends::test_if_present(&workspace)
+        }
     }
 }
 
@@ -100,15 +123,34 @@ fn demo(workspace: &Workspace) -> Result<()> {
 }
 
 fn test(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
+    build_tests(workspace)?;
+    let mut command = workspace.cargo(&["test", "--workspace"]);
+    command.args(filter);
+    run(&mut command)
+}
+
+fn build_tests(workspace: &Workspace) -> Result<()> {
     components::build(workspace)?;
     components::test(workspace, filter)?;
     say("building the tests; the first time this compiles wasmtime and the AWS SDK and takes minutes");
     // Process tests start the binary, which `cargo test` alone does not build. All targets, so that dependencies get the
     // same features both times and nothing is built twice.
-    run(&mut workspace.cargo(&["build", "--workspace", "--all-targets"]))?;
-    let mut command = workspace.cargo(&["test", "--workspace"]);
-    command.args(filter);
-    run(&mut command)
+    run(&mut workspace.cargo(&["build", "--workspace", "--all-targets"]))
+}
+
+fn soak(workspace: &Workspace, minutes: u64, seed: Option<u64>) -> Result<()> {
+    build_tests(workspace)?;
+    let soak = workspace.target.join("debug").join(format!("soak{}", std::env::consts::EXE_SUFFIX));
+    let mut command = Command::new(&soak);
+    command.args(["--minutes", &minutes.to_string()]).current_dir(&workspace.root);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    let status = command.status().with_context(|| format!("could not start {}", soak.display()))?;
+    if !status.success() {
+        bail!("the soak failed: {status}");
+    }
+    Ok(())
 }
 
 fn lint(workspace: &Workspace) -> Result<()> {
@@ -117,6 +159,8 @@ fn lint(workspace: &Workspace) -> Result<()> {
     core_purity::check(workspace)?;
     dependencies::check(workspace)?;
     run(&mut workspace.cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    // A test that `cargo test` leaves alone is none of all targets.
+    run(&mut workspace.cargo(&["clippy", "--workspace", "--test", "backends", "--", "--deny", "warnings"]))?;
     // An operator may build without the embedded endpoint.
     run(&mut workspace.cargo(&["clippy", "--package", "host", "--no-default-features", "--", "--deny", "warnings"]))
 }

@@ -1,0 +1,13 @@
+//! The contract of streams on every backend.
+
+use tests::remote::Remote;
+use tests::stream_contract;
+
+use crate::Embedded;
+use crate::npm_server::{Kinesalite, KinesisLocal};
+
+stream_contract! {
+    over_embedded = super::Remote<super::Embedded>,
+    over_kinesis_local = super::Remote<super::KinesisLocal>,
+    over_kinesalite = super::Remote<super::Kinesalite>,
+}

@@ -1,0 +1,213 @@
+//! The one list of what test backends do otherwise than Kinesis, as far as our checks see it. A check that observes a
+//! difference calls [`judge`]: a difference that is not listed fails the check, and so does an entry that is no longer
+//! seen. So the list stays true, and docs/backends.md is made from it.
+
+use std::fmt::Debug;
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendName {
+    /// The fake behind the port `StreamApi`, in memory.
+    Memory,
+    /// The crate `ferrokinesis`, without the host's mending.
+    Ferrokinesis,
+    /// `sluicebox local`: `ferrokinesis` with the host's mending and journal.
+    Embedded,
+    /// The npm package `kinesis-local`.
+    KinesisLocal,
+    /// The npm package `kinesalite`.
+    Kinesalite,
+}
+
+impl BackendName {
+    /// The name and version in documents and messages.
+    #[must_use]
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Memory => "the in-memory fake",
+            Self::Ferrokinesis => "ferrokinesis 0.7.0",
+            Self::Embedded => "sluicebox local",
+            Self::KinesisLocal => "kinesis-local 0.6.2",
+            Self::Kinesalite => "kinesalite 3.3.3",
+        }
+    }
+}
+
+/// A way to differ from Kinesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// `AT_TIMESTAMP` past the last record.
+    ReplaysPastTheLastRecord,
+    /// `AT_TIMESTAMP` past the last record, the other way.
+    HangsPastTheLastRecord,
+    /// `GetRecords` at the end of a shard.
+    TellsNoChildren,
+    /// `ApproximateArrivalTimestamp`.
+    StampsWholeSeconds,
+    /// `ApproximateArrivalTimestamp` after a split.
+    StampsNewShardsAhead,
+    /// `MillisBehindLatest`.
+    IsNeverBehind,
+    /// `GetRecords` with a text that is no iterator.
+    FailsOnNoIterator,
+    /// `UpdateShardCount`.
+    CannotUpdateShardCount,
+    /// `UpdateShardCount`, the other way.
+    OrphansOnUpdateShardCount,
+}
+
+impl Difference {
+    /// What the backend does.
+    #[must_use]
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::ReplaysPastTheLastRecord => "an iterator at a time past the last record begins at an older record",
+            Self::HangsPastTheLastRecord => "a request for an iterator at a time past the last record is not answered",
+            Self::TellsNoChildren => "the last page of a closed shard tells no `ChildShards`",
+            Self::StampsWholeSeconds => "arrival times are whole seconds",
+            Self::StampsNewShardsAhead => "what arrives in a new shard is stamped up to a second ahead of the clock",
+            Self::IsNeverBehind => "`MillisBehindLatest` is 0 while records are left",
+            Self::FailsOnNoIterator => "a text that is no iterator is answered as a failure of the service",
+            Self::CannotUpdateShardCount => "there is no `UpdateShardCount`",
+            Self::OrphansOnUpdateShardCount => "shards that come from `UpdateShardCount` name no parents",
+        }
+    }
+
+    /// The check that sees it, and asks less of a backend that is listed.
+    #[must_use]
+    pub const fn check(self) -> &'static str {
+        match self {
+            Self::ReplaysPastTheLastRecord | Self::HangsPastTheLastRecord => {
+                "reading_past_the_last_record_gives_nothing_old"
+            }
+            Self::TellsNoChildren => "a_closed_shard_ends_without_a_next_iterator_after_its_last_record",
+            Self::StampsWholeSeconds => "arrival_times_have_milliseconds",
+            Self::StampsNewShardsAhead => "the_first_record_of_a_new_shard_arrives_by_the_clock",
+            Self::IsNeverBehind => "a_page_that_leaves_records_says_that_it_is_behind",
+            Self::FailsOnNoIterator => "a_text_that_is_no_iterator_is_invalid",
+            Self::CannotUpdateShardCount | Self::OrphansOnUpdateShardCount => {
+                "doubling_the_shards_makes_children_of_the_old_ones"
+            }
+        }
+    }
+}
+
+/// An entry of the list.
+#[derive(Clone, Copy, Debug)]
+pub struct Deviation {
+    /// Whose.
+    pub backend: BackendName,
+    /// What.
+    pub difference: Difference,
+    /// Why it is so, and what the host makes of it.
+    pub why: &'static str,
+}
+
+/// The list.
+pub const DEVIATIONS: [Deviation; 17] = [
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::ReplaysPastTheLastRecord,
+        why: "it starts at the oldest record when it finds none as young; the host drops what is older than its start",
+    },
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::TellsNoChildren,
+        why: "not implemented; the host finds children by listing",
+    },
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::StampsWholeSeconds,
+        why: "milliseconds are divided away; the host keeps a record of the very second of its start",
+    },
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::StampsNewShardsAhead,
+        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` takes such a record for one that came after the run began",
+    },
+    Deviation {
+        backend: BackendName::Ferrokinesis,
+        difference: Difference::IsNeverBehind,
+        why: "told 0 on a page that stops short; the host believes it together with an empty page only",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::TellsNoChildren,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::StampsWholeSeconds,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::StampsNewShardsAhead,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::IsNeverBehind,
+        why: "as ferrokinesis, which it serves",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::OrphansOnUpdateShardCount,
+        why: "as ferrokinesis, which it serves; without lineage no reader can keep the order of a key: split and merge instead",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::IsNeverBehind,
+        why: "told 0 on a page that stops short; the host believes it together with an empty page only",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::FailsOnNoIterator,
+        why: "HTTP 500; the host takes it for a failure that passes, and gives up after its attempts",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::HangsPastTheLastRecord,
+        why: "it answers with the first record as young, and forgets to answer when there is none; the host gives the call up after its timeout and asks again, and `latest` is not tried",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::TellsNoChildren,
+        why: "older than that field of the API; the host finds children by listing",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::StampsNewShardsAhead,
+        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` takes such a record for one that came after the run began",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::IsNeverBehind,
+        why: "told 0 on a page that stops short; the host believes it together with an empty page only",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::CannotUpdateShardCount,
+        why: "older than that operation; split and merge instead",
+    },
+];
+
+/// Whether the list has it.
+#[must_use]
+pub fn is_listed(backend: BackendName, difference: Difference) -> bool {
+    DEVIATIONS.iter().any(|entry| entry.backend == backend && entry.difference == difference)
+}
+
+/// Compares what a check saw with the list.
+///
+/// # Panics
+/// The backend deviates and is not listed, or is listed and does not deviate.
+#[track_caller]
+pub fn judge(backend: BackendName, difference: Difference, deviates: bool, seen: &dyn Debug) {
+    let (name, told) = (backend.shown(), difference.told());
+    match (is_listed(backend, difference), deviates) {
+        (false, true) => panic!("{name}: {told}, and tests/backends/deviations.rs does not list that; seen: {seen:?}"),
+        (true, false) => panic!("{name}: not true any more that {told}: drop it from the list; seen: {seen:?}"),
+        (true, true) | (false, false) => {}
+    }
+}

@@ -1,0 +1,47 @@
+//! Proof on services that are not the project's own: the crate under the embedded endpoint, and two independent ones from
+//! npm. `cargo xtask test --backends` installs those and runs this; docs/backends.md tells what came out.
+
+// The servers, started once for all tests.
+mod npm_server;
+// Every backend keeps the contract of streams, but for the listed deviations.
+mod contract;
+// Reshards under load, kills among them, and the three places to begin at: the binary against every backend.
+mod reshard;
+mod start;
+
+use host::local::{Endpoint, Options};
+use tests::deviations::BackendName;
+use tests::remote::Provider;
+use tests::service::Service;
+
+/// What `sluicebox local` serves.
+#[derive(Debug)]
+struct Embedded;
+
+impl Provider for Embedded {
+    const NAME: BackendName = BackendName::Embedded;
+    type Held = Endpoint;
+
+    async fn serve() -> (Service, Endpoint) {
+        let endpoint = Endpoint::start(Options::default()).await.expect("loopback has a free port");
+        (Service::at(endpoint.url()).await, endpoint)
+    }
+}
+
+/// A test of each claim on each backend. A claim is a function that is generic over its backend.
+macro_rules! on_every_backend {
+    ($($claim:ident),+ $(,)?) => {
+        on_every_backend! { @ embedded = crate::Embedded: $($claim),+ }
+        on_every_backend! { @ kinesis_local = crate::npm_server::KinesisLocal: $($claim),+ }
+        on_every_backend! { @ kinesalite = crate::npm_server::Kinesalite: $($claim),+ }
+    };
+    (@ $module:ident = $backend:ty: $($claim:ident),+) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$claim::<$backend>().await;
+            })+
+        }
+    };
+}
+use on_every_backend;

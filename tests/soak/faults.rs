@@ -1,0 +1,141 @@
+//! What goes wrong between the host and the service, by chance. A fault is a rule that holds for a few calls; who writes
+//! and who changes the shards is spared, because that happens behind the service.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tests::moments::Moments;
+use tests::simulated::{Children, Fault, Habits, Lag, LastPage, RuleId, SimulatedAws};
+use tokio::time::sleep;
+
+use crate::load::STREAM;
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// A rule that met no call by then is lifted, so that none lie in wait for the next life.
+const RULE_LASTS: Duration = Duration::from_secs(2);
+
+/// A way to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// HTTP 400, too many calls.
+    Throttle,
+    /// HTTP 500 or 503.
+    Failure,
+    /// HTTP 400, an iterator too old.
+    Expired,
+    /// A connection cut before the answer or in the middle of it.
+    Cut,
+    /// An answer that comes late, or drop by drop.
+    Late,
+    /// No answer for longer than most lives last, or than the host waits.
+    Hang,
+    /// An answer that is no JSON.
+    Garbled,
+}
+
+impl Kind {
+    /// All, in the order of the ledger.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Throttle, Self::Failure, Self::Expired, Self::Cut, Self::Late, Self::Hang, Self::Garbled];
+
+    /// As the ledger shows it.
+    pub(crate) const fn shown(self) -> &'static str {
+        match self {
+            Self::Throttle => "throttles",
+            Self::Failure => "status 500 and 503",
+            Self::Expired => "expired iterators",
+            Self::Cut => "cut connections",
+            Self::Late => "late answers",
+            Self::Hang => "no answer",
+            Self::Garbled => "garbled answers",
+        }
+    }
+
+    fn fault(self, operation: &str, moments: &mut Moments) -> Fault {
+        match self {
+            Self::Throttle if operation == "ListShards" => Fault::limit_exceeded(),
+            Self::Throttle => Fault::throttled(),
+            Self::Failure if moments.happens(50) => Fault::unavailable(),
+            Self::Failure => Fault::internal(),
+            Self::Expired => Fault::expired_iterator(),
+            Self::Cut if moments.happens(50) => Fault::Disconnect,
+            Self::Cut => Fault::Cut { after: moments.index(2_000) },
+            Self::Late if moments.happens(50) => Fault::Trickle { bytes: 512, pause: moments.milliseconds(1..20) },
+            Self::Late => Fault::Delay(moments.milliseconds(100..3_000)),
+            Self::Hang => Fault::Hang,
+            Self::Garbled => Fault::Garble,
+        }
+    }
+}
+
+/// How many calls each kind was meant for.
+#[derive(Debug, Default)]
+pub(crate) struct Injected([AtomicU64; Kind::ALL.len()]);
+
+impl Injected {
+    pub(crate) fn counted(&self) -> [(Kind, u64); Kind::ALL.len()] {
+        Kind::ALL.map(|kind| (kind, self.0[kind as usize].load(Relaxed)))
+    }
+}
+
+/// Operations that fail, and between how many calls a fault comes. Measured in calls and not in time: a host that backs
+/// off is not to meet nothing but faults.
+const OPERATIONS: [(&str, u64); 3] = [("GetRecords", 40), ("GetShardIterator", 12), ("ListShards", 6)];
+
+/// Injects until the end comes; what comes after that is served well.
+pub(crate) async fn fail(aws: Arc<SimulatedAws>, end: Instant, mut moments: Moments, injected: Arc<Injected>) {
+    let mut rules: VecDeque<(Instant, RuleId)> = VecDeque::new();
+    let mut due = [1; OPERATIONS.len()];
+    while Instant::now() < end {
+        sleep(LOOK_INTERVAL).await;
+        while rules.front().is_some_and(|(until, _)| *until <= Instant::now()) {
+            rules.pop_front().into_iter().for_each(|(_, rule)| aws.faults().lift(rule));
+        }
+        for ((operation, every), due) in OPERATIONS.into_iter().zip(&mut due) {
+            let calls = aws.counted(|counted| counted.calls(operation));
+            if calls < *due {
+                continue;
+            }
+            *due = calls + every / 4 + moments.below(every);
+            let kind = kind(operation, &mut moments);
+            let calls = if kind == Kind::Hang { 1 } else { 1 + moments.below(3) };
+            let fault = kind.fault(operation, &mut moments);
+            let rule = aws.faults().on(operation).times(calls).inject(fault);
+            injected.0[kind as usize].fetch_add(calls, Relaxed);
+            let lasts = if kind == Kind::Hang { moments.milliseconds(1_000..40_000) } else { RULE_LASTS };
+            rules.push_back((Instant::now() + lasts, rule));
+            if moments.happens(5) {
+                aws.kinesis().habits(STREAM, |habits| *habits = others(&mut moments));
+            }
+        }
+    }
+    aws.faults().mend();
+    aws.kinesis().habits(STREAM, |habits| *habits = Habits::default());
+}
+
+fn kind(operation: &str, moments: &mut Moments) -> Kind {
+    match moments.below(100) {
+        0..25 => Kind::Throttle,
+        25..45 => Kind::Failure,
+        45..60 if operation == "GetRecords" => Kind::Expired,
+        45..75 => Kind::Cut,
+        75..90 => Kind::Late,
+        90..92 => Kind::Hang,
+        // The refusal of an iterator that is too old, garbled, is a refusal without a reason: rightly fatal.
+        _ if operation == "GetRecords" => Kind::Late,
+        _ => Kind::Garbled,
+    }
+}
+
+/// Habits that are the service's right: listings that are behind, ends told in another way, a distance that is wrong.
+fn others(moments: &mut Moments) -> Habits {
+    Habits {
+        children: if moments.happens(50) { Children::Told } else { Children::Omitted },
+        last_page: if moments.happens(50) { LastPage::WithRecords } else { LastPage::Empty },
+        lag: [Lag::Told, Lag::Zero, Lag::Omitted][moments.index(3)],
+        listing_lag: if moments.happens(50) { Duration::ZERO } else { moments.milliseconds(0..4_000) },
+        ..Habits::default()
+    }
+}

@@ -1,0 +1,148 @@
+//! The host: started, killed, stopped, started again; and what it wrote to stdout, read along.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tests::ledger::{Audit, Written};
+use tests::moments::Moments;
+use tests::numbers::{FILE, audit};
+use tests::process::Running;
+use tokio::task::block_in_place;
+use tokio::time::sleep;
+
+use crate::report::{Counts, Outcome};
+
+/// How often stdout is read along.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// After so many ends that nobody asked for, no more are looked for.
+const SURPRISES_MAX: usize = 5;
+/// The last life may be this long without a new record before what is missing counts as missing.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The host's lives, one after the other, in one folder.
+pub(crate) struct Lives {
+    folder: PathBuf,
+    moments: Moments,
+    counts: Arc<Counts>,
+    stdout: Audit,
+    /// How much of stdout was audited.
+    read: u64,
+    after_a_crash: bool,
+    /// What should not have happened, in words.
+    surprises: Vec<String>,
+}
+
+impl Lives {
+    pub(crate) fn new(folder: &Path, moments: Moments, counts: Arc<Counts>) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            moments,
+            counts,
+            stdout: Audit::default(),
+            read: 0,
+            after_a_crash: false,
+            surprises: Vec::new(),
+        }
+    }
+
+    /// Life after life until the end comes. Most end by a kill, some by SIGTERM.
+    pub(crate) async fn live_until(&mut self, end: Instant) {
+        while Instant::now() < end && self.surprises.len() < SURPRISES_MAX {
+            let length = if self.moments.happens(20) {
+                // Not even started, mostly.
+                self.moments.milliseconds(0..250)
+            } else {
+                self.moments.milliseconds(250..12_000)
+            };
+            let is_killed = self.moments.happens(70);
+            let mut host = self.born();
+            let until = end.min(Instant::now() + length);
+            while Instant::now() < until && host.is_running() {
+                sleep(LOOK_INTERVAL.min(until.saturating_duration_since(Instant::now()))).await;
+                self.look();
+            }
+            self.end(host, is_killed);
+        }
+    }
+
+    /// The last life: until everything is there, or nothing more comes.
+    pub(crate) async fn drain(mut self, written: Written) -> Outcome {
+        let count: u64 = written.values().sum();
+        let mut host = self.born();
+        let (mut delivered, mut since) = (self.stdout.delivered(), Instant::now());
+        while delivered < count && since.elapsed() < PATIENCE && host.is_running() {
+            sleep(LOOK_INTERVAL).await;
+            self.look();
+            if self.stdout.delivered() > delivered {
+                (delivered, since) = (self.stdout.delivered(), Instant::now());
+            }
+        }
+        self.end(host, false);
+        let file = std::fs::read_to_string(self.folder.join(FILE)).unwrap_or_default();
+        let log = std::fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
+        Outcome {
+            file: audit(&file, &written),
+            stdout: self.stdout.close(&written),
+            kills: self.counts.kills.load(Relaxed),
+            stops: self.counts.stops.load(Relaxed),
+            reshards: self.counts.reshards.load(Relaxed),
+            gaps: log.lines().filter(|line| line.contains("gap ")).count() as u64,
+            faults: Vec::new(),
+            surprises: self.surprises,
+        }
+    }
+
+    fn born(&mut self) -> Running {
+        self.stdout.life(self.after_a_crash);
+        Running::start(&self.folder, &["run", "pipeline.toml"])
+    }
+
+    fn end(&mut self, mut host: Running, is_killed: bool) {
+        if !host.is_running() {
+            let finished = block_in_place(|| host.finish());
+            let last: Vec<&str> = finished.stderr.lines().rev().take(12).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            self.surprises.push(format!("the host ended by itself, {}:\n{}", finished.status, last.join("\n")));
+        } else if is_killed {
+            host.kill();
+            self.counts.kills.fetch_add(1, Relaxed);
+        } else {
+            host.terminate();
+            let finished = block_in_place(|| host.finish());
+            self.counts.stops.fetch_add(1, Relaxed);
+            // Signalled before it listens for signals, it ends as any process does.
+            if finished.code().is_some_and(|code| code != 0) {
+                self.surprises.push(format!("the host was stopped and ended with {}", finished.status));
+            }
+            self.after_a_crash = finished.code().is_none();
+            self.close_life();
+            return;
+        }
+        self.after_a_crash = true;
+        self.close_life();
+    }
+
+    /// Audits what came since the last look, whole lines only.
+    fn look(&mut self) {
+        let Ok(mut stdout) = File::open(self.folder.join("stdout")) else { return };
+        let mut fresh = Vec::new();
+        let read = stdout.seek(SeekFrom::Start(self.read)).and_then(|_| stdout.read_to_end(&mut fresh));
+        read.expect("a file of the soak's own can be read");
+        let whole = fresh.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        self.stdout.text(&String::from_utf8_lossy(&fresh[..whole]));
+        self.read += whole as u64;
+        self.counts.delivered.store(self.stdout.delivered(), Relaxed);
+        self.counts.repeated.store(self.stdout.repeated(), Relaxed);
+        self.counts.disordered.store(self.stdout.disordered(), Relaxed);
+    }
+
+    /// What a kill cut off belongs to no life.
+    fn close_life(&mut self) {
+        self.look();
+        self.read = std::fs::metadata(self.folder.join("stdout")).map_or(self.read, |stdout| stdout.len());
+    }
+}
