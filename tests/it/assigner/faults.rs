@@ -164,7 +164,7 @@ fn a_round_that_failed_is_answered_with_the_reason_and_the_next_one_with_decisio
     let known = KnownShards::new([super::STREAM.into()]);
     let ask = |round| {
         let unassigned = vec![ShardId::new("a"), ShardId::new("b")];
-        let round = host::assigner::Round { round, unassigned, current: Vec::new() };
+        let round = host_core::coordinator::Round { round, unassigned, current: Vec::new() };
         assigner.ask(&round, &known).expect("the thread waits for a round");
         answers.recv_timeout(BOUNDED).expect("an answer in time")
     };

@@ -213,7 +213,7 @@ fn sandboxed(folder: &std::path::Path) -> Rig {
     rig.manifest.parallelism = 2;
     let engine = Engine::new().expect("an engine");
     let ready = load(rig.manifest.clone(), &engine).expect("the component loads");
-    rig.component = Box::new(move |subtask| {
+    rig.component = Arc::new(move |subtask| {
         let context = OpenContext {
             tenant: "default".to_owned(),
             pipeline: "rig".to_owned(),

@@ -21,7 +21,7 @@ async fn a_stream_is_asked_for_by_arn_and_following_pages_by_token_alone() {
     let stream = aws.stream(STREAM).await;
     let description = stream.describe().await.expect("described");
     assert_eq!(description.arn, aws.kinesis().arn(STREAM));
-    assert_eq!(stream.list_shards().await.expect("a listing").len(), 10_500);
+    assert_eq!(stream.list_shards(None).await.expect("a listing").len(), 10_500);
     let described = aws.counted(|counted| counted.requests("DescribeStreamSummary"));
     assert_eq!(described[0].input["StreamARN"], aws.kinesis().arn(STREAM));
     assert!(described[0].input.get("StreamName").is_none());
