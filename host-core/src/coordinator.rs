@@ -17,6 +17,10 @@
 //! A reader that does not find its shard leaves it Reopening; one that listings lack again and again is Gone, and its end
 //! is made durable without having been read, once that was told (GAP-1).
 //!
+//! A shard is read by one subtask, which it gets when it is first about to be opened (ASN-1). One whose subtask is lost is
+//! Lost until what is confirmed of it is durable, and is opened again with another session. A reader may be paused: that
+//! is no stage, because whatever it asked for before still comes, and its end may be in it.
+//!
 //! The shell performs effects in the order given and reports back; the coordinator survives every report that comes late,
 //! twice or not at all (a reader of an earlier session, a listing nobody waits for).
 

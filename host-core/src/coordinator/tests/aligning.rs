@@ -101,8 +101,9 @@ fn a_paused_shard_is_never_idle_and_one_that_is_resumed_not_at_once() {
         pair.bring(1, time);
         assert_eq!(pair.paused(), [true, false]);
     }
-    assert!(pair.bring(1, 10_000).contains(&resume(0)));
-    assert!(pair.bring(1, 11_001).contains(&pause(1)), "a is silent because it was told to be: b waits for it");
+    assert!(pair.bring(1, 40_000).contains(&resume(0)));
+    assert!(pair.paused()[1]);
+    assert_eq!(pair.bench.core.watermark(), Some(EpochMillis(10_000)), "a is silent because it was told to be");
 }
 
 #[test]
@@ -173,4 +174,24 @@ fn event_times_are_aligned_by_event_time() {
     let view: Vec<_> = pair.bench.core.shards().map(|view| view.watermark).collect();
     assert_eq!(view, [Some(EpochMillis(5)), Some(EpochMillis(90_000))]);
     assert_eq!(pair.bench.core.watermark(), Some(EpochMillis(5)));
+}
+
+#[test]
+fn a_shard_with_nothing_in_it_is_not_waited_for_once_its_reader_says_so() {
+    let mut pair = Pair::aligned();
+    assert!(pair.bring(0, 10_000).contains(&pause(0)));
+    let effects = pair.bench.after(100, Event::AtTip { shard: id("b"), session: 2, at: EpochMillis(10_000) });
+    assert!(effects.contains(&resume(0)), "{effects:?}");
+}
+
+#[test]
+fn a_reader_that_only_says_that_it_is_at_the_tip_is_idle() {
+    let mut pair = Pair::new(settings());
+    pair.bring(1, 1);
+    pair.bring(0, 10_000);
+    for _ in 0..6 {
+        pair.bench.after(1_000, Event::AtTip { shard: id("b"), session: 2, at: EpochMillis(10_000) });
+        pair.bring(0, 10_000);
+    }
+    assert_eq!(pair.bench.core.watermark(), Some(EpochMillis(10_000)));
 }
