@@ -22,9 +22,9 @@ use crate::coordinator::{AssignerPolicy, Placement, Round};
 use crate::moment::Moment;
 use crate::shard::{HashRange, ShardId};
 
-/// How long a component may take for one round. Shards wait for it, so it is much shorter than what a component may take
-/// for records.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a component may take for one round, a fresh instance included. Its own limits stop it sooner and say why; this
+/// is for what they do not see.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// In how many rounds a component may leave a shard without a decision.
 pub const ROUNDS_WITHOUT_DECISION: u32 = 3;

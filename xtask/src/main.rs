@@ -124,6 +124,7 @@ fn demo(workspace: &Workspace) -> Result<()> {
 
 fn test(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     build_tests(workspace)?;
+    components::test(workspace, filter)?;
     let mut command = workspace.cargo(&["test", "--workspace"]);
     command.args(filter);
     run(&mut command)
@@ -131,7 +132,6 @@ fn test(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 
 fn build_tests(workspace: &Workspace) -> Result<()> {
     components::build(workspace)?;
-    components::test(workspace, filter)?;
     say("building the tests; the first time this compiles wasmtime and the AWS SDK and takes minutes");
     // Process tests start the binary, which `cargo test` alone does not build. All targets, so that dependencies get the
     // same features both times and nothing is built twice.
