@@ -169,10 +169,10 @@ impl Stage {
             Self::Reading(_) => ShardState::Reading,
             Self::Ending(..) => ShardState::Ending,
             Self::CaughtUp(_) => ShardState::CaughtUp,
-            Self::Closing(_) => ShardState::Closing,
+            Self::Closing(_) | Self::Gone(_, true) => ShardState::Closing,
             Self::Closed(_) => ShardState::Closed,
             Self::Reopening(..) => ShardState::Reopening,
-            Self::Gone(..) => ShardState::Gone,
+            Self::Gone(_, false) => ShardState::Gone,
             Self::Finished => ShardState::Finished,
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::checkpoint::Commit;
-use host_core::coordinator::{Coordinator, Effect, Event, OnGap, Receipt, Scope, Settings, StartPoint, StreamSettings};
+use host_core::coordinator::{
+    Census, Coordinator, Effect, Event, OnGap, Receipt, Scope, Settings, ShardState, StartPoint, StreamSettings,
+};
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::{ShardDescription, ShardId};
 
@@ -315,6 +317,7 @@ impl History {
         let mut effects = Vec::new();
         let wall = EpochMillis(i64::try_from(self.now).expect("small"));
         process.core.handle(Moment::from_millis(self.now - process.run.starts_at), wall, event, &mut effects);
+        Self::recount(&process.core)?;
         for effect in effects {
             match &mut process.effects_left {
                 Some(0) => return Ok(Some(End::Crashed)),
@@ -330,6 +333,32 @@ impl History {
         self.check_times(process)?;
         self.drain_when_complete(process, look);
         Ok(None)
+    }
+
+    /// What is counted as it changes is what a count of all shards gives.
+    fn recount(core: &Coordinator) -> Verdict {
+        let mut count = Census::default();
+        for view in core.shards() {
+            *match view.state {
+                ShardState::Waiting => &mut count.waiting,
+                ShardState::Reading => &mut count.reading,
+                ShardState::Ending => &mut count.ending,
+                ShardState::CaughtUp => &mut count.caught_up,
+                ShardState::Closing => &mut count.closing,
+                ShardState::Closed => &mut count.closed,
+                ShardState::Reopening => &mut count.reopening,
+                ShardState::Gone => &mut count.gone,
+                ShardState::Finished => &mut count.finished,
+            } += 1;
+        }
+        // Receipts that came too early are not in the view: nothing in flight may still be unsettled.
+        let in_flight = core.shards().filter(|view| view.in_flight > 0).count();
+        let census = core.census();
+        count.unsettled = census.unsettled;
+        if census != count || census.unsettled < in_flight || core.totals().finished != count.finished {
+            return Err(format!("the census is {census:?}, and a count gives {count:?} with {in_flight} unsettled"));
+        }
+        Ok(())
     }
 
     /// A run that has no end of its own is drained once everything is there.

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_few_losses_are_borne_and_a_series_is_not() {
         let mut losses = Losses::default();
-        let at = |seconds| Moment::from_millis(seconds * 1000);
+        let at = |seconds: u64| Moment::from_millis(seconds * 1000);
         assert!((0..3).all(|second| losses.bear(at(second))));
         assert!(!losses.bear(at(3)));
         assert!(losses.bear(at(700)), "what lies long back is forgotten");
