@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use md5::{Digest as _, Md5};
 
-use self::reading::From;
+use self::reading::StartAt;
 use self::stream::{Status, Stream};
 use crate::simulated::clock::{Clock, Millis};
 use crate::simulated::service::Refusal;
@@ -283,6 +283,14 @@ impl Kinesis {
         self.on(name, |stream, now| stream.shard(id, now).map(|shard| shard.view(now))).expect("the shard exists")
     }
 
+    /// Keeps no truth about a stream any more: what was trimmed is then gone from memory, too, which long runs need.
+    pub fn forget_truth(&self, name: &str) {
+        self.on(name, |stream, _| {
+            stream.keeps_truth = false;
+            stream.written = Vec::new();
+        });
+    }
+
     /// Everything that was ever written under this name, former incarnations included, and what became of it.
     #[must_use]
     pub fn truth(&self, name: &str) -> Truth {
@@ -305,7 +313,7 @@ impl Kinesis {
     pub fn expired_iterator(&self, name: &str, shard: &str) -> String {
         self.on(name, |stream, now| {
             let any_rate = Limits::any_rate();
-            let mut iterator = stream.iterator(shard, &From::TrimHorizon, now, &any_rate).expect("the shard exists");
+            let mut iterator = stream.iterator(shard, &StartAt::TrimHorizon, now, &any_rate).expect("the shard exists");
             iterator.issued -= 301_000;
             iterator.encode()
         })

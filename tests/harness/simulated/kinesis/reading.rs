@@ -17,7 +17,7 @@ use crate::simulated::service::Refusal;
 
 /// What a page is asked for with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Iterator {
+pub(crate) struct ShardIterator {
     pub(crate) stream: String,
     /// The incarnation.
     pub(crate) created: Millis,
@@ -26,7 +26,7 @@ pub(crate) struct Iterator {
     pub(crate) issued: Millis,
 }
 
-impl Iterator {
+impl ShardIterator {
     pub(crate) fn encode(&self) -> String {
         let Self { stream, created, shard, next, issued } = self;
         let text = format!("{stream}|{created}|{shard}|{next}|{issued}");
@@ -56,7 +56,7 @@ pub(super) fn check_sum(text: &str) -> u64 {
 
 /// Where `GetShardIterator` is told to begin.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum From {
+pub(crate) enum StartAt {
     TrimHorizon,
     Latest,
     At(String),
@@ -66,7 +66,7 @@ pub(crate) enum From {
 
 pub(crate) struct Page {
     pub(crate) records: Vec<Arc<Record>>,
-    pub(crate) next: Option<Iterator>,
+    pub(crate) next: Option<ShardIterator>,
     pub(crate) behind: Option<Millis>,
     pub(crate) children: Option<Vec<ShardView>>,
 }
@@ -88,10 +88,10 @@ impl Stream {
     pub(crate) fn iterator(
         &mut self,
         id: &str,
-        from: &From,
+        from: &StartAt,
         now: Millis,
         limits: &Limits,
-    ) -> Result<Iterator, Refusal> {
+    ) -> Result<ShardIterator, Refusal> {
         if self.status(now) == Status::Creating {
             return Err(self.no_such_shard(id));
         }
@@ -124,22 +124,28 @@ impl Stream {
             Ok(sequence.ordinal)
         };
         let next = match from {
-            From::TrimHorizon => shard.base,
-            From::Latest => shard.next(),
-            From::At(text) => at(text)?,
-            From::After(text) => (at(text)? + 1).min(shard.next()),
-            From::Timestamp(at) if *at > now => {
+            StartAt::TrimHorizon => shard.base,
+            StartAt::Latest => shard.next(),
+            StartAt::At(text) => at(text)?,
+            StartAt::After(text) => (at(text)? + 1).min(shard.next()),
+            StartAt::Timestamp(at) if *at > now => {
                 return Err(invalid(format!(
                     "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: {at}, currentTimestampInMillis: {now}"
                 )));
             }
-            From::Timestamp(at) => shard.ordinal_at(*at),
+            StartAt::Timestamp(at) => shard.ordinal_at(*at),
         };
-        Ok(Iterator { stream: name, created, shard: shard.number, next: next.max(shard.base), issued: now })
+        Ok(ShardIterator { stream: name, created, shard: shard.number, next: next.max(shard.base), issued: now })
     }
 
     /// `GetRecords`.
-    pub(crate) fn page(&mut self, at: &Iterator, limit: usize, now: Millis, limits: &Limits) -> Result<Page, Refusal> {
+    pub(crate) fn page(
+        &mut self,
+        at: &ShardIterator,
+        limit: usize,
+        now: Millis,
+        limits: &Limits,
+    ) -> Result<Page, Refusal> {
         let id = shard_id(at.shard);
         if at.created != self.created {
             return Err(self.no_such_shard(&id));
@@ -181,7 +187,7 @@ impl Stream {
             };
         let children = shard.children.clone();
         if !has_ended {
-            let next = Some(Iterator { next, issued: now, ..at.clone() });
+            let next = Some(ShardIterator { next, issued: now, ..at.clone() });
             return Ok(Page { records, next, behind, children: None });
         }
         let children = match habits.children {
@@ -196,7 +202,7 @@ impl Stream {
 
 /// The shard that an iterator is for, as far as its text tells.
 pub(crate) fn shard_of(iterator: &str) -> Option<(String, String)> {
-    Iterator::decode(iterator).map(|iterator| (iterator.stream, shard_id(iterator.shard)))
+    ShardIterator::decode(iterator).map(|iterator| (iterator.stream, shard_id(iterator.shard)))
 }
 
 /// Whether text can be a shard's id.

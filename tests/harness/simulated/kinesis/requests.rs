@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::limits::Limits;
 use super::listing::{Filter, Listing};
-use super::reading::{From, Iterator, is_shard_id, shard_of};
+use super::reading::{ShardIterator, StartAt, is_shard_id, shard_of};
 use super::shard::{ShardView, shard_id};
 use super::stream::{Status, Stream};
 use super::{ACCOUNT, Kinesis, Model, REGION, answers, hash_of};
@@ -199,7 +199,7 @@ impl Service for Kinesis {
 impl Kinesis {
     fn get_records(&self, input: &Input<'_>) -> Answer {
         let text = input.required("ShardIterator")?;
-        let iterator = Iterator::decode(text).ok_or_else(|| invalid("Invalid ShardIterator."))?;
+        let iterator = ShardIterator::decode(text).ok_or_else(|| invalid("Invalid ShardIterator."))?;
         let limit = input.count("Limit").unwrap_or(10_000);
         if !(1..=10_000).contains(&limit) {
             return Err(invalid(format!("Limit {limit} is not between 1 and 10000.")));
@@ -220,11 +220,11 @@ impl Kinesis {
         }
         let sequence = input.text("StartingSequenceNumber");
         let from = match (kind, sequence) {
-            ("TRIM_HORIZON", None) => From::TrimHorizon,
-            ("LATEST", None) => From::Latest,
-            ("AT_SEQUENCE_NUMBER", Some(sequence)) => From::At(sequence.to_owned()),
-            ("AFTER_SEQUENCE_NUMBER", Some(sequence)) => From::After(sequence.to_owned()),
-            ("AT_TIMESTAMP", None) => From::Timestamp(input.timestamp("Timestamp").ok_or_else(|| {
+            ("TRIM_HORIZON", None) => StartAt::TrimHorizon,
+            ("LATEST", None) => StartAt::Latest,
+            ("AT_SEQUENCE_NUMBER", Some(sequence)) => StartAt::At(sequence.to_owned()),
+            ("AFTER_SEQUENCE_NUMBER", Some(sequence)) => StartAt::After(sequence.to_owned()),
+            ("AT_TIMESTAMP", None) => StartAt::Timestamp(input.timestamp("Timestamp").ok_or_else(|| {
                 invalid(
                     "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
                 )

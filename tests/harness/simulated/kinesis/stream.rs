@@ -146,8 +146,9 @@ pub(crate) struct Stream {
     shards: Vec<Shard>,
     /// The open shard of a key is the last one that starts at or before it.
     owners: BTreeMap<u128, u32>,
-    /// Everything ever written, in order of arrival.
+    /// Everything ever written, in order of arrival, as long as that is kept.
     pub(crate) written: Vec<Arc<Record>>,
+    pub(crate) keeps_truth: bool,
     pub(crate) listings: Window,
 }
 
@@ -165,6 +166,7 @@ impl Stream {
             shards: Vec::new(),
             owners: BTreeMap::new(),
             written: Vec::new(),
+            keeps_truth: true,
             listings: Window::default(),
         };
         for range in even_ranges(shards.max(1)) {
@@ -267,7 +269,9 @@ impl Stream {
             ));
         }
         let record = shard.push(now, key, data, self.encryption != Encryption::None);
-        self.written.push(Arc::clone(&record));
+        if self.keeps_truth {
+            self.written.push(Arc::clone(&record));
+        }
         Ok(record)
     }
 
