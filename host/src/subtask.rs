@@ -32,8 +32,8 @@ use crate::pipeline::failure::{Failure, sequence_text};
 use crate::sink::thread::{Delivery, ToSinks};
 use crate::source::polling::position_of;
 
-pub use self::times::Made;
 use self::times::EventTimes;
+pub use self::times::Made;
 
 /// Sessions whose event times are kept although nothing of theirs is on its way.
 const TIMES_KEPT: usize = 1024;

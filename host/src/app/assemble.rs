@@ -25,8 +25,8 @@ use crate::pipeline::positions::{Keeper, Positions};
 use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Stream, Totals};
 use crate::ports::{StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
-use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::sink::thread::{self as sink_thread, RoutedSink};
+use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity, StreamState};
 use crate::subtask::{Deserialize, StreamLabel, Surroundings};
 
@@ -227,16 +227,16 @@ impl Beginning<'_> {
         let settings = |start, start_spent| StreamSettings { start, start_spent, retention: found.retention() };
         if let Some(known) = self.claimed.streams.iter().find(|stream| stream.identity == identity) {
             let shards = known.rows.len();
-            tracing::info!(stream = arn.name(), shards, "resuming at the recorded positions; initial_position has no effect");
+            tracing::info!(
+                stream = arn.name(),
+                shards,
+                "resuming at the recorded positions; initial_position has no effect"
+            );
             let rows: Vec<_> = known.rows_in(index);
             return Ok(Begun { identity, settings: settings(known.start, !rows.is_empty()), rows });
         }
         let older: Vec<_> = self.claimed.streams.iter().filter(|stream| stream.identity.arn == identity.arn).collect();
-        let start = if older.is_empty() {
-            self.start(arn, found)
-        } else {
-            self.recreated(arn, &older, store)?
-        };
+        let start = if older.is_empty() { self.start(arn, found) } else { self.recreated(arn, &older, store)? };
         store.start_stream(&identity, start, &[])?;
         Ok(Begun { identity, settings: settings(start, false), rows: Vec::new() })
     }
@@ -274,7 +274,11 @@ impl Beginning<'_> {
             InitialPosition::Latest => StartPoint::AtTimestamp(EpochMillis(now.0 - now.0.rem_euclid(1000))),
             InitialPosition::AtTimestamp(at) if falls_before_horizon(at, now, found.retention()) => {
                 let initial_timestamp = crate::state::rfc3339(at);
-                tracing::warn!(stream, initial_timestamp, "older than the stream's retention: reading from the oldest record that it keeps");
+                tracing::warn!(
+                    stream,
+                    initial_timestamp,
+                    "older than the stream's retention: reading from the oldest record that it keeps"
+                );
                 // What lies before was never there for this pipeline, so it is no gap.
                 StartPoint::TrimHorizon
             }
@@ -327,9 +331,8 @@ fn start_assigner(
     clock: Clock,
     inputs: mpsc::Sender<Input>,
 ) -> Result<AssignerThread, Failure> {
-    let tell = move |Assigned { round, answer }| {
-        inputs.blocking_send(Input::Event(Event::Assigned { round, answer })).is_ok()
-    };
+    let tell =
+        move |Assigned { round, answer }| inputs.blocking_send(Input::Event(Event::Assigned { round, answer })).is_ok();
     let location = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let readers = assigner::readers(manifest.parallelism, &location);
     let thread = Assigner::spawn(manifest.name.as_str(), assigner, readers, clock, tell);

@@ -64,7 +64,8 @@ pub(super) async fn start(
 
 /// The components of the run, for the store.
 fn components(ready: &Ready) -> Vec<ComponentDigest> {
-    let digest = |role: &str, loaded: &Loaded| ComponentDigest { role: role.to_owned(), digest: loaded.digest().to_string() };
+    let digest =
+        |role: &str, loaded: &Loaded| ComponentDigest { role: role.to_owned(), digest: loaded.digest().to_string() };
     let assigner = ready.assigner.as_ref().map(|loaded| digest("shard-assigner", loaded));
     [digest("deserializer", &ready.deserializer)].into_iter().chain(assigner).collect()
 }

@@ -67,17 +67,18 @@ fn a_round_is_described_with_streams_parents_and_who_read_them() {
     let mut known = known();
     known.listed(0, true, &[described("parent", &[])]);
     known.opened(&id("parent"), 3);
-    known.listed(1, true, &[described("other", &[])]);
+    known.listed(1, true, &[described("other", &[]).in_stream(1)]);
     known.listed(0, false, &[described("child", &["parent", "gone"])]);
-    let placement = |shard: &str| Placement { shard: id(shard), subtask: 1, pending: true };
-    let asked = Round { current: vec![placement("other")], ..round(1, &["child", "unheard-of"]) };
+    let other = ShardId::in_stream(1, "other");
+    let placement = Placement { shard: other.clone(), subtask: 1, pending: true };
+    let asked = Round { current: vec![placement], ..round(1, &["child", "unheard-of"]) };
     let told = known.describe(&asked, &readers(1, "here"));
     let parents = vec![Parent { shard: id("parent"), subtask: Some(3) }, Parent { shard: id("gone"), subtask: None }];
     let range = Some(HashRange { start: 1, end: 2 });
     let child = Shard { stream_arn: "arn:first".into(), shard: id("child"), parents, range };
     let unheard = Shard { stream_arn: "arn:first".into(), shard: id("unheard-of"), parents: vec![], range: None };
     assert_eq!(told.unassigned, [child, unheard]);
-    let other = assigner::Placement { stream_arn: "arn:second".into(), shard: id("other"), subtask: 1, pending: true };
+    let other = assigner::Placement { stream_arn: "arn:second".into(), shard: other, subtask: 1, pending: true };
     assert_eq!(told.current, [other]);
     assert_eq!(told.readers, [Reader { subtask: 0, location: "here".into(), weight: 1 }]);
 }
@@ -86,7 +87,7 @@ fn a_round_is_described_with_streams_parents_and_who_read_them() {
 fn what_three_full_listings_of_its_stream_lack_is_forgotten() {
     let mut known = known();
     known.listed(0, true, &[described("old", &[])]);
-    known.listed(1, true, &[described("other", &[])]);
+    known.listed(1, true, &[described("other", &[]).in_stream(1)]);
     for _ in 0..2 {
         known.listed(0, true, &[described("new", &[])]);
         known.listed(0, false, &[]);
@@ -96,7 +97,7 @@ fn what_three_full_listings_of_its_stream_lack_is_forgotten() {
     known.listed(0, true, &[described("new", &[])]);
     assert!(!known.shards.contains_key(&id("old")));
     assert_eq!(known.subtask(&id("new")), Some(1), "a repeated listing forgets nothing");
-    assert!(known.shards.contains_key(&id("other")), "another stream's listing says nothing of it");
+    assert!(known.shards.contains_key(&ShardId::in_stream(1, "other")), "another stream's listing says nothing of it");
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub enum Failure {
     },
     /// Records are lost, or may be, before they were read, and the manifest says to stop (GAP-1).
     #[error(
-        "gap in shard {} of stream {stream}: {}; {}the position stays {}\n\
+        "gap in shard {} of stream {stream:?}: {}; {}the position stays {}\n\
          set on_gap = \"continue\" to read on behind the gap, or move the position with `sluicebox state set`",
         gap.shard, notices::reason(gap.reason), span(gap), gap.from
     )]
@@ -187,7 +187,11 @@ impl Failure {
 fn span(gap: &Gap) -> String {
     match (gap.since, gap.until) {
         (Some(since), Some(until)) => {
-            format!("records that arrived from {} to {} may be lost; ", crate::state::rfc3339(since), crate::state::rfc3339(until))
+            format!(
+                "records that arrived from {} to {} may be lost; ",
+                crate::state::rfc3339(since),
+                crate::state::rfc3339(until)
+            )
         }
         (Some(since), None) => format!("records that arrived after {} may be lost; ", crate::state::rfc3339(since)),
         (None, _) => String::new(),

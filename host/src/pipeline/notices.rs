@@ -25,13 +25,21 @@ pub(super) fn log(notice: &Notice, streams: &[Stream]) {
         }
         Notice::KeySpaceGap { stream, hole } => {
             let (start, end) = (hole.start, hole.end);
-            tracing::warn!(stream = name(streams, *stream), start, end, "no shard that is still to be read owns these hash keys");
+            tracing::warn!(
+                stream = name(streams, *stream),
+                start,
+                end,
+                "no shard that is still to be read owns these hash keys"
+            );
         }
         Notice::Forgotten { shard } => {
             tracing::debug!(stream = stream_of(shard), %shard, "a finished shard is past retention; its row is dropped");
         }
         Notice::AssignerOverruled { why } => {
-            tracing::warn!(why, "the assigner component's answer could not be used; the built-in assigner decided instead");
+            tracing::warn!(
+                why,
+                "the assigner component's answer could not be used; the built-in assigner decided instead"
+            );
         }
         Notice::Gap(gap) => passed_over(gap, stream_of(&gap.shard)),
     }
@@ -58,7 +66,7 @@ pub(super) fn passed_over(gap: &Gap, stream: &str) {
 pub const fn reason(reason: GapReason) -> &'static str {
     match reason {
         GapReason::Trimmed => "records were trimmed before they were read",
-        GapReason::StalePosition => "the position is older than the stream's retention",
+        GapReason::StalePosition => "the position is older than the stream's retention, or of another stream",
         GapReason::ShardGone => "the shard is gone from the stream",
         GapReason::StreamRecreated => "the stream was deleted and created again",
     }

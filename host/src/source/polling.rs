@@ -312,6 +312,7 @@ impl ShardReader {
             | SourceErrorKind::Denied
             | SourceErrorKind::Invalid => return Err(Failure::Source(error)),
         };
+        tracing::warn!(shard = %self.shard, %error, "the service does not have what comes next");
         if self.pass_over(self.gap(reason)).await.is_break() {
             return Ok(ControlFlow::Break(End::Closed));
         }

@@ -61,10 +61,12 @@ fn an_endless_round_is_stopped_by_the_cpu_budget_or_by_the_clock() {
 fn the_default_limits_stop_an_endless_round() {
     let mut assigner = open("faulty", Limits::of_assigner());
     let error = sin(&mut assigner, "assign-spin");
-    assert!(
-        matches!(error, ComponentError::CpuBudgetExceeded { budget, .. } if budget == Duration::from_secs(1)),
-        "{error}"
-    );
+    // On a machine with more to do the time on the wall runs out first.
+    let is_stopped = matches!(
+        &error,
+        ComponentError::CpuBudgetExceeded { budget, .. } if *budget == Duration::from_secs(1)
+    ) || matches!(error, ComponentError::TimedOut { during: "assign", .. });
+    assert!(is_stopped, "{error}");
 }
 
 /// ISO-1, LIM-1: memory and answers are bounded.

@@ -78,7 +78,10 @@ async fn an_endpoint_that_never_answers_is_given_up() {
     let aws = format!("endpoint = \"http://{address}\"\nretry = {{ min_delay = \"1ms\", max_delay = \"1ms\" }}");
     pipeline.aws = format!("{aws}\ntimeouts = {{ call = \"200ms\" }}");
     scene.manifest(&pipeline);
-    refused(&scene, &[&format!("http://{address}"), "no answer", "such calls are repeated; if it persists"]);
+    refused(
+        &scene,
+        &[&format!("http://{address}"), "did not answer in time", "such calls are repeated; if it persists"],
+    );
     // A stop does not wait for an answer either. A new listener knows no connection but that of the next run.
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("bound");
