@@ -384,7 +384,7 @@ impl Running {
                 }
                 Effect::Stop(gap) => {
                     let stream = self.stream_name(&gap.shard);
-                    self.failure.get_or_insert(Failure::Gap { stream, gap });
+                    self.failure.get_or_insert(Failure::Gap { stream, gap: Box::new(gap) });
                     self.stopped_by_core = true;
                 }
                 Effect::Finished => finished = true,

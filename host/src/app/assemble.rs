@@ -133,7 +133,7 @@ pub fn assemble(
 fn settings(manifest: &Manifest, begun: &[Begun], until_caught_up: bool) -> Settings {
     let source = &manifest.source;
     Settings {
-        streams: begun.iter().map(|begun| begun.settings.clone()).collect(),
+        streams: begun.iter().map(|begun| begun.settings).collect(),
         parallelism: manifest.parallelism,
         assigner: match &manifest.assigner {
             config::Assigner::Builtin(BuiltinAssigner::Uniform) => AssignerPolicy::Uniform,

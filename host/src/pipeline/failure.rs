@@ -108,7 +108,7 @@ pub enum Failure {
         /// The stream's name.
         stream: String,
         /// What is known of it.
-        gap: Gap,
+        gap: Box<Gap>,
     },
     /// The stream was deleted and created again since the positions were written.
     #[error(
