@@ -32,3 +32,10 @@ impl Add<Duration> for Moment {
 /// given. Wall-clock time is data here: the core never asks what time it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EpochMillis(pub i64);
+
+impl Add<Duration> for EpochMillis {
+    type Output = Self;
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
+    }
+}

@@ -11,6 +11,13 @@
 //! the service skips trimmed records without a word, so time is the only evidence of a gap. And that the shard is at its
 //! tip ([`Reading::tip`]), so that a shard without records is as complete as a busy one.
 //!
+//! A run that ends by itself must not leave behind what was written before it began, and stamps are no proof of when that
+//! was: the service promises nothing of their accuracy, and emulators stamp what arrives in a new shard ahead of the
+//! clock, a second more with each generation. So an open shard is caught up where an empty page says that it is at its
+//! tip, and otherwise only where a record arrived a good while after the run began: a shard that others write to without
+//! a pause has no empty page. A shard that was closed when the run began holds nothing from after that, whatever its
+//! stamps say, and what comes next in time is in its children: it is read to its end ([`Reading::to_its_end`]).
+//!
 //! ```text
 //! OpenIterator --opened--> Read --page--> Read ... --page without a next iterator--> Finished(End)
 //!      ^                    |                      --the run's end reached---------> Finished(CaughtUp)
@@ -36,6 +43,10 @@ const SERVING_MAX: Duration = Duration::from_millis(500);
 const TOO_EARLY_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two words about the tip.
 const TIP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How far ahead of the clock the stamp of a record may be that was written before the run began. Emulators are a second
+/// ahead after one change of shards. A shard that is never silent is read for as much longer; no other is.
+const STAMPS_AHEAD_MAX: Duration = Duration::from_secs(5);
 
 /// How fast one shard may be read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,7 +131,8 @@ pub enum Failure {
 pub struct Reading {
     cursor: Position,
     pace: Pace,
-    stop_at: Option<EpochMillis>,
+    /// A record that arrived later was written after the run began; `None` if the reader goes on to the shard's end.
+    caught_up_after: Option<EpochMillis>,
     state: State,
     /// Pauses that failures and empty pages imposed.
     not_before: Moment,
@@ -153,12 +165,13 @@ enum State {
 
 impl Reading {
     /// A reader that continues after `from`, at once. `stop_at` is the end fixed when the run started (with
-    /// `--until-caught-up`), in the service's arrival time. A shard that starts behind that end has caught up already.
+    /// `--until-caught-up`), in the service's arrival time. A shard that starts well behind that end has caught up already.
     #[must_use]
     pub fn new(from: Position, pace: Pace, stop_at: Option<EpochMillis>, now: Moment) -> Self {
+        let caught_up_after = stop_at.map(|stop_at| stop_at + STAMPS_AHEAD_MAX);
         let state = match &from {
             Position::ShardEnd => State::Finished(Finish::End),
-            Position::AtTimestamp(at) if stop_at.is_some_and(|stop_at| *at > stop_at) => {
+            Position::AtTimestamp(at) if caught_up_after.is_some_and(|end| *at > end) => {
                 State::Finished(Finish::CaughtUp)
             }
             Position::TrimHorizon | Position::AtTimestamp(_) | Position::After { .. } => State::NoIterator,
@@ -166,7 +179,7 @@ impl Reading {
         Self {
             cursor: from,
             pace,
-            stop_at,
+            caught_up_after,
             state,
             not_before: now,
             called_at: now,
@@ -194,6 +207,15 @@ impl Reading {
     #[must_use]
     pub fn starting_at(mut self, start: Moment) -> Self {
         self.not_before = self.not_before.max(start);
+        self
+    }
+
+    /// Whether the shard was closed when the run began: then the run's end is not looked for in it.
+    #[must_use]
+    pub const fn to_its_end(mut self, was_closed: bool) -> Self {
+        if was_closed {
+            self.caught_up_after = None;
+        }
         self
     }
 
@@ -335,10 +357,10 @@ impl Reading {
         if !facts.has_next {
             return Some(Finish::End);
         }
-        let stop_at = self.stop_at?;
+        let end = self.caught_up_after?;
         // "0 ms behind" counts only together with an empty page: emulators say it while there is more to read.
         let at_tip = facts.records == 0 && facts.millis_behind.unwrap_or(0) <= 0;
-        let beyond = facts.newest_arrival.is_some_and(|arrival| arrival > stop_at);
+        let beyond = facts.newest_arrival.is_some_and(|arrival| arrival > end);
         (at_tip || beyond).then_some(Finish::CaughtUp)
     }
 

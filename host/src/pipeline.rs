@@ -180,6 +180,7 @@ struct Opening {
     subtask: u32,
     from: Position,
     complete_until: Option<EpochMillis>,
+    to_its_end: bool,
 }
 
 /// The loop's hold on a reader.
@@ -367,9 +368,9 @@ impl Running {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::List { stream, scope } => self.list(stream, scope),
-                Effect::Open { shard, session, subtask, from, complete_until, range: _ } => {
+                Effect::Open { shard, session, subtask, from, complete_until, range: _, to_its_end } => {
                     self.tell_assigner(|known| known.opened(&shard, subtask));
-                    self.open(Opening { shard, session, subtask, from, complete_until });
+                    self.open(Opening { shard, session, subtask, from, complete_until, to_its_end });
                 }
                 Effect::Close { shard, session } => self.tell(&shard, session, |reader| reader.closed.cancel()),
                 Effect::Pause { shard, session } => self.tell(&shard, session, |reader| reader.pause(true)),
@@ -434,7 +435,7 @@ impl Running {
 
     fn open(&mut self, opening: Opening) {
         let Some(DataPlane { subtasks, sender, .. }) = &self.data_plane else { return };
-        let Opening { shard, session, subtask, from, complete_until } = opening;
+        let Opening { shard, session, subtask, from, complete_until, to_its_end } = opening;
         let Some(intake) = subtasks.get(subtask as usize) else { return };
         let Some(stream) = self.streams.get(shard.stream() as usize) else { return };
         let position = crate::state::edit::position::print(&from);
@@ -450,7 +451,9 @@ impl Running {
             shard: shard.clone(),
             session,
             floor,
+            to_its_end,
             reading: Reading::new(from, self.reader.pace, stream.stop_at, now)
+                .to_its_end(to_its_end)
                 .with_retry(self.reader.retry)
                 .with_complete_until(complete_until)
                 .starting_at(starts_at),

@@ -91,7 +91,7 @@ async fn shards_change_under_load_and_every_key_stays_whole_and_in_order<P: Prov
     let (folder, stream) = (tempfile::tempdir().expect("a folder"), stream_name("reshard"));
     service.create(&stream, 2).await;
     let pipeline =
-        Pipeline { endpoint: &service.endpoint, stream: &stream, source: "initial_position = \"trim-horizon\"" };
+        Pipeline { endpoint: &service.endpoint, streams: &[&stream], source: "initial_position = \"trim-horizon\"" };
     pipeline.write(folder.path());
     let mut numbers = Numbers::new(&service, &stream, KEYS);
     let mut host = Running::start(folder.path(), &["run", "pipeline.toml"]);
@@ -114,7 +114,7 @@ async fn kills_while_shards_change_lose_nothing_and_keep_the_order<P: Provider>(
     let (folder, stream) = (tempfile::tempdir().expect("a folder"), stream_name("killed"));
     service.create(&stream, 2).await;
     let pipeline =
-        Pipeline { endpoint: &service.endpoint, stream: &stream, source: "initial_position = \"trim-horizon\"" };
+        Pipeline { endpoint: &service.endpoint, streams: &[&stream], source: "initial_position = \"trim-horizon\"" };
     pipeline.write(folder.path());
     let mut numbers = Numbers::new(&service, &stream, KEYS);
     let mut lives = Vec::new();

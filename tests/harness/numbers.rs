@@ -64,8 +64,8 @@ pub fn record(key: u64, number: u64) -> (String, Vec<u8>) {
 pub struct Pipeline<'a> {
     /// Where the service is.
     pub endpoint: &'a str,
-    /// The stream's name.
-    pub stream: &'a str,
+    /// The names of the streams it reads as one.
+    pub streams: &'a [&'a str],
     /// `initial_position`, and what belongs to it: lines of the table `source`.
     pub source: &'a str,
 }
@@ -80,10 +80,14 @@ impl Pipeline<'_> {
     }
 
     fn text(&self) -> String {
-        let Self { endpoint, stream, source } = self;
+        let Self { endpoint, streams, source } = self;
         let mut text = String::new();
-        let arn = crate::service::arn(stream);
-        let (arn, component) = (arn.as_str(), crate::component("passthrough"));
+        let arns: Vec<String> = streams.iter().map(|stream| crate::service::arn(stream).as_str().to_owned()).collect();
+        let stream = match arns.as_slice() {
+            [arn] => format!("stream_arn = {arn:?}"),
+            arns => format!("stream_arns = {arns:?}"),
+        };
+        let component = crate::component("passthrough");
         write!(
             text,
             r#"version = 1
@@ -91,7 +95,7 @@ name = "numbers"
 parallelism = 2
 [source]
 type = "kinesis"
-stream_arn = "{arn}"
+{stream}
 discovery_interval = "1s"
 {source}
 [source.polling]

@@ -10,7 +10,7 @@ use tests::moments::Moments;
 use tests::simulated::{Children, Fault, Habits, Lag, LastPage, RuleId, SimulatedAws};
 use tokio::time::sleep;
 
-use crate::load::STREAM;
+use crate::load::STREAMS;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A rule that met no call by then is lifted, so that none lie in wait for the next life.
@@ -107,12 +107,12 @@ pub(crate) async fn fail(aws: Arc<SimulatedAws>, end: Instant, mut moments: Mome
             let lasts = if kind == Kind::Hang { moments.milliseconds(1_000..40_000) } else { RULE_LASTS };
             rules.push_back((Instant::now() + lasts, rule));
             if moments.happens(5) {
-                aws.kinesis().habits(STREAM, |habits| *habits = others(&mut moments));
+                aws.kinesis().habits(STREAMS[moments.index(2)], |habits| *habits = others(&mut moments));
             }
         }
     }
     aws.faults().mend();
-    aws.kinesis().habits(STREAM, |habits| *habits = Habits::default());
+    STREAMS.iter().for_each(|stream| aws.kinesis().habits(stream, |habits| *habits = Habits::default()));
 }
 
 fn kind(operation: &str, moments: &mut Moments) -> Kind {

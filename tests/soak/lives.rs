@@ -90,7 +90,7 @@ impl Lives {
             kills: self.counts.kills.load(Relaxed),
             stops: self.counts.stops.load(Relaxed),
             reshards: self.counts.reshards.load(Relaxed),
-            gaps: log.lines().filter(|line| line.contains("gap ")).count() as u64,
+            gaps: log.lines().filter(|line| line.contains("gap: ")).count() as u64,
             faults: Vec::new(),
             surprises: self.surprises,
         }

@@ -1,4 +1,4 @@
-//! The stream: what is written to it, and how its shards change meanwhile. Both happen behind the service, so that no
+//! The streams: what is written to them, and how their shards change meanwhile. Both happen behind the service, so that no
 //! fault makes it doubtful what was written.
 
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::report::Counts;
 
-pub(crate) const STREAM: &str = "soak";
-/// Open shards at the start.
-const SHARDS: u32 = 4;
-/// Open shards never get more.
-const SHARDS_MAX: usize = 8;
+/// What one source reads; a key is in one of them.
+pub(crate) const STREAMS: [&str; 2] = ["soak-a", "soak-b"];
+/// Open shards of a stream at the start.
+const SHARDS: u32 = 2;
+/// Open shards of a stream never get more.
+const SHARDS_MAX: usize = 5;
 const KEYS: u64 = 200;
 /// A round of one record a key: 1,000 records a second.
 const ROUND_INTERVAL: Duration = Duration::from_millis(200);
@@ -28,7 +29,7 @@ const ITERATOR_LIFE: Duration = Duration::from_secs(3);
 pub(crate) async fn service(seed: u64) -> Arc<SimulatedAws> {
     let limits = Limits { iterator_life: ITERATOR_LIFE, ..Limits::any_rate() };
     let aws = SimulatedAws::start_with(Setup { limits, seed, ..Setup::default() }).await;
-    aws.kinesis().create(STREAM, SHARDS);
+    STREAMS.iter().for_each(|stream| aws.kinesis().create(stream, SHARDS));
     Arc::new(aws)
 }
 
@@ -39,9 +40,9 @@ pub(crate) async fn write(aws: Arc<SimulatedAws>, end: Instant, counts: Arc<Coun
     let mut rounds = 0;
     while Instant::now() < end {
         due.tick().await;
-        for key in 0..KEYS {
+        for (key, stream) in (0..KEYS).zip(STREAMS.into_iter().cycle()) {
             let (key, data) = numbers::record(key, rounds);
-            aws.kinesis().put(STREAM, &key, data);
+            aws.kinesis().put(stream, &key, data);
         }
         rounds += 1;
         counts.written.store(rounds * KEYS, Relaxed);
@@ -50,27 +51,33 @@ pub(crate) async fn write(aws: Arc<SimulatedAws>, end: Instant, counts: Arc<Coun
 }
 
 /// Splits and merges until the end comes.
-pub(crate) async fn reshard(aws: Arc<SimulatedAws>, end: Instant, mut moments: Moments, counts: Arc<Counts>) {
+pub(crate) async fn reshard(
+    aws: Arc<SimulatedAws>,
+    stream: &str,
+    end: Instant,
+    mut moments: Moments,
+    counts: Arc<Counts>,
+) {
     while Instant::now() < end {
         // Some follow each other closely, so that a family of three generations is open to be read at once.
         sleep(if moments.happens(25) { moments.milliseconds(0..300) } else { moments.milliseconds(1_000..6_000) })
             .await;
-        let open = open_shards(&aws);
+        let open = open_shards(&aws, stream);
         let chosen = moments.index(open.len());
         let is_merge = open.len() > 1 && (open.len() >= SHARDS_MAX || moments.happens(45));
         if is_merge {
             let first = chosen.min(open.len() - 2);
-            aws.kinesis().merge(STREAM, &open[first].id, &open[first + 1].id);
+            aws.kinesis().merge(stream, &open[first].id, &open[first + 1].id);
         } else {
-            aws.kinesis().split(STREAM, &open[chosen].id);
+            aws.kinesis().split(stream, &open[chosen].id);
         }
         counts.reshards.fetch_add(1, Relaxed);
     }
 }
 
 /// In the order of the key space, where neighbours can be merged.
-fn open_shards(aws: &SimulatedAws) -> Vec<ShardView> {
-    let mut open = aws.kinesis().shards(STREAM);
+fn open_shards(aws: &SimulatedAws, stream: &str) -> Vec<ShardView> {
+    let mut open = aws.kinesis().shards(stream);
     open.retain(|shard| !shard.is_closed());
     open.sort_by_key(|shard| shard.range.start);
     open

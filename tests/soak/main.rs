@@ -1,4 +1,4 @@
-//! A soak: the binary carries numbered records for minutes, while its shards split and merge, the service fails in every
+//! A soak: the binary carries numbered records of two streams for minutes, while their shards split and merge, the service fails in every
 //! way it knows, and the binary is killed and stopped at random moments. In the end every record must be there, each
 //! key's in order; a crash may have repeated some on stdout, and none in the file.
 //!
@@ -24,7 +24,7 @@ use tests::numbers::Pipeline;
 
 use crate::faults::{Injected, fail};
 use crate::lives::Lives;
-use crate::load::{STREAM, reshard, write};
+use crate::load::{STREAMS, reshard, write};
 use crate::report::{Counts, Outcome, progress, say};
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
@@ -57,18 +57,22 @@ async fn soak(duration: Duration, seed: u64) -> Outcome {
     let mut moments = Moments::new(seed);
     let aws = load::service(seed).await;
     let folder = tempfile::tempdir().expect("a folder for files");
-    let pipeline = Pipeline { endpoint: &aws.endpoint, stream: STREAM, source: "initial_position = \"trim-horizon\"" };
+    let pipeline =
+        Pipeline { endpoint: &aws.endpoint, streams: &STREAMS, source: "initial_position = \"trim-horizon\"" };
     pipeline.write(folder.path());
     let (counts, injected) = (Arc::new(Counts::default()), Arc::new(Injected::default()));
     let end = Instant::now() + duration;
     let writing = tokio::spawn(write(Arc::clone(&aws), end, Arc::clone(&counts)));
-    let resharding = tokio::spawn(reshard(Arc::clone(&aws), end, moments.fork(), Arc::clone(&counts)));
+    let resharding =
+        STREAMS.map(|stream| tokio::spawn(reshard(Arc::clone(&aws), stream, end, moments.fork(), Arc::clone(&counts))));
     let failing = tokio::spawn(fail(Arc::clone(&aws), end, moments.fork(), Arc::clone(&injected)));
     let showing = tokio::spawn(progress(Arc::clone(&counts), Arc::clone(&injected), PROGRESS_INTERVAL));
     let mut lives = Lives::new(folder.path(), moments.fork(), Arc::clone(&counts));
     lives.live_until(end).await;
     let written = writing.await.expect("the writer does not panic");
-    resharding.await.expect("the resharder does not panic");
+    for resharding in resharding {
+        resharding.await.expect("the resharder does not panic");
+    }
     failing.await.expect("who makes things fail does not");
     let mut outcome = lives.drain(written).await;
     outcome.faults = injected.counted().to_vec();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::session::{Shard, Stage};
 use super::stream::Stream;
+use super::vanishing::index;
 use super::{Coordinator, Effect};
 use crate::moment::{EpochMillis, Moment};
 use crate::shard::ShardId;
@@ -85,7 +86,30 @@ impl Coordinator {
             && (census.waiting == 0 || self.all_waiting_lie_beyond())
     }
 
-    /// A descendant of a shard that is caught up holds only records from after the run's end.
+    /// Fixes which shards the run reads to their ends. A child exists only once its parent is closed; the listing's own
+    /// word on that is a hint, and a shard wrongly taken as closed would be waited for without end. A parent that this
+    /// listing lacks counts, for it may turn up. One that is closed and whose children it lacks was closed a moment ago, and is read like an open one.
+    pub(super) fn note_closed_at_start(&mut self, stream: u32) {
+        let of = self.streams.get_mut(index(stream)).filter(|of| of.closed_at_start.is_none());
+        let Some(of) = of.filter(|_| self.settings.until_caught_up) else { return };
+        let known: Vec<ShardId> = self.shards.of_stream(stream).map(|(id, _)| id.clone()).collect();
+        of.closed_at_start = Some(known.iter().flat_map(|id| of.lineage.parents(id)).cloned().collect());
+        known.into_iter().for_each(|id| self.look(id));
+    }
+
+    /// A run until caught up opens nothing before its first full listing.
+    pub(super) fn knows_whether_closed(&self, id: &ShardId) -> bool {
+        let is_noted = |of: &Stream| of.closed_at_start.is_some();
+        !self.settings.until_caught_up || self.streams.get(index(id.stream())).is_some_and(is_noted)
+    }
+
+    pub(super) fn was_closed(&self, id: &ShardId) -> bool {
+        let closed = self.streams.get(index(id.stream())).and_then(|of| of.closed_at_start.as_ref());
+        closed.is_some_and(|closed| closed.contains(id))
+    }
+
+    /// A descendant of a shard that is caught up holds only records from after the run's end: a reader catches up only in
+    /// a shard that was open when the run began, or with a start that lies ahead.
     fn all_waiting_lie_beyond(&self) -> bool {
         let caught_up = self.shards.iter().filter(|(_, shard)| matches!(shard.stage, Stage::CaughtUp(_)));
         let mut beyond: BTreeSet<&ShardId> = BTreeSet::new();

@@ -82,6 +82,10 @@ impl Coordinator {
         if let Some(of) = self.streams.get_mut(index(stream)) {
             of.lineage.listed(&shards);
         }
+        // A stream always has shards: an answer without any says nothing of them.
+        if !shards.is_empty() {
+            self.note_closed_at_start(stream);
+        }
         // A listing nobody asked for adds knowledge but is no evidence of absence: it may be an old one.
         if expected {
             self.investigate_parents(now, stream, effects);

@@ -54,10 +54,11 @@ impl Coordinator {
         }
     }
 
-    /// Whether the ends of its parents are durable (LIN-1).
+    /// Whether it may be opened: the ends of its parents are durable (LIN-1), and it is known how far to read.
     fn is_readable(&self, id: &ShardId) -> bool {
-        !self.settings.preserve_shard_order
-            || self.lineage(id).is_some_and(|lineage| lineage.gate(id, &self.rows) == Gate::Open)
+        self.knows_whether_closed(id)
+            && (!self.settings.preserve_shard_order
+                || self.lineage(id).is_some_and(|lineage| lineage.gate(id, &self.rows) == Gate::Open))
     }
 
     /// Opens a shard whose row is durable (POS-1), if its subtask is known.
@@ -76,7 +77,8 @@ impl Coordinator {
             }
             shard.stage = Stage::Reading(Session::new(session, from.clone(), watermark, complete_until, now));
         });
-        effects.push(Effect::Open { shard: id.clone(), session, subtask, from, complete_until, range });
+        let to_its_end = self.was_closed(id);
+        effects.push(Effect::Open { shard: id.clone(), session, subtask, from, complete_until, range, to_its_end });
     }
 
     pub(super) fn read(&mut self, now: Moment, report: &ReadReport) {

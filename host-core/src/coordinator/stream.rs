@@ -26,6 +26,8 @@ pub(super) struct Stream {
     pub(super) ends: BTreeSet<ShardId>,
     /// Shards that are not finished and that full listings lack.
     pub(super) vanishing: BTreeMap<ShardId, Suspicion>,
+    /// Of a run until caught up: the shards that its first full listing names as parents.
+    pub(super) closed_at_start: Option<BTreeSet<ShardId>>,
     /// Shards forgotten in this run, with the full listings since that lack them: one that is listed again is not new.
     pub(super) forgotten: BTreeMap<ShardId, Suspicion>,
 }
@@ -41,6 +43,7 @@ impl Stream {
             question: 1,
             ends: BTreeSet::new(),
             vanishing: BTreeMap::new(),
+            closed_at_start: None,
             forgotten: BTreeMap::new(),
         }
     }

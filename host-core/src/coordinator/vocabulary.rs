@@ -253,6 +253,8 @@ pub enum Effect {
         complete_until: Option<EpochMillis>,
         /// The shard's slice of the key space, where the service has one.
         range: Option<HashRange>,
+        /// It was closed when the run began, and is read to its end whatever its stamps say. Only in a run until caught up.
+        to_its_end: bool,
     },
     /// Stop a reader; answer with [`Event::Closed`], unless it reports its own end first. Where its subtask is lost nobody
     /// waits for the answer: the shard is opened again with another session.

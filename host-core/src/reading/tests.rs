@@ -223,8 +223,8 @@ fn a_start_behind_the_runs_end_is_caught_up_at_once() {
         let from = Position::AtTimestamp(EpochMillis(start));
         Reading::new(from, PACE, Some(EpochMillis(1_000)), at(0)).starting_at(at(9_000)).next(at(0))
     };
-    assert_eq!(finish(1_001), Action::Finished(Finish::CaughtUp));
-    assert_eq!(finish(1_000), Action::Wait(at(9_000)));
+    assert_eq!(finish(6_001), Action::Finished(Finish::CaughtUp));
+    assert_eq!(finish(6_000), Action::Wait(at(9_000)));
 }
 
 #[test]
@@ -314,7 +314,27 @@ fn caught_up_needs_an_empty_page_at_the_tip_or_a_record_beyond_the_end() {
     assert!(caught_up(PageFacts { millis_behind: None, ..page(0) }));
     assert!(!caught_up(PageFacts { millis_behind: Some(70), ..page(0) }), "an empty page far from the tip");
     assert!(!caught_up(page(4)), "emulators are 0 ms behind while they are behind");
-    assert!(caught_up(PageFacts { newest_arrival: Some(EpochMillis(1_001)), ..page(4) }));
+    assert!(
+        !caught_up(PageFacts { newest_arrival: Some(EpochMillis(6_000)), ..page(4) }),
+        "stamped ahead, for all we know"
+    );
+    assert!(caught_up(PageFacts { newest_arrival: Some(EpochMillis(6_001)), ..page(4) }));
+}
+
+/// A tip is none where the shard is closed: behind it are the children.
+#[test]
+fn a_shard_that_was_closed_at_the_start_is_read_to_its_end_whatever_stamps_and_pages_say() {
+    let mut reading = Reading::new(Position::TrimHorizon, UNPACED, Some(EpochMillis(1_000)), at(0)).to_its_end(true);
+    assert_eq!(reading.next(at(0)), Action::OpenIterator { from: Position::TrimHorizon });
+    reading.opened(at(0));
+    let late = PageFacts { newest_arrival: Some(EpochMillis(90_000)), bytes: 0, ..page(4) };
+    for (now, facts) in [(0, late), (1, page(0))] {
+        assert_eq!(reading.next(at(now)), Action::Read);
+        reading.page(at(now), facts);
+    }
+    assert_eq!(reading.next(at(251)), Action::Read);
+    reading.page(at(251), PageFacts { has_next: false, ..page(0) });
+    assert_eq!(reading.next(at(251)), Action::Finished(Finish::End));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The data plane: readers of shards, and the sink they feed.
 
+use std::ops::Range;
+
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Event, ReadReport, Receipt};
 use host_core::moment::EpochMillis;
@@ -7,6 +9,7 @@ use host_core::shard::{Position, ShardDescription, ShardId};
 
 use crate::oracle::Verdict;
 use crate::shell::{History, Item, Process};
+use crate::world::{STAMPS_AHEAD_MAX, Shard};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
@@ -23,6 +26,8 @@ pub(crate) struct Reader {
     pub(crate) subtask: u32,
     pub(crate) cursor: Position,
     pub(crate) ordinal: u64,
+    /// It looks for no other end than the shard's.
+    pub(crate) to_its_end: bool,
     pub(crate) closing: bool,
     pub(crate) paused: bool,
     /// It has said its last word.
@@ -65,14 +70,15 @@ impl History {
         if count > 0 {
             self.page(process, reader, shard, index, count);
         }
-        let until = EpochMillis(i64::try_from(process.run.starts_at).expect("small"));
-        let beyond = self.world.shards[shard].records[index..index + count].iter().any(|record| record.arrival > until);
+        let caught_up = process.run.until_caught_up
+            && !reader.to_its_end
+            && (count == 0 || self.seem_late(process, shard, index..index + count));
         if self.world.shards[shard].closed_at.is_some() && index + count >= there {
             let children = self.children(shard);
             self.oracle.stopped(shard);
             reader.finished = true;
             self.report(reader, Event::ReadToEnd { shard: id, session, children });
-        } else if process.run.until_caught_up && (count == 0 || beyond) {
+        } else if caught_up {
             self.oracle.stopped(shard);
             reader.finished = true;
             self.report(reader, Event::CaughtUp { shard: id, session });
@@ -82,6 +88,18 @@ impl History {
             let pause = if count == 0 { 1_000 } else { 100 };
             self.schedule(pause, Item::Poll { shard, session });
         }
+    }
+
+    /// Whether the stamps of records say that they were written after the run began. In a shard that the run's first listing
+    /// shows children of they may say anything.
+    fn seem_late(&mut self, process: &Process, shard: usize, records: Range<usize>) -> bool {
+        let Shard { id, children, records: all, .. } = &self.world.shards[shard];
+        let listed = process.first_listed.get(&id.stream());
+        if children.iter().any(|child| listed.is_some_and(|listed| listed.contains(child))) && self.dice.percent(50) {
+            return true;
+        }
+        let end = EpochMillis(i64::try_from(process.run.starts_at + STAMPS_AHEAD_MAX).expect("small"));
+        all[records].iter().any(|record| record.arrival > end)
     }
 
     /// The reader is told something: it may be waiting for just that.

@@ -45,6 +45,8 @@ pub(crate) struct Process {
     pub(crate) core: Coordinator,
     pub(crate) run: Run,
     pub(crate) readers: BTreeMap<usize, Reader>,
+    /// By stream: what the first full listing of the run showed.
+    pub(crate) first_listed: BTreeMap<u32, BTreeSet<usize>>,
     effects_left: Option<u64>,
     pub(crate) subtasks: Subtasks,
     pub(crate) times: Times,
@@ -184,7 +186,8 @@ impl History {
         let core =
             Coordinator::new(self.settings(run), self.oracle.rows.values().cloned().collect(), Moment::default());
         let (subtasks, times) = (Subtasks::default(), Times::default());
-        let mut process = Process { core, run, readers: BTreeMap::new(), effects_left, subtasks, times };
+        let (readers, first_listed) = (BTreeMap::new(), BTreeMap::new());
+        let mut process = Process { core, run, readers, first_listed, effects_left, subtasks, times };
         self.plan_losses();
         let mut end = self.handle(&mut process, Event::Tick)?;
         while end.is_none() {
@@ -258,6 +261,9 @@ impl History {
             }
             Item::Answer { stream, scope, shards, listing } => {
                 if scope.is_full() {
+                    if !shards.is_empty() {
+                        process.first_listed.entry(stream).or_insert_with(|| shards.clone());
+                    }
                     self.oracle.listed(stream, shards);
                 }
                 self.handle(process, Event::Listed { stream, scope, shards: listing })
@@ -374,7 +380,7 @@ impl History {
     fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
         match effect {
             Effect::List { stream, scope } => self.schedule(200, Item::List { stream, scope }),
-            Effect::Open { shard, session, subtask, from, range, .. } => {
+            Effect::Open { shard, session, subtask, from, range, to_its_end, .. } => {
                 let index = self.world.find(&shard);
                 self.placed(process, index, session, subtask)?;
                 process.times.opened(index, self.now);
@@ -387,6 +393,7 @@ impl History {
                     subtask,
                     cursor: from,
                     ordinal: 0,
+                    to_its_end,
                     closing: false,
                     paused: false,
                     finished: false,

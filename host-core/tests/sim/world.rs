@@ -8,6 +8,9 @@ use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, Sh
 
 use crate::faults::{Dice, Plan};
 
+/// Records of a new shard are stamped up to this many milliseconds ahead of the clock.
+pub(crate) const STAMPS_AHEAD_MAX: u64 = 1_000;
+
 /// One record; its place in `World::log` is its global order.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -32,6 +35,8 @@ pub(crate) struct Shard {
     pub(crate) expired: bool,
     /// Expired before the pipeline first ran: nobody owes its records.
     pub(crate) lost: bool,
+    /// No record is stamped earlier.
+    pub(crate) stamps_from: u64,
     pub(crate) records: Vec<Record>,
 }
 
@@ -108,12 +113,13 @@ impl World {
         let index = self.shards[shard].records.len();
         self.by_sequence.insert(sequence.as_str().to_owned(), (shard, index));
         let millis = i64::try_from(now).expect("small");
+        let stamps_from = i64::try_from(self.shards[shard].stamps_from).expect("small");
         let back = |dice: &mut Dice, most| millis - i64::try_from(dice.between(0, most)).expect("small");
         self.shards[shard].records.push(Record {
             key,
             sequence,
             written_at: now,
-            arrival: EpochMillis(back(dice, 200)),
+            arrival: EpochMillis(back(dice, 200).max(stamps_from)),
             event_time: EpochMillis(back(dice, 1_500)),
             order: self.log.len(),
         });
@@ -206,6 +212,7 @@ impl World {
             self.shards[*parent].closed_at = Some(now);
             self.shards[*parent].children.push(index);
         }
+        let stamps_from = if parents.is_empty() { now } else { now + dice.between(0, STAMPS_AHEAD_MAX) };
         self.by_id.insert(id.clone(), index);
         self.shards.push(Shard {
             id,
@@ -216,6 +223,7 @@ impl World {
             closed_at: None,
             expired: false,
             lost: false,
+            stamps_from,
             records: Vec::new(),
         });
     }

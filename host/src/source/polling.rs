@@ -41,6 +41,8 @@ pub struct ShardReader {
     /// Records that arrived earlier are not part of what was asked for. Set when the shard starts at a timestamp: some
     /// emulators answer with more.
     pub floor: Option<EpochMillis>,
+    /// It was closed when the run began, and is read to its end whatever its stamps say.
+    pub to_its_end: bool,
     /// Decides pace and patience.
     pub reading: Reading,
     /// What its calls are called where their health is told.
@@ -318,6 +320,7 @@ impl ShardReader {
         }
         // What is left begins at the horizon.
         self.reading = Reading::new(Position::TrimHorizon, self.settings.pace, self.stream.stop_at, self.clock.now())
+            .to_its_end(self.to_its_end)
             .with_retry(self.settings.retry);
         Ok(ControlFlow::Continue(()))
     }

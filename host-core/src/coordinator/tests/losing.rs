@@ -10,7 +10,15 @@ fn close() -> Effect {
 
 fn open(session: u64, from: Position) -> Effect {
     let range = Some(HashRange { start: 0, end: u128::MAX });
-    Effect::Open { shard: id("a"), session, subtask: 0, from, complete_until: Some(EpochMillis(5)), range }
+    Effect::Open {
+        shard: id("a"),
+        session,
+        subtask: 0,
+        from,
+        complete_until: Some(EpochMillis(5)),
+        range,
+        to_its_end: false,
+    }
 }
 
 #[test]
