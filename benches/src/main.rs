@@ -10,6 +10,7 @@ mod events;
 mod measure;
 mod pipeline;
 mod report;
+mod shards;
 
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(about = "Prints ratios of one run: ours against native code")]
 struct Arguments {
-    /// What to measure; both when left out
+    /// What to measure; all of it when left out
     which: Option<Which>,
     /// Also put the tables into docs/benchmarks.md
     #[arg(long)]
@@ -41,6 +42,8 @@ enum Which {
     Boundary,
     /// From the stream to the sink
     Pipeline,
+    /// Ten thousand shards, and one that hangs
+    Shards,
 }
 
 fn main() -> Result<()> {
@@ -61,6 +64,9 @@ fn main() -> Result<()> {
     }
     if wanted(Which::Pipeline) {
         sections.push(pipeline::run()?);
+    }
+    if wanted(Which::Shards) {
+        sections.push(shards::run()?);
     }
     for section in &sections {
         report::print(section);

@@ -4,7 +4,11 @@
 //! cannot know the page's size, so it reserves what the shard's pages have lately needed and settles the difference
 //! when the page is there. A page that needs more than is free leaves a debt: what others give back pays it first, and
 //! nobody gets in before it is paid. What is held is therefore at most the budget plus, for each page that was larger than
-//! the shard's last ones, the difference; the service bounds a page to 10 MB.
+//! what was reserved for it, the difference; the service bounds a page to 10 MB.
+//!
+//! What is reserved is kept until the answer is here, and for a call that hangs that is until its time is over. So that
+//! the others read on meanwhile, no page is reserved more than a quarter of the budget, and a shard whose last call
+//! failed reserves next to nothing until it brings something again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,6 +52,12 @@ impl Budget {
         let permits = u32::try_from(grains).unwrap_or(u32::MAX);
         room.free.acquire_many(permits).await.expect("nobody closes it").forget();
         Held { grains, room: Arc::clone(room) }
+    }
+
+    /// How many bytes it has, held or not.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.grains * GRAIN
     }
 
     /// How many bytes are held now.

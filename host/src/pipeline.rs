@@ -47,8 +47,9 @@ use crate::pipeline::lanes::Lanes;
 use crate::pipeline::positions::Positions;
 pub use crate::pipeline::totals::Totals;
 use crate::ports::StreamApi;
-use crate::progress::Progress;
+use crate::progress::{Progress, SHARDS_TOLD};
 use crate::source::health::{PatientCall, Purpose, Subject};
+use crate::source::places::Places;
 use crate::source::polling::ShardReader;
 use crate::subtask::Intake;
 
@@ -90,6 +91,8 @@ pub struct Stream {
     pub stop_at: Option<EpochMillis>,
     /// Patience with its listings.
     pub listing: Arc<Mutex<PatientCall>>,
+    /// Where the calls of its readers are made from, together with those of the pipeline's other streams.
+    pub places: Arc<Places>,
 }
 
 /// How shards are read.
@@ -365,12 +368,19 @@ impl Running {
     /// Performs what the core said; true once the run is over.
     fn perform(&mut self) -> bool {
         let mut finished = false;
-        for effect in std::mem::take(&mut self.effects) {
+        let effects = std::mem::take(&mut self.effects);
+        let opened = effects.iter().filter(|effect| matches!(effect, Effect::Open { .. })).count();
+        let tells_each = opened <= SHARDS_TOLD;
+        if !tells_each {
+            tracing::info!(shards = opened, "reading");
+        }
+        for effect in effects {
             match effect {
                 Effect::List { stream, scope } => self.list(stream, scope),
                 Effect::Open { shard, session, subtask, from, complete_until, range: _, to_its_end } => {
                     self.tell_assigner(|known| known.opened(&shard, subtask));
-                    self.open(Opening { shard, session, subtask, from, complete_until, to_its_end });
+                    let opening = Opening { shard, session, subtask, from, complete_until, to_its_end };
+                    self.open(opening, tells_each);
                 }
                 Effect::Close { shard, session } => self.tell(&shard, session, |reader| reader.closed.cancel()),
                 Effect::Pause { shard, session } => self.tell(&shard, session, |reader| reader.pause(true)),
@@ -433,13 +443,17 @@ impl Running {
         });
     }
 
-    fn open(&mut self, opening: Opening) {
+    fn open(&mut self, opening: Opening, is_told: bool) {
         let Some(DataPlane { subtasks, sender, .. }) = &self.data_plane else { return };
         let Opening { shard, session, subtask, from, complete_until, to_its_end } = opening;
         let Some(intake) = subtasks.get(subtask as usize) else { return };
         let Some(stream) = self.streams.get(shard.stream() as usize) else { return };
         let position = crate::state::edit::position::print(&from);
-        tracing::info!(stream = %stream.name, %shard, subtask, position, "reading");
+        if is_told {
+            tracing::info!(stream = %stream.name, %shard, subtask, position, "reading");
+        } else {
+            tracing::debug!(stream = %stream.name, %shard, subtask, position, "reading");
+        }
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let (floor, starts_at) = match &from {
             Position::AtTimestamp(at) => (Some(*at), now + stream.clock.until(*at, wall)),

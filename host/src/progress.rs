@@ -19,8 +19,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const STRING: &str = "writing to a string does not fail";
 /// Shards shown on a terminal; those furthest behind come first.
 const SHARDS_SHOWN: usize = 8;
-/// Shards that a summary tells one by one; of more it tells how many there are.
-const SHARDS_TOLD: usize = 32;
+/// Shards that a summary or the log tells one by one; of more they tell how many there are.
+pub(crate) const SHARDS_TOLD: usize = 32;
 
 /// Where progress and log lines share a terminal without writing over one another.
 #[derive(Clone, Debug)]
@@ -145,7 +145,7 @@ impl Progress {
             grouped(totals.elements_out.get()),
         );
         let mut shards: Vec<_> = core.shards().filter(|shard| shard.state != ShardState::Finished).collect();
-        shards.sort_by_key(|shard| std::cmp::Reverse(totals.lags.of(shard.shard).unwrap_or(0)));
+        shards.sort_by_cached_key(|shard| std::cmp::Reverse(totals.lags.of(shard.shard).unwrap_or(0)));
         let hidden = shards.len().saturating_sub(SHARDS_SHOWN);
         for shard in shards.into_iter().take(SHARDS_SHOWN) {
             let lag = totals.lags.of(shard.shard).map_or_else(String::new, lag_text);

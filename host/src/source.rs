@@ -4,6 +4,7 @@ pub mod classify;
 pub mod health;
 pub mod kinesis;
 pub mod memory;
+pub mod places;
 pub mod polling;
 #[cfg(test)]
 pub(crate) mod canned;

@@ -2,6 +2,7 @@
 
 mod wire;
 mod limits;
+mod many;
 mod faults;
 mod world;
 mod polling;

@@ -54,7 +54,7 @@ enum Chore {
     },
     /// Prints ratios of one run: the boundary and the whole pipeline against native code
     Bench {
-        /// `boundary`, `pipeline`, or both when left out
+        /// `boundary`, `pipeline`, `shards`, or all of them when left out
         which: Option<String>,
         /// Also put the tables into docs/benchmarks.md
         #[arg(long)]
@@ -167,6 +167,7 @@ fn lint(workspace: &Workspace) -> Result<()> {
 
 fn bench(workspace: &Workspace, which: Option<&str>, write: bool) -> Result<()> {
     components::build(workspace)?;
+    run(&mut workspace.cargo(&["build", "--release", "--package", "host"]))?;
     let mut command = workspace.cargo(&["run", "--release", "--package", "benches", "--"]);
     command.args(which).args(write.then_some("--write"));
     run(&mut command)

@@ -27,6 +27,7 @@ use crate::ports::{StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::thread::{self as sink_thread, RoutedSink};
 use crate::source::health::{PatientCall, Purpose, Subject};
+use crate::source::places::Places;
 use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity, StreamState};
 use crate::subtask::{Deserialize, StreamLabel, Surroundings};
 
@@ -109,7 +110,7 @@ pub fn assemble(
     let open = |(index, deserializer)| lanes.start(index, deserializer);
     let subtasks = (0_u32..).zip(deserializers).map(open).collect::<Result<_, Failure>>()?;
     let assigner = assigner.map(|assigner| start_assigner(manifest, assigner, clock, sender.clone())).transpose()?;
-    let running = Streams { manifest, clock, until_caught_up, totals: &totals };
+    let running = Streams { manifest, clock, until_caught_up, totals: &totals, places: Arc::default() };
     let names = manifest.source.streams.iter().map(|arn| arn.name().to_owned()).collect();
     Ok(Pipeline {
         core: Coordinator::new(settings, rows, clock.now()),
@@ -161,6 +162,7 @@ struct Streams<'a> {
     clock: Clock,
     until_caught_up: bool,
     totals: &'a Totals,
+    places: Arc<Places>,
 }
 
 impl Streams<'_> {
@@ -175,6 +177,7 @@ impl Streams<'_> {
             clock: found.clock,
             stop_at: self.until_caught_up.then(|| found.clock.latest(self.clock.wall())),
             listing: Arc::new(Mutex::new(listing)),
+            places: Arc::clone(&self.places),
             api: found.api,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::source::classify::SourceErrorKind;
 #[must_use]
 pub fn run(arguments: &Run, screen: &Screen) -> u8 {
     let Some(ready) = prepare(arguments, screen) else { return WRONG };
+    allow_files();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -29,6 +31,18 @@ pub fn run(arguments: &Run, screen: &Screen) -> u8 {
         }
     };
     runtime.block_on(all(arguments, ready, screen))
+}
+
+/// Raises the number of files that may be open as far as the system lets us: connections are files, and the usual limit
+/// dates from programs that could not cope with more.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, ?limit, "the number of open files stays limited");
+    }
 }
 
 /// Everything that can be found wrong before anything starts.

@@ -178,6 +178,8 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct Board {
     struggling: BTreeMap<Subject, Struggle>,
+    /// How many of them are told.
+    told: usize,
     /// Struggles since all was well that were not told each by itself.
     untold: u64,
 }
@@ -196,8 +198,9 @@ enum News {
 
 impl Board {
     fn struggles(&mut self, subject: &Subject, class: &'static str) -> News {
-        let told = self.struggling.values().filter(|struggle| struggle.is_told).count();
-        let is_told = told < TOLD_MAX;
+        self.told -= usize::from(self.struggling.get(subject).is_some_and(|struggle| struggle.is_told));
+        let is_told = self.told < TOLD_MAX;
+        self.told += usize::from(is_told);
         self.untold += u64::from(!is_told);
         self.struggling.insert(subject.clone(), Struggle { class, is_told });
         if is_told { News::Struggling } else { News::Nothing }
@@ -205,6 +208,7 @@ impl Board {
 
     fn ends(&mut self, subject: &Subject) -> News {
         let Some(struggle) = self.struggling.remove(subject) else { return News::Nothing };
+        self.told -= usize::from(struggle.is_told);
         if self.struggling.is_empty() && self.untold > 0 {
             return News::AllWell(std::mem::take(&mut self.untold));
         }

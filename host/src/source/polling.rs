@@ -27,8 +27,28 @@ use crate::source::classify::{SourceError, SourceErrorKind};
 use crate::source::health::Subject;
 use crate::subtask::Batch;
 
-/// What a page is reserved room for before the shard has shown what its pages need.
-const FIRST_PAGE: usize = 1 << 20;
+/// The bounds of what a page is reserved room for, and what its first one is before the shard has shown what its pages
+/// need. A call that hangs keeps its room until its time is over, so a shard has no claim to more than a part of the
+/// budget: a quarter, and a sixty-fourth before it has shown anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PageRoom {
+    least: usize,
+    first: usize,
+    most: usize,
+}
+
+impl PageRoom {
+    /// In a budget of this many bytes.
+    fn within(budget: usize) -> Self {
+        let (least, mib) = (1 << 16, 1 << 20);
+        Self { least, first: (budget / 64).clamp(least, mib), most: (budget / 4).clamp(least, 16 * mib) }
+    }
+
+    /// After a page of this size.
+    fn after(self, size: usize) -> usize {
+        size.clamp(self.least, self.most)
+    }
+}
 
 /// The reader of one shard for one session.
 pub struct ShardReader {
@@ -79,7 +99,9 @@ enum End {
 struct Progress {
     iterator: Option<ShardIterator>,
     children: Vec<ShardDescription>,
-    page_room: usize,
+    /// What the next page is reserved room for.
+    room: usize,
+    rooms: PageRoom,
 }
 
 impl ShardReader {
@@ -101,7 +123,8 @@ impl ShardReader {
 
     async fn read_on(&mut self) -> Result<End, Failure> {
         let closed = self.closed.clone();
-        let mut progress = Progress { iterator: None, children: Vec::new(), page_room: FIRST_PAGE };
+        let rooms = PageRoom::within(self.budget.size());
+        let mut progress = Progress { iterator: None, children: Vec::new(), room: rooms.first, rooms };
         loop {
             self.obey_pause();
             let step = match self.reading.next(self.clock.now()) {
@@ -119,7 +142,7 @@ impl ShardReader {
                     Some(Err(_)) | None => return Ok(End::Closed),
                 },
                 Action::OpenIterator { from } => closed.run_until_cancelled(self.open(&from, &mut progress)).await,
-                Action::Read => match closed.run_until_cancelled(self.budget.reserve(progress.page_room)).await {
+                Action::Read => match closed.run_until_cancelled(self.budget.reserve(progress.room)).await {
                     Some(room) => match self.page(room, &mut progress).await? {
                         Some(step) => Some(step),
                         None => return Ok(End::Closed),
@@ -131,7 +154,8 @@ impl ShardReader {
                 None => return Ok(End::Closed),
                 Some(Ok(())) => {}
                 Some(Err(error)) => match self.bear(error).await? {
-                    ControlFlow::Continue(()) => {}
+                    // Whoever fails may hang next, and then what it keeps is missed by those that do not.
+                    ControlFlow::Continue(()) => progress.room = progress.rooms.least,
                     ControlFlow::Break(end) => return Ok(end),
                 },
             }
@@ -147,18 +171,33 @@ impl ShardReader {
     }
 
     async fn open(&mut self, from: &Position, progress: &mut Progress) -> Result<(), SourceError> {
+        let _place = self.stream.places.take(self.has_failed()).await;
         progress.iterator = Some(self.stream.api.open(&self.shard, from).await?);
         self.reading.opened(self.clock.now());
         Ok(())
     }
 
+    const fn has_failed(&self) -> bool {
+        self.reading.consecutive_failures() > 0
+    }
+
     /// Asks for a page and hands it over; `None` if the reader was closed meanwhile.
     async fn page(&mut self, room: Held, progress: &mut Progress) -> Result<Option<Result<(), SourceError>>, Failure> {
+        let places = Arc::clone(&self.stream.places);
+        let Some(place) = self.closed.run_until_cancelled(places.take(self.has_failed())).await else {
+            return Ok(None);
+        };
+        // Where room or place was waited for, the pace counts from now.
+        if self.reading.next(self.clock.now()) != Action::Read {
+            return Ok(Some(Ok(())));
+        }
         let asked_at = self.stream.clock.earliest(self.clock.wall());
         let iterator = progress.iterator.as_ref().expect("a page is asked for only after an iterator was opened");
         let limit = self.settings.pace.max_records;
         let call = self.stream.api.read(&self.shard, iterator, limit);
-        let page = match self.closed.run_until_cancelled(call).await {
+        let answer = self.closed.run_until_cancelled(call).await;
+        drop(place);
+        let page = match answer {
             Some(Ok(page)) => page,
             Some(Err(error)) => return Ok(Some(Err(error))),
             None => return Ok(None),
@@ -236,7 +275,7 @@ impl ShardReader {
                 self.hand_over(batch, room.take(size), page.millis_behind_latest).await?;
             }
         }
-        progress.page_room = size_of_page.clamp(FIRST_PAGE / 16, 16 * FIRST_PAGE);
+        progress.room = progress.rooms.after(size_of_page);
         let facts = PageFacts {
             records,
             bytes,
