@@ -344,6 +344,9 @@ impl Running {
             tracing::warn!(%failure, "failed as well while stopping");
         } else {
             self.failure = Some(failure);
+        }
+        // A run that a gap stops has its failure and delivers on: it is abandoned only over what comes on top.
+        if self.data_plane.is_some() {
             self.abandon();
         }
     }
@@ -388,10 +391,10 @@ impl Running {
                 Effect::Assign(round) => self.assign(&round),
                 Effect::Commit(commit) => self.positions.commit(commit),
                 Effect::Notice(notice) => {
-                    if let Notice::Gap(_) = &notice {
+                    if let (Notice::Gap(_), OnGap::Continue) = (&notice, self.reader.on_gap) {
                         self.totals.gaps.add(1);
                     }
-                    notices::log(&notice, &self.streams);
+                    notices::log(&notice, self.reader.on_gap, &self.streams);
                 }
                 Effect::Stop(gap) => {
                     let stream = self.stream_name(&gap.shard);

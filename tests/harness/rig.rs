@@ -5,7 +5,7 @@
 //! Time is real and intervals are tiny: paused time would run away while a thread works. Nobody sleeps here; waiting is
 //! for calls, elements, commits, and for a component that says that it stands at a gate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::iter;
 use std::path::Path;
@@ -19,7 +19,7 @@ use host::clock::Clock;
 use host::columns::RecordColumns;
 use host::component::deserializer::{Delivery, Deserialized, RecordError, ShardContext};
 use host::component::error::{ComponentError, ErrorClass, GuestError};
-use host::config::{Manifest, Reader};
+use host::config::{Manifest, Reader, StreamArn};
 use host::pipeline::failure::Failure;
 use host::pipeline::{Ended, Totals};
 use host::ports::StreamApi;
@@ -40,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long anything may take before a test gives up on it: far beyond what it needs on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long ago the first record of a stream arrives: two hours, in milliseconds.
+const AGE: i64 = 2 * 3_600_000;
 /// Keys that [`Rig::write`] spreads records over.
 const KEYS: usize = 16;
 /// What each pipeline here starts from.
@@ -91,6 +93,8 @@ impl Asked<'_> {
 pub enum Verdict {
     /// An element with the record's data.
     Pass,
+    /// The same with an event time, in milliseconds since the epoch. All elements of a batch have one or none has.
+    PassAt(i64),
     /// Nothing.
     Filter,
     /// An error of this record.
@@ -114,6 +118,7 @@ pub type Call = (String, usize, u32);
 
 /// The component's place, taken by a script.
 struct StandIn {
+    subtask: u32,
     script: Script,
     log: Arc<Mutex<StandInLog>>,
 }
@@ -123,6 +128,10 @@ struct StandIn {
 pub struct StandInLog {
     /// Every call.
     pub calls: Vec<Call>,
+    /// Which subtasks were made a component for, again and again.
+    pub made: Vec<u32>,
+    /// Whose records each subtask had: the stream's ARN, the shard, the subtask.
+    pub places: BTreeSet<(String, String, u32)>,
     /// How often an instance was given up on request.
     pub renewals: u32,
     /// How many were closed in order.
@@ -137,7 +146,10 @@ impl Deserialize for StandIn {
         delivery: Delivery,
     ) -> Result<Deserialized, ComponentError> {
         let first = String::from_utf8_lossy(records.data.get(0)).into_owned();
-        locked(&self.log).calls.push((first, records.len(), delivery.attempt));
+        let mut log = locked(&self.log);
+        log.calls.push((first, records.len(), delivery.attempt));
+        log.places.insert((shard.stream_arn.clone(), shard.shard_id.clone(), self.subtask));
+        drop(log);
         let mut made = Deserialized::default();
         for (input_index, data) in (0_u32..).zip(records.data.iter()) {
             let error =
@@ -145,6 +157,11 @@ impl Deserialize for StandIn {
             match (self.script)(Asked { shard: &shard.shard_id, data, attempt: delivery.attempt }) {
                 Verdict::Pass => {
                     made.input_index.push(input_index);
+                    made.elements.payload.push(data);
+                }
+                Verdict::PassAt(time) => {
+                    made.input_index.push(input_index);
+                    made.elements.event_time.push(time);
                     made.elements.payload.push(data);
                 }
                 Verdict::Filter => {}
@@ -330,7 +347,7 @@ impl Rig {
         manifest.checkpoint.interval = Duration::from_millis(10);
         manifest.aws.retry.min_delay = Duration::from_millis(1);
         manifest.aws.retry.max_delay = Duration::from_millis(2);
-        let stream = MemoryStream::new("rig", shards);
+        let stream = young_stream("rig", shards);
         let rig = Self {
             manifest,
             api: Arc::new(stream.clone()),
@@ -351,8 +368,20 @@ impl Rig {
     #[must_use]
     pub fn scripted(mut self, script: impl Fn(Asked<'_>) -> Verdict + Send + Sync + 'static) -> Self {
         let (script, log): (Script, _) = (Arc::new(script), Arc::clone(&self.log));
-        self.component = Arc::new(move |_| Box::new(StandIn { script: Arc::clone(&script), log: Arc::clone(&log) }));
+        self.component = Arc::new(move |subtask| {
+            locked(&log).made.push(subtask);
+            Box::new(StandIn { subtask, script: Arc::clone(&script), log: Arc::clone(&log) })
+        });
         self
+    }
+
+    /// Another stream of the source, after those that there are.
+    pub fn add_stream(&mut self, name: &str, shards: u32) -> MemoryStream {
+        let stream = young_stream(name, shards);
+        let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}");
+        self.manifest.source.streams.push(StreamArn::parse(&arn).expect("a stream's name"));
+        self.others.push(Arc::new(stream.clone()));
+        stream
     }
 
     /// `GetRecords`' limit and pause.
@@ -403,8 +432,10 @@ impl Rig {
         let totals = Arc::new(Totals::default());
         let mut streams = Vec::new();
         for api in iter::once(&self.api).chain(&self.others) {
+            let asked = clock.wall();
             let (api, description) = (Arc::clone(api), api.describe().await?);
-            streams.push(FoundStream { api, description, clock: ServiceClock::default() });
+            let clock = ServiceClock::compare(description.service_time, asked, clock.wall());
+            streams.push(FoundStream { api, description, clock });
         }
         let component = Arc::clone(&self.component);
         let ports = Ports {
@@ -482,6 +513,19 @@ impl Rig {
         }
         assert_eq!(texts(&delivered), texts(&self.stream.written_by_key()), "left: the sink, right: the stream");
     }
+}
+
+/// The machine's time.
+#[must_use]
+pub fn wall() -> EpochMillis {
+    Clock::start().wall()
+}
+
+/// A stream whose records are well within its retention, and older than any run.
+fn young_stream(name: &str, shards: u32) -> MemoryStream {
+    let stream = MemoryStream::new(name, shards);
+    stream.set_now(EpochMillis(wall().0 - AGE));
+    stream
 }
 
 fn texts(keys: &BTreeMap<String, Vec<Vec<u8>>>) -> BTreeMap<&str, Vec<String>> {

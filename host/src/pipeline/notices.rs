@@ -1,13 +1,13 @@
 //! What the core finds worth telling, as lines of the log.
 
 use host_core::coordinator::Notice;
-use host_core::gap::{Gap, GapReason};
+use host_core::gap::{Gap, GapReason, OnGap};
 use host_core::shard::ShardId;
 
 use super::Stream;
 
 /// Writes one line.
-pub(super) fn log(notice: &Notice, streams: &[Stream]) {
+pub(super) fn log(notice: &Notice, on_gap: OnGap, streams: &[Stream]) {
     let stream_of = |shard: &ShardId| name(streams, shard.stream());
     match notice {
         Notice::ParentMissing { shard, parent } => {
@@ -41,12 +41,16 @@ pub(super) fn log(notice: &Notice, streams: &[Stream]) {
                 "the assigner component's answer could not be used; the built-in assigner decided instead"
             );
         }
-        Notice::Gap(gap) => passed_over(gap, stream_of(&gap.shard)),
+        Notice::Gap(gap) => tell_gap(gap, on_gap, stream_of(&gap.shard)),
     }
 }
 
-/// A gap that the manifest says to pass over (GAP-1).
-pub(super) fn passed_over(gap: &Gap, stream: &str) {
+/// A gap that the manifest says to pass over, or another one in a run that stops because of the first (GAP-1).
+fn tell_gap(gap: &Gap, on_gap: OnGap, stream: &str) {
+    let outcome = match on_gap {
+        OnGap::Continue => "reading on, as on_gap = \"continue\" says",
+        OnGap::Fail => "the pipeline is stopping, as on_gap = \"fail\" says; the position stays",
+    };
     let time = |at: Option<_>| at.map_or_else(|| "?".to_owned(), crate::state::rfc3339);
     let to = gap.to.as_ref().map_or("?", |to| to.as_str());
     tracing::warn!(
@@ -57,7 +61,7 @@ pub(super) fn passed_over(gap: &Gap, stream: &str) {
         since = time(gap.since),
         until = time(gap.until),
         reason = reason(gap.reason),
-        "gap: records may have been lost before they were read; reading on, as on_gap = \"continue\" says"
+        "gap: records may have been lost before they were read; {outcome}"
     );
 }
 

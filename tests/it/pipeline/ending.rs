@@ -4,14 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use host::clock::Clock;
 use host::config::InitialPosition;
 use host::ports::{Page, ShardIterator, StreamApi, StreamDescription};
 use host::source::classify::SourceError;
 use host::source::memory::{Call, Lag, LastPage, MemoryStream};
 use host_core::moment::EpochMillis;
 use host_core::shard::{Position, ShardDescription, ShardId};
-use tests::rig::Rig;
+use tests::rig::{Rig, wall};
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
 
@@ -46,7 +45,7 @@ fn at_record(wanted: i64) -> (Rig, ShardId) {
     rig.api = Arc::new(TooEarly(rig.stream.clone()));
     rig.polling().max_records = 10;
     let shard = rig.shards()[0].clone();
-    let first = EpochMillis(1_517_443_200_100);
+    let first = EpochMillis(wall().0 - 3_600_000);
     rig.stream.set_now(first);
     rig.manifest.source.initial_position = InitialPosition::AtTimestamp(EpochMillis(first.0 + wanted));
     (rig, shard)
@@ -73,7 +72,7 @@ async fn a_closed_shard_with_nothing_but_old_records_ends_and_lets_its_children_
     let (rig, shard) = at_record(1_000);
     rig.write_to(&shard, 40);
     let [child, _] = rig.stream.split(&shard);
-    rig.stream.set_now(EpochMillis(1_517_443_201_100));
+    rig.stream.set_now(EpochMillis(rig.stream.written()[0].arrival.0 + 1_000));
     rig.write_to(&child, 10);
     let totals = rig.catch_up().await.expect_success();
     assert_eq!(totals.elements_out.get(), 10);
@@ -111,7 +110,7 @@ async fn end_while_others_write(lag: Lag) {
     rig.stream.tell_lag(lag);
     rig.write(300);
     // From here on records arrive after the run's start.
-    rig.stream.set_now(EpochMillis(Clock::start().wall().0 + 3_600_000));
+    rig.stream.set_now(EpochMillis(wall().0 + 3_600_000));
     let quiet = std::mem::replace(&mut rig.api, Arc::new(Busy(rig.stream.clone())));
     let totals = rig.catch_up().await.expect_success();
     assert!(totals.elements_out.get() >= 300, "only {} came", totals.elements_out.get());
