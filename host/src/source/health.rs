@@ -424,7 +424,11 @@ mod tests {
         let writer = lines.clone();
         let subscriber =
             tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time().with_ansi(false).finish();
-        tracing::subscriber::with_default(subscriber, act);
+        tracing::subscriber::with_default(subscriber, || {
+            // Another test may have met these lines first, when nobody listened.
+            tracing::callsite::rebuild_interest_cache();
+            act();
+        });
         let bytes = lines.0.lock().expect("no test panics here").clone();
         String::from_utf8(bytes).expect("log lines are text")
     }

@@ -339,7 +339,7 @@ impl ShardReader {
         let reason = match error.kind {
             // A full listing tells whether it is the shard, or the stream.
             SourceErrorKind::ShardGone | SourceErrorKind::NotFound => {
-                tracing::debug!(shard = %self.shard, %error, "the service denies the shard");
+                tracing::warn!(shard = %self.shard, %error, "the service denies a shard that it listed; listings decide what becomes of it");
                 return Ok(ControlFlow::Break(End::Gone));
             }
             SourceErrorKind::Trimmed => GapReason::Trimmed,
