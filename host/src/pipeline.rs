@@ -302,6 +302,9 @@ impl Running {
                 if let Event::Listed { stream, scope, shards } = &event {
                     self.tell_assigner(|known| known.listed(*stream, *scope == Scope::Full, shards));
                 }
+                if let Event::ReadToEnd { shard, children, .. } = &event {
+                    self.tell_assigner(|known| known.ended(shard, children));
+                }
                 self.handle(event);
             }
             Input::Failed(failure) => self.fail(failure),
@@ -321,7 +324,10 @@ impl Running {
             Ok(intake) => *place = intake,
             Err(failure) => return self.fail(failure),
         }
-        tracing::error!(subtask, "a subtask ended unexpectedly and starts again; its shards are read again from their positions");
+        tracing::error!(
+            subtask,
+            "a subtask ended unexpectedly and starts again; its shards are read again from their positions"
+        );
         self.totals.lost_subtasks.add(1);
         self.handle(Event::SubtaskLost { subtask });
     }
