@@ -7,3 +7,4 @@ mod world;
 mod polling;
 mod resharding;
 mod weather;
+mod starting;
