@@ -89,6 +89,22 @@ impl KnownShards {
         self.shards.retain(|_, known| known.absences < ABSENCES_MAX);
     }
 
+    /// A shard was read to its end, which told these children: the core may ask about them before any listing shows them.
+    pub fn ended(&mut self, shard: &ShardId, children: &[ShardDescription]) {
+        for child in children {
+            let child = child.clone().in_stream(shard.stream());
+            let known = self.shards.entry(child.id).or_insert(Known {
+                parents: child.parents,
+                range: child.range,
+                subtask: None,
+                absences: 0,
+            });
+            if !known.parents.contains(shard) {
+                known.parents.push(shard.clone());
+            }
+        }
+    }
+
     /// A shard is opened on a subtask.
     pub fn opened(&mut self, shard: &ShardId, subtask: u32) {
         if let Some(known) = self.shards.get_mut(shard) {

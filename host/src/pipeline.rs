@@ -306,6 +306,9 @@ impl Running {
                 if let Event::Listed { stream, scope, shards } = &event {
                     self.tell_assigner(|known| known.listed(*stream, *scope == Scope::Full, shards));
                 }
+                if let Event::ReadToEnd { shard, children, .. } = &event {
+                    self.tell_assigner(|known| known.ended(shard, children));
+                }
                 self.handle(event);
             }
             Input::Failed(failure) => self.fail(failure),

@@ -7,3 +7,8 @@ mod errors;
 mod families;
 mod room;
 mod shards;
+mod streams;
+mod gaps;
+mod losses;
+mod alignment;
+mod assigners;

@@ -8,3 +8,4 @@ mod world;
 mod polling;
 mod resharding;
 mod weather;
+mod starting;

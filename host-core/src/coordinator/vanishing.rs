@@ -99,9 +99,9 @@ impl Coordinator {
         self.tell_gap(gap, effects);
     }
 
-    /// A reader found a gap.
+    /// A reader found a gap. One that stops the run is there for the next run as well, so nothing is complete up to its end.
     pub(super) fn gap(&mut self, gap: Gap, effects: &mut Vec<Effect>) {
-        if let Some(until) = gap.until {
+        if let Some(until) = gap.until.filter(|_| self.settings.on_gap == OnGap::Continue) {
             self.shards.update(&gap.shard, |shard| shard.session_mut().map(|session| session.at_tip(until)));
             self.commits.change(&gap.shard);
         }

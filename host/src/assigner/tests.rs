@@ -83,6 +83,20 @@ fn a_round_is_described_with_streams_parents_and_who_read_them() {
     assert_eq!(told.readers, [Reader { subtask: 0, location: "here".into(), weight: 1 }]);
 }
 
+/// The core asks about children as soon as their parent's end tells them, which no listing may have shown yet.
+#[test]
+fn children_told_with_their_parents_end_are_known() {
+    let mut known = known();
+    known.listed(0, true, &[described("a", &[]), described("b", &[])]);
+    known.opened(&id("a"), 3);
+    known.ended(&id("a"), &[described("child", &[])]);
+    known.ended(&id("b"), &[described("child", &["a", "b"])]);
+    let told = known.describe(&round(1, &["child"]), &readers(1, "here"));
+    let parents = vec![Parent { shard: id("a"), subtask: Some(3) }, Parent { shard: id("b"), subtask: None }];
+    let range = Some(HashRange { start: 1, end: 2 });
+    assert_eq!(told.unassigned, [Shard { stream_arn: "arn:first".into(), shard: id("child"), parents, range }]);
+}
+
 #[test]
 fn what_three_full_listings_of_its_stream_lack_is_forgotten() {
     let mut known = known();

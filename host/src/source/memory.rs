@@ -446,6 +446,11 @@ fn decode(shard: &ShardId, iterator: &ShardIterator) -> Option<(u64, usize)> {
     (parts.next()? == shard.as_str()).then_some((generation, next))
 }
 
+/// A shard as the stream knows it, which does not know its place in a source.
+fn own(shard: &ShardId) -> ShardId {
+    ShardId::new(shard.as_str())
+}
+
 impl StreamApi for MemoryStream {
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, SourceError>> {
         async {
@@ -469,7 +474,7 @@ impl StreamApi for MemoryStream {
         async move {
             self.begin(Call::ListShards, None)?;
             let mut shards = self.state().listing();
-            shards.retain(|shard| after.is_none_or(|after| shard.id > *after));
+            shards.retain(|shard| after.is_none_or(|after| shard.id > own(after)));
             Ok(shards)
         }
         .boxed()
@@ -477,8 +482,9 @@ impl StreamApi for MemoryStream {
 
     fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> BoxFuture<'a, Result<ShardIterator, SourceError>> {
         async move {
-            self.begin(Call::Open, Some(shard))?;
-            self.iterator(shard, from)
+            let shard = own(shard);
+            self.begin(Call::Open, Some(&shard))?;
+            self.iterator(&shard, from)
         }
         .boxed()
     }
@@ -490,9 +496,10 @@ impl StreamApi for MemoryStream {
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, SourceError>> {
         async move {
-            self.begin(Call::Read, Some(shard))?;
-            self.until(|state| !state.hung.contains(shard)).await;
-            self.page(shard, iterator, limit)
+            let shard = own(shard);
+            self.begin(Call::Read, Some(&shard))?;
+            self.until(|state| !state.hung.contains(&shard)).await;
+            self.page(&shard, iterator, limit)
         }
         .boxed()
     }
