@@ -188,7 +188,8 @@ impl Coordinator {
         if is_first {
             return;
         }
-        let before: Vec<Option<EpochMillis>> = self.predecessors(child).map(|row| row.complete_until).collect();
+        let before = self.predecessors(child).map(|row| self.inherited_completeness(&row.shard));
+        let before: Vec<Option<EpochMillis>> = before.collect();
         if before.iter().any(Option::is_some) {
             let (from, since) = (Position::TrimHorizon, before.into_iter().min().flatten());
             let gap = Gap { shard: parent, reason: GapReason::ShardGone, from, to: None, since, until: None };
@@ -219,7 +220,7 @@ impl Coordinator {
     /// Up to when a shard that turns up is complete: it has nothing from before the shards that its keys come from were
     /// known to be complete. Some of them may have come and gone unseen; then those before them say so.
     pub(super) fn completeness_at_birth(&self, id: &ShardId) -> Option<EpochMillis> {
-        let before = self.predecessors(id).filter_map(|row| row.complete_until).min();
+        let before = self.predecessors(id).filter_map(|row| self.inherited_completeness(&row.shard)).min();
         before.max(self.inherited_completeness(id))
     }
 

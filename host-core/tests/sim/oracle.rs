@@ -17,7 +17,7 @@ pub(crate) type Verdict = Result<(), String>;
 pub(crate) struct Oracle {
     preserve_order: bool,
     /// For the shards of the first listing.
-    start: Option<EpochMillis>,
+    pub(crate) start: Option<EpochMillis>,
     pub(crate) rows: BTreeMap<ShardId, ShardRow>,
     /// Durable mark of the one sink that has one.
     pub(crate) mark: usize,

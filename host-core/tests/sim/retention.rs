@@ -20,6 +20,8 @@ pub(crate) struct Decay {
     /// Records are kept for this long, and up to `late` longer.
     pub(crate) retention: u64,
     pub(crate) late: u64,
+    /// Shards are kept for no longer than their records: one that lacks in a listing after that is gone.
+    prompt: bool,
     /// How often, in a thousand, a reader falls asleep after a page.
     sleepy: u64,
 }
@@ -55,7 +57,9 @@ impl Decay {
         (plan.begins_at, plan.ranges, plan.preserve_order) = (begins_at, true, true);
         (plan.retention, plan.listing_repeats, plan.unlisted) = (retention, 0, None);
         let sleepy = if dice.percent(60) { dice.between(1, 30) } else { 0 };
-        Some(Self { retention, late: dice.between(0, retention / 10), sleepy, dice })
+        let prompt = plan.listing_lacks > 0;
+        let late = if prompt { 0 } else { dice.between(0, retention / 10) };
+        Some(Self { retention, late, prompt, sleepy, dice })
     }
 
     /// How long a reader rests after a page with `count` records.
@@ -78,7 +82,8 @@ impl World {
         self.trimmed = now.saturating_sub(decay.retention + decay.late);
         for shard in 0..self.shards.len() {
             let alone = self.shards[shard].parents.iter().all(|parent| self.shards[*parent].expired);
-            let late = decay.late + decay.retention / 50 * (u64::try_from(shard).expect("small") * 7 % 5);
+            let linger = decay.retention / 50 * (u64::try_from(shard).expect("small") * 7 % 5);
+            let late = decay.late + if decay.prompt { 0 } else { linger };
             let old = self.shards[shard].closed_at.is_some_and(|closed| closed + decay.retention + late < now);
             self.shards[shard].expired |= alone && old;
         }
@@ -177,7 +182,9 @@ impl Oracle {
         if !self.losses.on || record.written_at >= world.trimmed {
             return false;
         }
-        if self.losses.nobodys.contains(&record.order) || self.owes_nothing(world, shard) {
+        // What arrived before the configured start is read where it is there, and owed by nobody.
+        let early = self.start.is_some_and(|start| record.arrival < start);
+        if early || self.losses.nobodys.contains(&record.order) || self.owes_nothing(world, shard) {
             return true;
         }
         let written = i64::try_from(record.written_at).expect("small");
