@@ -96,7 +96,7 @@ impl Coordinator {
         for row in restored {
             let Some(of) = streams.get_mut(index(row.shard.stream())) else { continue };
             of.lineage.restore(&row);
-            of.start_spent = true;
+            (of.start_spent, of.continued) = (true, true);
             shards.insert(row.shard.clone(), Shard::restored(&row, now));
             rows.insert(row.shard.clone(), row);
         }
@@ -136,7 +136,7 @@ impl Coordinator {
             Event::ReadToEnd { shard, session, children } => self.read_to_end(now, &shard, session, children, effects),
             Event::AtTip { shard, session, at } => self.at_tip(now, &shard, session, at),
             Event::ShardGone { shard, session } => self.shard_gone(now, &shard, session),
-            Event::Gap(gap) => self.gap(gap, effects),
+            Event::Gap(gap) => self.tell_gap(gap, effects),
             Event::CaughtUp { shard, session } => self.stopped(&shard, session, Stage::CaughtUp),
             Event::Closed { shard, session } => self.stopped(&shard, session, Stage::Closed),
             Event::Delivered(receipt) => self.delivered(now, receipt),

@@ -202,6 +202,26 @@ impl Lineage {
         parents.into_iter().flatten().filter(|parent| !self.nodes.contains_key(*parent))
     }
 
+    /// The keys of `shard` that it has from parents nobody knows; none where ranges are unknown.
+    #[must_use]
+    pub fn keys_of_unknown_parents(&self, shard: &ShardId) -> Vec<HashRange> {
+        let Some(whole) = self.range(shard).filter(|_| self.unknown_parents(shard).next().is_some()) else {
+            return Vec::new();
+        };
+        discovery::uncovered(whole, self.parents(shard).filter_map(|parent| self.range(parent)).collect())
+    }
+
+    /// All known shards that descend from `shard`.
+    #[must_use]
+    pub fn descendants(&self, shard: &ShardId) -> BTreeSet<ShardId> {
+        let mut found = BTreeSet::new();
+        let mut fringe = vec![shard];
+        while let Some(next) = fringe.pop() {
+            fringe.extend(self.children(next).filter(|child| found.insert((*child).clone())));
+        }
+        found
+    }
+
     /// Parents of `shard`, known or not.
     pub fn parents<'a>(&'a self, shard: &ShardId) -> impl Iterator<Item = &'a ShardId> {
         self.nodes.get(shard).into_iter().flat_map(|node| &node.parents)

@@ -372,16 +372,19 @@ impl Reading {
         facts.records > 0 || facts.millis_behind.is_some_and(is_walking)
     }
 
-    /// "0 ms behind" counts only together with an empty page: emulators say it while there is more to read.
+    /// "0 ms behind" counts only together with an empty page: emulators say it while there is more to read. And only while
+    /// the shard is open: its children take over its completeness, and from its end on what arrives is theirs.
     fn note_completeness(&mut self, facts: &PageFacts) {
         let reached = if facts.records > 0 {
             facts.last_arrival
+        } else if !facts.has_next {
+            None
         } else {
             let behind = facts.millis_behind.map(|behind| behind.max(0));
             facts.asked_at.zip(behind).map(|(at, behind)| EpochMillis(at.0.saturating_sub(behind)))
         };
         self.complete_until = self.complete_until.max(reached);
-        let at_tip = facts.records == 0 && facts.millis_behind.is_some_and(|behind| behind <= 0);
+        let at_tip = facts.records == 0 && facts.has_next && facts.millis_behind.is_some_and(|behind| behind <= 0);
         self.tip = facts.asked_at.filter(|_| at_tip);
     }
 

@@ -184,7 +184,7 @@ impl Coordinator {
             // What arrived before the configured time is nobody's.
             complete_until: match shard.start {
                 Position::AtTimestamp(at) => Some(at),
-                Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => None,
+                Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => self.completeness_at_birth(id),
             },
             finished_at: None,
         }
@@ -222,14 +222,18 @@ impl Coordinator {
         let retention = i64::try_from(of.settings.retention.as_millis()).unwrap_or(i64::MAX);
         let expired = row.finished_at.is_some_and(|at| at.0.saturating_add(retention) <= wall.0);
         // A child that waits would take its parent for missing; one without a row would be unknown after a crash.
+        // One that is not as complete as its parent would no longer know what it may have lost.
         let is_begun = |child: &ShardId| {
-            self.rows.contains_key(child)
+            self.rows.get(child).is_some_and(|child| child.complete_until >= row.complete_until)
                 && self.shards.get(child).is_some_and(|shard| !matches!(shard.stage, Stage::Waiting))
         };
         row.position.is_end()
             && expired
             && !of.lineage.is_listed(id)
             && of.discovery.has_answered(1)
+            && !of.lineage.is_investigating()
+            // Parents first: one that is known while its child is not tells of a child that nobody knew.
+            && !of.lineage.parents(id).any(|parent| self.rows.contains_key(parent))
             && of.lineage.children(id).all(is_begun)
     }
 }

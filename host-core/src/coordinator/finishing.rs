@@ -79,11 +79,11 @@ impl Coordinator {
     /// Everything up to the end fixed at the start is confirmed, and no listing is owed that could show more.
     fn is_caught_up(&self) -> bool {
         let census = self.shards.census();
-        let busy = census.reading + census.ending + census.closing + census.closed + census.reopening + census.gone;
+        let busy = census.reading + census.ending + census.closing + census.closed + census.reopening;
         busy == 0
             && census.unsettled == 0
             && self.streams.iter().all(Stream::is_settled)
-            && (census.waiting == 0 || self.all_waiting_lie_beyond())
+            && (census.waiting + census.gone == 0 || self.all_waiting_lie_beyond())
     }
 
     /// Fixes which shards the run reads to their ends. A child exists only once its parent is closed; the listing's own
@@ -109,7 +109,8 @@ impl Coordinator {
     }
 
     /// A descendant of a shard that is caught up holds only records from after the run's end: a reader catches up only in
-    /// a shard that was open when the run began, or with a start that lies ahead.
+    /// a shard that was open when the run began, or with a start that lies ahead. One that is gone waits for the ends of those
+    /// before it too.
     fn all_waiting_lie_beyond(&self) -> bool {
         let caught_up = self.shards.iter().filter(|(_, shard)| matches!(shard.stage, Stage::CaughtUp(_)));
         let mut beyond: BTreeSet<&ShardId> = BTreeSet::new();
@@ -119,7 +120,7 @@ impl Coordinator {
             fringe.extend(children.filter(|child| beyond.insert(*child)));
         }
         self.shards.iter().all(|(id, shard)| match &shard.stage {
-            Stage::Waiting => beyond.contains(id),
+            Stage::Waiting | Stage::Gone(..) => beyond.contains(id),
             Stage::Lost(_) => false,
             Stage::Reading(_)
             | Stage::Ending(..)
@@ -127,7 +128,6 @@ impl Coordinator {
             | Stage::Closing(_)
             | Stage::Closed(_)
             | Stage::Reopening(..)
-            | Stage::Gone(..)
             | Stage::Finished => true,
         })
     }

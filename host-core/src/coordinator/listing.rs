@@ -148,7 +148,7 @@ impl Coordinator {
     /// Also where no child waits for its parents: a parent that a listing lacks may have records of its own.
     fn investigate_parents(&mut self, now: Moment, stream: u32, effects: &mut Vec<Effect>) {
         let Some(of) = self.streams.get_mut(index(stream)) else { return };
-        let mut freed = Vec::new();
+        let (mut freed, mut gone) = (Vec::new(), Vec::new());
         for absence in of.lineage.weigh_absences(&self.rows, now, of.discovery.asked_at()) {
             if let Some(at) = absence.ask_at {
                 of.discovery.want(at);
@@ -157,6 +157,7 @@ impl Coordinator {
                 Verdict::New => Notice::ParentMissing { shard: absence.shard, parent: absence.parent },
                 Verdict::Expired => {
                     freed.extend(of.lineage.children(&absence.parent).cloned());
+                    gone.push((absence.shard, absence.parent.clone()));
                     Notice::ParentPresumedExpired { parent: absence.parent }
                 }
                 Verdict::Known => continue,
@@ -164,6 +165,7 @@ impl Coordinator {
             effects.push(Effect::Notice(notice));
         }
         freed.into_iter().for_each(|child| self.look(child));
+        gone.into_iter().for_each(|(child, parent)| self.parent_gone(&child, parent, effects));
     }
 
     /// Ends that wait for their children: a stream that was resharded shows them sooner or later, one that was shrunk or

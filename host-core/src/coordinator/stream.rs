@@ -20,6 +20,8 @@ pub(super) struct Stream {
     pub(super) coverage: Coverage,
     /// Whether the configured start is spent: it holds for the first shards ever seen and for no others.
     pub(super) start_spent: bool,
+    /// An earlier run has rows of it: shards may have come and gone since.
+    pub(super) continued: bool,
     /// The last full listing that a question waits for.
     pub(super) question: u64,
     /// Shards whose ends wait for listings to show their children.
@@ -40,6 +42,7 @@ impl Stream {
             discovery: Discovery::new(interval, audit_interval, now),
             coverage: Coverage::default(),
             start_spent: settings.start_spent,
+            continued: false,
             question: 1,
             ends: BTreeSet::new(),
             vanishing: BTreeMap::new(),

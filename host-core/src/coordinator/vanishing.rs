@@ -10,10 +10,12 @@ use super::finishing::Mode;
 use super::listing::{FRUITLESS_LISTINGS, Suspicion};
 use super::session::{Reopen, Session, Stage};
 use super::{Coordinator, Effect, Notice};
+use crate::checkpoint::ShardRow;
 use crate::gap::{Gap, GapReason, OnGap};
 use crate::lineage::Gate;
 use crate::moment::{EpochMillis, Moment};
-use crate::shard::ShardId;
+use crate::shard::{HashRange, Position, ShardId};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Pause between full listings that count. A reader that is answered says so more often.
@@ -99,16 +101,7 @@ impl Coordinator {
         self.tell_gap(gap, effects);
     }
 
-    /// A reader found a gap. One that stops the run is there for the next run as well, so nothing is complete up to its end.
-    pub(super) fn gap(&mut self, gap: Gap, effects: &mut Vec<Effect>) {
-        if let Some(until) = gap.until.filter(|_| self.settings.on_gap == OnGap::Continue) {
-            self.shards.update(&gap.shard, |shard| shard.session_mut().map(|session| session.at_tip(until)));
-            self.commits.change(&gap.shard);
-        }
-        self.tell_gap(gap, effects);
-    }
-
-    fn tell_gap(&mut self, gap: Gap, effects: &mut Vec<Effect>) {
+    pub(super) fn tell_gap(&mut self, gap: Gap, effects: &mut Vec<Effect>) {
         self.totals.gaps += 1;
         match self.settings.on_gap {
             OnGap::Fail if !self.stopped => {
@@ -181,11 +174,65 @@ impl Coordinator {
         self.streams.get(index(id.stream())).map_or(Duration::MAX, |of| of.settings.retention)
     }
 
-    /// The latest time up to which the shard is known to be complete. Its records are later than its parents' last.
+    /// A parent that nobody ever knew is gone. It may have had unread records if one of the shards was followed whose keys
+    /// went on to it. Parents of the first listing's shards expired before anybody asked for their records; and a run sees
+    /// all that comes and goes while it lasts.
+    pub(super) fn parent_gone(&mut self, child: &ShardId, parent: ShardId, effects: &mut Vec<Effect>) {
+        let of = self.streams.get(index(parent.stream()));
+        if of.is_none_or(|of| !of.continued || of.forgotten.contains_key(&parent)) {
+            return;
+        }
+        let at_start = |start: &Position| matches!(start, Position::AtTimestamp(_));
+        let is_first = self.shards.get(child).is_none_or(|child| at_start(&child.start))
+            || self.rows.get(child).is_some_and(|row| row.complete_until.is_none());
+        if is_first {
+            return;
+        }
+        let before = self.predecessors(child).map(|row| self.inherited_completeness(&row.shard));
+        let before: Vec<Option<EpochMillis>> = before.collect();
+        if before.iter().any(Option::is_some) {
+            let (from, since) = (Position::TrimHorizon, before.into_iter().min().flatten());
+            let gap = Gap { shard: parent, reason: GapReason::ShardGone, from, to: None, since, until: None };
+            self.tell_gap(gap, effects);
+        }
+    }
+
+    /// Rows of shards that had keys of `id` before a parent of it that is not known. They closed before that parent did, so
+    /// listings no longer show them if it expired. Without ranges there are none.
+    fn predecessors(&self, id: &ShardId) -> impl Iterator<Item = &ShardRow> {
+        let holes = self.lineage(id).map_or(Vec::new(), |lineage| lineage.keys_of_unknown_parents(id));
+        let family: BTreeSet<ShardId> = if holes.is_empty() {
+            BTreeSet::new()
+        } else {
+            self.lineage(id).map_or(BTreeSet::new(), |lineage| lineage.descendants(id))
+        };
+        self.rows.values().filter(move |row| {
+            let overlaps =
+                |range: HashRange| holes.iter().any(|hole| hole.start <= range.end && range.start <= hole.end);
+            row.shard.stream() == id.stream()
+                && row.shard != *id
+                && row.range.is_some_and(overlaps)
+                && !self.lineage(id).is_some_and(|lineage| lineage.is_listed(&row.shard))
+                && !family.contains(&row.shard)
+        })
+    }
+
+    /// Up to when a shard that turns up is complete: it has nothing from before the shards that its keys come from were
+    /// known to be complete. Some of them may have come and gone unseen; then those before them say so.
+    pub(super) fn completeness_at_birth(&self, id: &ShardId) -> Option<EpochMillis> {
+        let before = self.predecessors(id).filter_map(|row| self.inherited_completeness(&row.shard)).min();
+        before.max(self.inherited_completeness(id))
+    }
+
+    /// The latest time up to which the shard is known to be complete. Its records are later than its
+    /// ancestors' last.
     pub(super) fn inherited_completeness(&self, id: &ShardId) -> Option<EpochMillis> {
-        let own = self.rows.get(id).and_then(|row| row.complete_until);
-        let parents = self.lineage(id).into_iter().flat_map(|lineage| lineage.parents(id));
-        own.max(parents.filter_map(|parent| self.rows.get(parent)?.complete_until).max())
+        let (mut latest, mut met, mut fringe) = (None, BTreeSet::new(), vec![id]);
+        while let Some(next) = fringe.pop() {
+            latest = latest.max(self.rows.get(next).and_then(|row| row.complete_until));
+            fringe.extend(self.parents(next).filter(|parent| met.insert(*parent)));
+        }
+        latest
     }
 
     /// Where the shard ends, if what is confirmed and known allows it.

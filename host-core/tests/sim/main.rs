@@ -12,6 +12,7 @@ mod shell;
 mod oracle;
 mod subtasks;
 mod times;
+mod retention;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -6,6 +6,7 @@ use host_core::checkpoint::{Commit, ShardRow};
 use host_core::moment::EpochMillis;
 use host_core::shard::{Position, ShardId};
 
+use crate::retention::Losses;
 use crate::world::World;
 
 /// What was violated, and how.
@@ -16,7 +17,7 @@ pub(crate) type Verdict = Result<(), String>;
 pub(crate) struct Oracle {
     preserve_order: bool,
     /// For the shards of the first listing.
-    start: Option<EpochMillis>,
+    pub(crate) start: Option<EpochMillis>,
     pub(crate) rows: BTreeMap<ShardId, ShardRow>,
     /// Durable mark of the one sink that has one.
     pub(crate) mark: usize,
@@ -36,6 +37,7 @@ pub(crate) struct Oracle {
     ended: BTreeSet<usize>,
     reading: BTreeSet<usize>,
     watermark: Option<EpochMillis>,
+    pub(crate) losses: Losses,
 }
 
 impl Oracle {
@@ -128,7 +130,9 @@ impl Oracle {
         let durable = self.durable(world, shard)?;
         // The first of a run restarts at the durable position; nothing skips or repeats after that.
         let next = self.run_reached.insert(shard, index + 1).unwrap_or(durable);
-        if next != index || index < durable {
+        if self.losses.on && next < index {
+            self.check_skipped(world, shard, next, index)?;
+        } else if next != index || index < durable {
             return Err(format!("CKP-1: record {index} of {id} is delivered, {next} is next, {durable} are durable"));
         }
         if self.preserve_order {
@@ -147,8 +151,17 @@ impl Oracle {
         let before = places.partition_point(|place| *place < order);
         let expected = |place: &&usize| self.is_expected(world, world.log[**place].0, world.log[**place].1);
         match places[..before].iter().rev().find(expected) {
-            Some(previous) if !self.delivered[*previous] => {
-                Err(format!("ORD-1: record {order} of key {key} is delivered before record {previous}"))
+            Some(previous)
+                if !self.delivered[*previous]
+                    // What is gone cannot follow; that it is told in the end is asked then.
+                    && world.shards[world.log[*previous].0].records[world.log[*previous].1].written_at >= world.trimmed =>
+            {
+                let (shard, index) = world.log[*previous];
+                let written = world.shards[shard].records[index].written_at;
+                let id = &world.shards[shard].id;
+                Err(format!(
+                    "ORD-1: record {order} of key {key} is delivered before record {previous} of {id}, written at {written}"
+                ))
             }
             Some(_) | None => Ok(()),
         }
@@ -185,6 +198,7 @@ impl Oracle {
             let row = self.rows.get_mut(&advance.shard).expect("just seen");
             row.position = advance.to.clone();
             row.watermark = advance.watermark;
+            row.complete_until = row.complete_until.max(advance.complete_until);
             row.finished_at = advance.finished_at;
             row.children.extend(advance.children.iter().cloned());
         }
@@ -195,14 +209,15 @@ impl Oracle {
             if self.rows.remove(id).is_none_or(|row| !row.position.is_end()) {
                 return Err(format!("LIN-2: {id} is forgotten and was not finished"));
             }
-            if !world.shards[world.find(id)].expired {
+            if !world.shards[world.find(id)].expired && !self.losses.on {
                 return Err(format!("LIN-2: {id} is forgotten within retention"));
             }
         }
         for mark in &commit.marks {
             self.mark = self.mark.max(usize::try_from(mark.mark).expect("small"));
         }
-        Ok(())
+        self.note_rows(world);
+        self.check_kept(world)
     }
 
     fn check_advance(&self, world: &World, shard: usize, from: &Position, to: &Position) -> Verdict {
@@ -216,6 +231,11 @@ impl Oracle {
         }
         let records = &world.shards[shard].records[from_index..to_index];
         let expired = world.shards[shard].expired;
+        let is_confirmed = |index: &usize| self.confirmed.get(world.shards[shard].records[*index].order) == Some(&true);
+        if self.losses.on {
+            let mut skipped = (from_index..to_index).filter(|index| !is_confirmed(index));
+            return skipped.try_for_each(|index| self.check_skipped(world, shard, index, index + 1));
+        }
         match records.iter().find(|record| !self.confirmed.get(record.order).copied().unwrap_or(false)) {
             Some(record) if !expired => {
                 Err(format!("CKP-1: {id} moves to {to}, and record {} is not confirmed", record.order))
@@ -258,6 +278,9 @@ impl Oracle {
 
     /// The retention of shards whose end is durable may pass.
     pub(crate) fn expire(&self, world: &mut World, now: u64, retention: u64) {
+        if self.losses.on {
+            return;
+        }
         for shard in &self.ended {
             let shard = &mut world.shards[*shard];
             shard.expired |= shard.closed_at.is_some_and(|closed| closed + retention <= now);
@@ -282,7 +305,8 @@ impl Oracle {
                 continue;
             }
             let durable = self.ended.contains(shard) || self.durable(world, *shard)? > *index;
-            if !durable || !self.delivered.get(order).copied().unwrap_or(false) {
+            let delivered = durable && self.delivered.get(order).copied().unwrap_or(false);
+            if !delivered && !self.is_told_lost(world, *shard, *index) {
                 return Err(format!("DEL-1: record {order} of {} is missing", world.shards[*shard].id));
             }
         }
@@ -297,7 +321,10 @@ impl Oracle {
             return Err(format!("LIN-2: {} is closed and never finished", world.shards[shard].id));
         }
         let file: BTreeSet<usize> = self.file[..self.mark].iter().copied().collect();
-        let expected = |order: &usize| self.is_expected(world, world.log[*order].0, world.log[*order].1);
+        let expected = |order: &usize| {
+            let (shard, index) = world.log[*order];
+            self.is_expected(world, shard, index) && !self.is_told_lost(world, shard, index)
+        };
         match (0..world.log.len()).filter(expected).find(|order| !file.contains(order)) {
             Some(order) => Err(format!("CKP-1: record {order} was cut off the file and not written again")),
             None => Ok(()),

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use host_core::checkpoint::SinkMark;
-use host_core::coordinator::{Event, ReadReport, Receipt};
-use host_core::moment::EpochMillis;
+use host_core::coordinator::{Event, Gap, GapReason, OnGap, ReadReport, Receipt};
+use host_core::gap;
+use host_core::moment::{EpochMillis, Moment};
+use host_core::reading::{PageFacts, Reading};
 use host_core::shard::{Position, ShardDescription, ShardId};
 
 use crate::oracle::Verdict;
@@ -38,6 +40,10 @@ pub(crate) struct Reader {
     pub(crate) reported_at: u64,
     /// So do its records at the sink.
     pub(crate) sunk_at: u64,
+    /// What its pages say of completeness and tips.
+    pub(crate) reading: Reading,
+    /// It found a gap that stops the run, and waits to be closed.
+    pub(crate) halted: bool,
 }
 
 impl History {
@@ -63,8 +69,17 @@ impl History {
             reader.finished = true;
             return self.report(reader, Event::Closed { shard: id, session });
         }
-        let index = self.world.reached(shard, &reader.cursor).expect("a cursor is a place in its shard");
-        let there = if self.world.shards[shard].expired { index } else { self.world.shards[shard].records.len() };
+        if self.decay.is_some() && self.world.shards[shard].expired {
+            self.oracle.stopped(shard);
+            reader.finished = true;
+            return self.report(reader, Event::ShardGone { shard: id, session });
+        }
+        let Some(index) = self.place(reader, shard) else { return };
+        let there = if self.world.shards[shard].expired && self.decay.is_none() {
+            index
+        } else {
+            self.world.shards[shard].records.len()
+        };
         let page = usize::try_from(self.dice.between(1, self.plan.page_max)).expect("small");
         let count = (there - index).min(page);
         if count > 0 {
@@ -73,7 +88,11 @@ impl History {
         let caught_up = process.run.until_caught_up
             && !reader.to_its_end
             && (count == 0 || self.seem_late(process, shard, index..index + count));
-        if self.world.shards[shard].closed_at.is_some() && index + count >= there {
+        let is_end = self.world.shards[shard].closed_at.is_some() && index + count >= there;
+        if self.decay.is_some() {
+            self.note_page(process, reader, shard, index..index + count, !is_end);
+        }
+        if is_end {
             let children = self.children(shard);
             self.oracle.stopped(shard);
             reader.finished = true;
@@ -86,7 +105,74 @@ impl History {
             // One that is told to pause has one call out at most.
             reader.polling = true;
             let pause = if count == 0 { 1_000 } else { 100 };
-            self.schedule(pause, Item::Poll { shard, session });
+            match &mut self.decay {
+                Some(decay) => {
+                    let at = self.now + decay.pause(count);
+                    self.schedule_at(at, self.life, Item::Poll { shard, session });
+                }
+                None => self.schedule(pause, Item::Poll { shard, session }),
+            }
+        }
+    }
+
+    /// Where the next page begins, as the service gives it; `None` if the reader found a gap there and goes no further.
+    fn place(&mut self, reader: &mut Reader, shard: usize) -> Option<usize> {
+        let index = self.world.reached(shard, &reader.cursor).expect("a cursor is a place in its shard");
+        let Some(decay) = &self.decay else { return Some(index) };
+        let now = EpochMillis(i64::try_from(self.now).expect("small"));
+        let retention = std::time::Duration::from_millis(decay.retention);
+        let there = index.max(self.world.horizon(shard));
+        self.oracle.passes(&self.world, shard, index, there);
+        let complete_until = reader.reading.complete_until();
+        let Some((since, until)) = gap::possible_loss(complete_until, now, retention) else { return Some(there) };
+        let gap = Gap {
+            shard: self.world.shards[shard].id.clone(),
+            reason: if reader.ordinal == 0 { GapReason::StalePosition } else { GapReason::Trimmed },
+            from: reader.cursor.clone(),
+            to: self.world.shards[shard].records.get(there).map(|record| record.sequence.clone()),
+            since: Some(since),
+            until: Some(until),
+        };
+        let retention = decay.retention;
+        self.oracle.gap_found(shard, reader.session, self.now, self.life, retention);
+        self.report(reader, Event::Gap(gap));
+        if self.on_gap == OnGap::Fail {
+            reader.halted = true;
+            return None;
+        }
+        reader.reading = reader.reading.clone().with_complete_until(Some(until));
+        Some(there)
+    }
+
+    /// The reader learns from a page how complete the shard is, and tells of its tip.
+    fn note_page(
+        &mut self,
+        process: &Process,
+        reader: &mut Reader,
+        shard: usize,
+        page: std::ops::Range<usize>,
+        has_next: bool,
+    ) {
+        let now = EpochMillis(i64::try_from(self.now).expect("small"));
+        let (id, session, is_empty) = (self.world.shards[shard].id.clone(), reader.session, page.is_empty());
+        let rest = &self.world.shards[shard].records[page.end..];
+        let facts = PageFacts {
+            records: u64::try_from(page.len()).expect("small"),
+            bytes: 0,
+            last: (!is_empty).then(|| reader.cursor.clone()),
+            newest_arrival: None,
+            last_arrival: self.world.shards[shard].records[page].last().map(|record| record.arrival),
+            asked_at: Some(now),
+            has_next,
+            millis_behind: Some(rest.first().map_or(0, |next| (now.0 - next.arrival.0).max(1))),
+        };
+        let moment = Moment::from_millis(self.now - process.run.starts_at);
+        reader.reading.page(moment, facts);
+        if is_empty && has_next && !process.subtasks.dead.contains(&session) {
+            self.oracle.losses.tip(shard, self.now, self.life, session);
+        }
+        if let Some(at) = reader.reading.tip(moment) {
+            self.report(reader, Event::AtTip { shard: id, session, at });
         }
     }
 
@@ -107,7 +193,7 @@ impl History {
         let reader = process.readers.get_mut(&shard).filter(|reader| reader.session == session);
         let Some(reader) = reader else { return };
         word(reader);
-        if !reader.polling && !reader.finished && (reader.closing || !reader.paused) {
+        if !reader.polling && !reader.finished && (reader.closing || !(reader.paused || reader.halted)) {
             reader.polling = true;
             self.schedule(100, Item::Poll { shard, session });
         }

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use host_core::checkpoint::Commit;
 use host_core::coordinator::{
-    Census, Coordinator, Effect, Event, OnGap, Receipt, Scope, Settings, ShardState, StartPoint, StreamSettings,
+    Census, Coordinator, Effect, Event, Gap, GapReason, Notice, OnGap, Receipt, Scope, Settings, ShardState,
+    StartPoint, StreamSettings,
 };
 use host_core::moment::{EpochMillis, Moment};
+use host_core::reading::{Pace, Reading};
 use host_core::shard::{ShardDescription, ShardId};
 
 use crate::faults::{Dice, Ending, Plan, Run};
 use crate::oracle::{Oracle, Verdict};
 use crate::readers::{Batch, Reader};
+use crate::retention::Decay;
 use crate::subtasks::{Hazards, Subtasks};
 use crate::times::Times;
 use crate::world::World;
@@ -19,6 +22,13 @@ use crate::world::World;
 /// A run that is not over by then, in steps and in time after the world is quiet, never will be.
 const STEPS_MAX: u64 = 200_000;
 const PATIENCE: u64 = 300_000;
+/// Readers are paced by the simulator.
+const PACE: Pace = Pace {
+    max_calls_per_second: None,
+    max_bytes_per_second: None,
+    empty_interval: std::time::Duration::ZERO,
+    max_records: 1_000,
+};
 
 /// What is about to happen.
 #[derive(Clone, Debug)]
@@ -62,6 +72,10 @@ enum End {
 pub(crate) struct History {
     pub(crate) plan: Plan,
     pub(crate) hazards: Hazards,
+    /// The service trims.
+    pub(crate) decay: Option<Decay>,
+    /// Policy of this run.
+    pub(crate) on_gap: OnGap,
     pub(crate) dice: Dice,
     pub(crate) world: World,
     pub(crate) oracle: Oracle,
@@ -79,12 +93,21 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let mut plan = Plan::draw(&mut dice);
+        let decay = Decay::draw(seed, &mut plan);
         let world = World::new(&plan, &mut dice);
         let start = plan.start_at.map(|at| EpochMillis(i64::try_from(at).expect("small")));
-        let oracle = Oracle::new(plan.preserve_order, start);
+        let mut oracle = Oracle::new(plan.preserve_order, start);
+        oracle.losses.on = decay.is_some();
+        let mut hazards = Hazards::draw(seed, &plan);
+        if decay.is_some() {
+            // Who waits for whom hangs on tips, which are told in these histories alone.
+            hazards.max_drift = None;
+        }
         let mut history = Self {
-            hazards: Hazards::draw(seed, &plan),
+            hazards,
+            decay,
+            on_gap: OnGap::Fail,
             plan,
             dice,
             world,
@@ -106,8 +129,14 @@ impl History {
     pub(crate) fn run(mut self) -> Result<u64, String> {
         self.trace(|history| format!("{:#?}\n{:?}", history.plan, history.hazards));
         self.pass_until(self.plan.begins_at)?;
-        self.world.expire_history(self.now, &self.plan, &mut self.dice);
-        for run in self.plan.runs.clone() {
+        if self.decay.is_none() {
+            self.world.expire_history(self.now, &self.plan, &mut self.dice);
+        }
+        let last = self.plan.runs.len() - 1;
+        for (index, run) in self.plan.runs.clone().into_iter().enumerate() {
+            // Who sees shards again that expired long ago may take their parents for lost.
+            let policy = if self.plan.listing_repeats > 0 { OnGap::Continue } else { OnGap::Fail };
+            self.on_gap = self.decay.as_mut().map_or(policy, |decay| decay.policy(index == last));
             self.pass_until(run.starts_at)?;
             self.live(run)?;
         }
@@ -147,11 +176,18 @@ impl History {
         self.life += 1;
         while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 < until) {
             let ((at, _), (_, item)) = entry.remove_entry();
-            self.now = self.now.max(at);
+            self.pass(self.now.max(at));
             self.happen_in_the_world(&item);
         }
-        self.now = self.now.max(until);
+        self.pass(self.now.max(until));
         Ok(())
+    }
+
+    fn pass(&mut self, now: u64) {
+        self.now = now;
+        if let Some(decay) = &self.decay {
+            self.world.decay(now, decay);
+        }
     }
 
     fn happen_in_the_world(&mut self, item: &Item) -> bool {
@@ -168,6 +204,7 @@ impl History {
     fn live(&mut self, run: Run) -> Verdict {
         self.life += 1;
         self.oracle.run_starts();
+        self.oracle.losses.run_starts(self.on_gap);
         (self.drained, self.abandoned) = (false, false);
         let run = Run { starts_at: self.now, ..run };
         self.trace(|_| format!("--- {run:?}"));
@@ -194,6 +231,7 @@ impl History {
             end = self.step(&mut process)?;
         }
         self.trace(|_| format!("--- {end:?}"));
+        self.oracle.losses.run_ends(self.now, self.life);
         if end == Some(End::Finished) && !self.abandoned {
             self.oracle.ended_cleanly(&self.world)?;
             if run.until_caught_up && !self.drained {
@@ -221,14 +259,15 @@ impl History {
             until_caught_up: run.until_caught_up,
             idle_after: self.plan.idle_after,
             max_drift: self.hazards.max_drift,
-            on_gap: OnGap::Fail,
+            on_gap: self.on_gap,
         }
     }
 
     /// The next thing happens, or the core's deadline passes.
     fn step(&mut self, process: &mut Process) -> Result<Option<End>, String> {
         self.steps += 1;
-        if self.steps > STEPS_MAX || self.now > self.plan.quiet_at.max(process.run.starts_at) + PATIENCE {
+        let patience = PATIENCE + self.decay.as_ref().map_or(0, |decay| 6 * decay.retention);
+        if self.steps > STEPS_MAX || self.now > self.plan.quiet_at.max(process.run.starts_at) + patience {
             return Err(format!("LIV-1: the run does not end: {:?}", process.core.shards().collect::<Vec<_>>()));
         }
         let started = process.run.starts_at;
@@ -237,12 +276,12 @@ impl History {
         match (deadline, next) {
             (None, None) => Err("LIV-1: nothing will ever happen".into()),
             (Some(at), next) if next.is_none_or(|next| at < next) => {
-                self.now = self.now.max(at);
+                self.pass(self.now.max(at));
                 self.handle(process, Event::Tick)
             }
             (_, Some(_) | None) => {
                 let ((at, _), (life, item)) = self.agenda.pop_first().expect("just seen");
-                self.now = self.now.max(at);
+                self.pass(self.now.max(at));
                 if self.happen_in_the_world(&item) || life != self.life {
                     return Ok(None);
                 }
@@ -380,7 +419,7 @@ impl History {
     fn perform(&mut self, process: &mut Process, effect: Effect) -> Verdict {
         match effect {
             Effect::List { stream, scope } => self.schedule(200, Item::List { stream, scope }),
-            Effect::Open { shard, session, subtask, from, range, to_its_end, .. } => {
+            Effect::Open { shard, session, subtask, from, range, complete_until, to_its_end } => {
                 let index = self.world.find(&shard);
                 self.placed(process, index, session, subtask)?;
                 process.times.opened(index, self.now);
@@ -391,6 +430,9 @@ impl History {
                 let reader = Reader {
                     session,
                     subtask,
+                    reading: Reading::new(from.clone(), PACE, None, Moment::default())
+                        .with_complete_until(complete_until),
+                    halted: false,
                     cursor: from,
                     ordinal: 0,
                     to_its_end,
@@ -408,7 +450,14 @@ impl History {
                 self.tell(process, self.world.find(&shard), session, |reader| reader.closing = true);
             }
             Effect::Commit(commit) => self.schedule(100, Item::Store(commit)),
-            Effect::Stop(gap) => return Err(format!("GAP-1: a gap is told where nothing is lost: {gap:?}")),
+            Effect::Stop(gap) => {
+                if self.on_gap != OnGap::Fail {
+                    return Err(format!("GAP-1: the run goes on by policy, and is stopped: {gap:?}"));
+                }
+                self.drained = true;
+                self.gap_told(&gap)?;
+            }
+            Effect::Notice(Notice::Gap(gap)) => self.gap_told(&gap)?,
             Effect::Pause { shard, session } => {
                 let shard = self.world.find(&shard);
                 self.check_pause(process, shard)?;
@@ -422,6 +471,17 @@ impl History {
             Effect::Notice(_) | Effect::Finished => {}
         }
         Ok(())
+    }
+
+    fn gap_told(&mut self, gap: &Gap) -> Verdict {
+        let Some(decay) = &self.decay else {
+            let expired = self.world.shards[self.world.find(&gap.shard)].expired;
+            if self.plan.listing_repeats > 0 && gap.reason == GapReason::ShardGone && expired {
+                return Ok(());
+            }
+            return Err(format!("GAP-1: a gap is told where nothing is lost: {gap:?}"));
+        };
+        self.oracle.gap_told(&self.world, gap, self.now, decay.retention)
     }
 
     /// When the last receipt of `sessions` reaches the core.

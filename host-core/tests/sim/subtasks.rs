@@ -102,6 +102,7 @@ impl History {
         }
         let sessions = process.readers.values().filter(|reader| reader.subtask == subtask).map(|reader| reader.session);
         process.subtasks.dead.extend(sessions);
+        self.oracle.losses.lost(&process.subtasks.dead, self.life);
         let last = self.last_receipt(&process.subtasks.dead).unwrap_or(self.now);
         let told_at = last.max(self.now + self.hazards.dice.between(0, 300));
         self.schedule_at(told_at, self.life, Item::TellLoss(subtask));
@@ -116,7 +117,7 @@ impl History {
                 continue;
             }
             self.oracle.stopped(shard);
-            process.times.lost(shard);
+            process.times.lost(shard, self.decay.is_some());
             if reader.finished {
                 continue;
             }

@@ -37,7 +37,9 @@ impl Times {
     }
 
     /// Elements made by a subtask that is lost count as not made; arrivals read there are still not delivered.
-    pub(crate) fn lost(&mut self, shard: usize) {
+    /// Where readers sleep, the shard falls idle before they are read again.
+    pub(crate) fn lost(&mut self, shard: usize, readers_sleep: bool) {
+        self.in_flight.retain(|(of, _), _| *of != shard || !readers_sleep);
         self.made.retain(|(of, _), _| *of != shard);
         self.told.remove(&shard);
     }
@@ -87,9 +89,11 @@ impl History {
 
     /// WMK-1, and nobody runs ahead unnoticed.
     pub(crate) fn check_times(&mut self, process: &mut Process) -> Verdict {
+        // What is trimmed will not be read again.
+        let is_there = |of: &(usize, usize)| self.world.shards[of.0].records[of.1].written_at >= self.world.trimmed;
         let times = &process.times;
-        let earliest =
-            if self.hazards.event_times { times.told.values().min() } else { times.in_flight.values().min() };
+        let in_flight = times.in_flight.iter().filter(|(of, _)| is_there(of)).map(|(_, arrival)| arrival);
+        let earliest = if self.hazards.event_times { times.told.values().min() } else { in_flight.min() };
         self.oracle.watermark(process.core.watermark(), earliest.copied())?;
         self.check_drift(process)
     }

@@ -49,6 +49,8 @@ pub(crate) struct World {
     /// Streams with their hash keys.
     keys: Vec<(u32, u128)>,
     pub(crate) ranges: bool,
+    /// Records written earlier are gone.
+    pub(crate) trimmed: u64,
     by_id: BTreeMap<ShardId, usize>,
     /// By the text, so that nothing here depends on how sequence numbers compare.
     by_sequence: BTreeMap<String, (usize, usize)>,
@@ -65,6 +67,7 @@ impl World {
             by_key: vec![Vec::new(); usize::try_from(plan.keys).expect("small")],
             keys,
             ranges: plan.ranges,
+            trimmed: 0,
             by_id: BTreeMap::new(),
             by_sequence: BTreeMap::new(),
             lacked: BTreeSet::new(),
