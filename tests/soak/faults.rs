@@ -123,8 +123,6 @@ fn kind(operation: &str, moments: &mut Moments) -> Kind {
         45..75 => Kind::Cut,
         75..90 => Kind::Late,
         90..92 => Kind::Hang,
-        // The refusal of an iterator that is too old, garbled, is a refusal without a reason: rightly fatal.
-        _ if operation == "GetRecords" => Kind::Late,
         _ => Kind::Garbled,
     }
 }

@@ -290,6 +290,7 @@ impl CallSite<'_> {
         let fits = |row: &&Row, code: &str| {
             row.codes.contains(&code) && row.says.holds(message, &self.place.stream, self.shard)
         };
+        let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
         let message = match row {
             Some(row) if row.quotes_secrets => String::new(),
@@ -300,7 +301,7 @@ impl CallSite<'_> {
             None => format!("HTTP status {status}"),
         };
         let message = if message.is_empty() { named } else { format!("{named}: {message}") };
-        self.error(row.unwrap_or_else(|| by_status(status)), message)
+        self.error(row.unwrap_or_else(|| by_status(status, code.is_some())), message)
     }
 
     /// Classifies an answer that contradicts the API's own documentation.
@@ -452,7 +453,7 @@ mod tests {
     #[test]
     fn every_status_and_every_fate_has_a_row() {
         for status in 0..=u16::MAX {
-            assert!(!by_status(status).problem.is_empty());
+            assert!(!by_status(status, true).problem.is_empty() && !by_status(status, false).problem.is_empty());
         }
         use Fate::*;
         for fate in [
@@ -566,8 +567,19 @@ mod tests {
         ] {
             let error = error_of(exception(status, "NewException", "x")).await;
             assert_eq!(error.kind, kind, "{status}");
-            let html = error_of(Answer::Json(status, "<html>not Kinesis</html>".to_owned())).await;
-            assert_eq!(html.kind, kind, "{status} {html}");
+            if status != 400 {
+                let html = error_of(Answer::Json(status, "<html>not Kinesis</html>".to_owned())).await;
+                assert_eq!(html.kind, kind, "{status} {html}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_without_a_readable_code_may_pass() {
+        for body in ["<html>not Kinesis</html>", "{\"__type\":\"ExpiredIt", "{}", "", "{\"__type\":\"\"}"] {
+            let error = error_of(Answer::Json(400, body.to_owned())).await;
+            assert_eq!((error.kind, error.fault), (SourceErrorKind::Transient, Fault::Network), "{body:?}: {error}");
+            assert!(error.message.starts_with("HTTP status 400"), "{error}");
         }
     }
 

@@ -145,6 +145,40 @@ async fn a_run_until_caught_up_delivers_all_whatever_pages_say_of_the_distance()
     }
 }
 
+/// Emulators stamp what arrives in a new shard ahead of the clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_until_caught_up_delivers_what_was_stamped_ahead_of_the_clock_before_it_began() {
+    for lag in [Lag::Told, Lag::Zero, Lag::Omitted] {
+        let mut rig = Rig::new(2);
+        rig.polling().max_records = 5;
+        rig.stream.tell_lag(lag);
+        rig.stream.set_now(EpochMillis(Clock::start().wall().0 + 2_000));
+        rig.write(100);
+        rig.catch_up().await.expect_success();
+        rig.expect_exact();
+    }
+}
+
+/// What stands in a closed shard was there before, and so was what its children have, whatever the stamps say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_until_caught_up_reads_closed_shards_to_their_ends_and_their_children_after_them() {
+    for last_page in [LastPage::WithRecords, LastPage::Empty] {
+        let mut rig = Rig::new(1);
+        rig.polling().max_records = 5;
+        rig.stream.end_with(last_page);
+        let shard = rig.shards()[0].clone();
+        let now = Clock::start().wall();
+        rig.stream.set_now(EpochMillis(now.0 + 3_600_000));
+        rig.write_to(&shard, 40);
+        let children = rig.stream.split(&shard);
+        rig.stream.set_now(now);
+        children.iter().for_each(|child| rig.write_to(child, 20));
+        rig.catch_up().await.expect_success();
+        rig.expect_exact();
+        assert_eq!(rig.durable()[&shard], Position::ShardEnd);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_until_caught_up_over_an_empty_stream_ends() {
     for lag in [Lag::Told, Lag::Zero, Lag::Omitted] {

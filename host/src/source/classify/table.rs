@@ -9,7 +9,7 @@ mod texts;
 
 use super::{Fault, SourceErrorKind};
 
-pub(super) use answers::{FATES, Fate, MALFORMED, STATUSES, by_fate, by_status};
+pub(super) use answers::{FATES, Fate, MALFORMED, NAMELESS, NEW_CODE, STATUSES, by_fate, by_status};
 pub(super) use codes::CODES;
 pub(super) use texts::Says;
 

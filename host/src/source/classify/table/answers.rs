@@ -27,7 +27,7 @@ pub(in super::super) const MALFORMED: Row = Row::new(
 /// Statuses from and to, both included.
 type Ranges = &'static [(u16, u16)];
 
-/// Rows for answers without a code that the table knows: the statuses, as people write them, and as ranges.
+/// Rows for answers without a code that the table knows, and with or without another one: the statuses, as people write them, and as ranges.
 pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
     (
         "429",
@@ -64,23 +64,30 @@ pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
         &[(408, 408), (500, 599)],
         Row::new(&[], (SourceErrorKind::Transient, Fault::Service), "is not served right now", WAIT),
     ),
-    (
-        "any other",
-        &[(0, u16::MAX)],
-        Row::new(
-            &[],
-            (SourceErrorKind::Invalid, Fault::Host),
-            "cannot be read as asked",
-            "this error is new to the host: look its code up in the Kinesis API reference",
-        ),
-    ),
 ];
 
-/// By HTTP status, for answers without a code that the table knows.
-pub(in super::super) fn by_status(status: u16) -> &'static Row {
+/// Any other status, with a code that the table does not know.
+pub(in super::super) const NEW_CODE: Row = Row::new(
+    &[],
+    (SourceErrorKind::Invalid, Fault::Host),
+    "cannot be read as asked",
+    "this error is new to the host: look its code up in the Kinesis API reference",
+);
+
+/// Any other status, without a code. The service names every error: this is the page of a proxy on the way, or an answer
+/// that was damaged there, and says nothing of the request.
+pub(in super::super) const NAMELESS: Row = Row::new(
+    &[],
+    (SourceErrorKind::Transient, Fault::Network),
+    "was refused without a reason",
+    "such calls are repeated; if it persists, check that {endpoint} is Kinesis, and for a proxy on the way to it",
+);
+
+/// By HTTP status, for answers without a code that the table knows; `is_named` if they have another one.
+pub(in super::super) fn by_status(status: u16, is_named: bool) -> &'static Row {
     let fits = |ranges: Ranges| ranges.iter().any(|(first, last)| (*first..=*last).contains(&status));
     let found = STATUSES.iter().find(|(_, ranges, _)| fits(ranges));
-    found.map(|(_, _, row)| row).expect("the last row takes every status")
+    found.map_or(if is_named { &NEW_CODE } else { &NAMELESS }, |(_, _, row)| row)
 }
 
 /// Rows for calls that no answer came to, each with its fate as people tell it.
