@@ -8,3 +8,4 @@ mod polling;
 mod resharding;
 mod weather;
 mod starting;
+mod renewed;
