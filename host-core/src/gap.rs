@@ -5,8 +5,8 @@
 //! have gaps anyway. What remains is time: everything that arrived before `complete_until` is with the sinks, and the
 //! service keeps what arrived within its retention. Whatever arrived between the two may have been trimmed unread.
 //!
-//! So a gap is a suspicion that cannot be refuted, and it is told as one; a shard that was read at its tip within the
-//! retention is never suspected.
+//! So a gap is a suspicion that cannot be refuted, and it is told as one. A shard that was read at its tip is never
+//! suspected while a run lasts, and by the next run not before the retention, less a twenty-fourth, has passed since.
 
 use std::time::Duration;
 

@@ -9,3 +9,4 @@ mod polling;
 mod resharding;
 mod weather;
 mod starting;
+mod renewed;
