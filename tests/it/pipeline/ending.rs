@@ -152,7 +152,7 @@ async fn a_run_until_caught_up_delivers_what_was_stamped_ahead_of_the_clock_befo
         let mut rig = Rig::new(2);
         rig.polling().max_records = 5;
         rig.stream.tell_lag(lag);
-        rig.stream.set_now(EpochMillis(Clock::start().wall().0 + 2_000));
+        rig.stream.set_now(EpochMillis(wall().0 + 2_000));
         rig.write(100);
         rig.catch_up().await.expect_success();
         rig.expect_exact();
@@ -167,7 +167,7 @@ async fn a_run_until_caught_up_reads_closed_shards_to_their_ends_and_their_child
         rig.polling().max_records = 5;
         rig.stream.end_with(last_page);
         let shard = rig.shards()[0].clone();
-        let now = Clock::start().wall();
+        let now = wall();
         rig.stream.set_now(EpochMillis(now.0 + 3_600_000));
         rig.write_to(&shard, 40);
         let children = rig.stream.split(&shard);
