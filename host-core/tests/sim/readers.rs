@@ -145,14 +145,7 @@ impl History {
     }
 
     /// The reader learns from a page how complete the shard is, and tells of its tip.
-    fn note_page(
-        &mut self,
-        process: &Process,
-        reader: &mut Reader,
-        shard: usize,
-        page: std::ops::Range<usize>,
-        has_next: bool,
-    ) {
+    fn note_page(&mut self, process: &Process, reader: &mut Reader, shard: usize, page: Range<usize>, has_next: bool) {
         let now = EpochMillis(i64::try_from(self.now).expect("small"));
         let (id, session, is_empty) = (self.world.shards[shard].id.clone(), reader.session, page.is_empty());
         let rest = &self.world.shards[shard].records[page.end..];
