@@ -202,13 +202,15 @@ impl Lineage {
         parents.into_iter().flatten().filter(|parent| !self.nodes.contains_key(*parent))
     }
 
-    /// The keys of `shard` that it has from parents nobody knows; none where ranges are unknown.
+    /// The keys of those parents of `shard` that nobody knows, as far as their children tell; none where ranges are unknown.
     #[must_use]
     pub fn keys_of_unknown_parents(&self, shard: &ShardId) -> Vec<HashRange> {
-        let Some(whole) = self.range(shard).filter(|_| self.unknown_parents(shard).next().is_some()) else {
-            return Vec::new();
-        };
-        discovery::uncovered(whole, self.parents(shard).filter_map(|parent| self.range(parent)).collect())
+        let heirs: BTreeSet<&ShardId> = self.unknown_parents(shard).flat_map(|parent| self.children(parent)).collect();
+        let keys = heirs.into_iter().filter_map(|heir| {
+            let known = self.parents(heir).filter_map(|parent| self.range(parent)).collect();
+            Some(discovery::uncovered(self.range(heir)?, known))
+        });
+        keys.flatten().collect()
     }
 
     /// All known shards that descend from `shard`.

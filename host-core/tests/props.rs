@@ -7,7 +7,8 @@ use std::time::Duration;
 use host_core::assignment;
 use host_core::checkpoint::{Commit, ShardRow};
 use host_core::coordinator::{
-    AssignerPolicy, Coordinator, Effect, Event, OnGap, ReadReport, Receipt, Scope, Settings, StartPoint, StreamSettings,
+    AssignerPolicy, Coordinator, Effect, Event, OnGap, ReadReport, Receipt, Scope, Settings, ShardState, StartPoint,
+    StreamSettings,
 };
 use host_core::ledger::Ledger;
 use host_core::moment::{EpochMillis, Moment};
@@ -450,6 +451,69 @@ proptest! {
             if index % 50 == 49 {
                 driver.restart();
             }
+        }
+    }
+
+    /// GAP-1: a position that stays takes nothing back: neither the place, nor the time up to which a shard is complete.
+    #[test]
+    fn a_row_that_stays_in_place_only_gets_more_complete(
+        ops in ops(),
+        script in script(),
+        tips in prop::collection::vec((any::<u8>(), 0..40_000_000_i64), 160),
+    ) {
+        let mut driver = Driver::new(family(&ops), settings());
+        for (index, (step, (which, at))) in script.into_iter().zip(tips).enumerate() {
+            let before = driver.rows.clone();
+            driver.step(step);
+            if let Some(shard) = driver.pick(which, |_, reader| !reader.stopped) {
+                let session = driver.readers[&shard].session;
+                driver.send(Event::AtTip { shard, session, at: EpochMillis(at) });
+            }
+            for (shard, row) in &before {
+                let now = &driver.rows[shard];
+                prop_assert!(now.position == row.position || now.position.is_past(&row.position), "{row:?}, {now:?}");
+                prop_assert!(now.complete_until >= row.complete_until, "{row:?}, {now:?}");
+            }
+            if index % 60 == 59 {
+                driver.restart();
+            }
+        }
+    }
+
+    /// The census is what a count of all shards gives.
+    #[test]
+    fn the_census_is_a_count_of_all_shards(ops in ops(), script in script()) {
+        let mut driver = Driver::new(family(&ops), settings());
+        for step in script {
+            driver.step(step);
+            let count = |state| driver.core.shards().filter(|view| view.state == state).count();
+            let census = driver.core.census();
+            prop_assert_eq!(census.waiting, count(ShardState::Waiting));
+            prop_assert_eq!(census.reading, count(ShardState::Reading));
+            prop_assert_eq!(census.ending, count(ShardState::Ending));
+            prop_assert_eq!(census.finished, count(ShardState::Finished));
+            prop_assert_eq!(census.unsettled, driver.core.shards().filter(|view| view.in_flight > 0).count());
+        }
+    }
+
+    /// CKP-1: what one stream confirms moves no position of another whose shards have the same names.
+    #[test]
+    fn streams_do_not_move_each_others_positions(ops in ops(), script in script()) {
+        let mut settings = settings();
+        settings.streams.push(settings.streams[0]);
+        let mut driver = Driver::new(family(&ops), settings);
+        driver.list(driver.shards.clone());
+        driver.send(Event::Listed { stream: 1, scope: Scope::Full, shards: driver.shards.clone() });
+        for step in script {
+            driver.step(step);
+            for reader in driver.readers.iter_mut().filter(|(id, _)| id.stream() == 1).map(|(_, reader)| reader) {
+                reader.pending.clear();
+            }
+        }
+        driver.commit();
+        let others = driver.rows.values().filter(|row| row.shard.stream() == 1);
+        for row in others {
+            prop_assert_eq!(&row.position, &Position::AtTimestamp(START), "{}", row.shard);
         }
     }
 

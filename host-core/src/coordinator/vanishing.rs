@@ -201,11 +201,9 @@ impl Coordinator {
     /// listings no longer show them if it expired. Without ranges there are none.
     fn predecessors(&self, id: &ShardId) -> impl Iterator<Item = &ShardRow> {
         let holes = self.lineage(id).map_or(Vec::new(), |lineage| lineage.keys_of_unknown_parents(id));
-        let family: BTreeSet<ShardId> = if holes.is_empty() {
-            BTreeSet::new()
-        } else {
-            self.lineage(id).map_or(BTreeSet::new(), |lineage| lineage.descendants(id))
-        };
+        let lineage = self.lineage(id).filter(|_| !holes.is_empty()).into_iter();
+        let family: BTreeSet<ShardId> =
+            lineage.flat_map(|of| of.unknown_parents(id).flat_map(|parent| of.descendants(parent))).collect();
         self.rows.values().filter(move |row| {
             let overlaps =
                 |range: HashRange| holes.iter().any(|hole| hole.start <= range.end && range.start <= hole.end);
