@@ -324,7 +324,10 @@ impl Running {
             Ok(intake) => *place = intake,
             Err(failure) => return self.fail(failure),
         }
-        tracing::error!(subtask, "a subtask ended unexpectedly and starts again; its shards are read again from their positions");
+        tracing::error!(
+            subtask,
+            "a subtask ended unexpectedly and starts again; its shards are read again from their positions"
+        );
         self.totals.lost_subtasks.add(1);
         self.handle(Event::SubtaskLost { subtask });
     }

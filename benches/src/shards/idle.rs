@@ -161,15 +161,40 @@ impl Measured {
 fn text(runs: &[Measured]) -> String {
     let mut load = Table::new(
         2,
-        &["interval", "shards", "all read s", "calls/s", "wanted", "fewest", "most", "ListShards/s", "refused", "told", "ms"],
+        &[
+            "interval",
+            "shards",
+            "all read s",
+            "calls/s",
+            "wanted",
+            "fewest",
+            "most",
+            "ListShards/s",
+            "refused",
+            "told",
+            "ms",
+        ],
     );
     let mut cost = Table::new(
         2,
-        &["interval", "shards", "cores", "µs/call", "RSS MiB", "grown", "peak", "switches/s", "commits/s", "threads", "conns"],
+        &[
+            "interval",
+            "shards",
+            "cores",
+            "µs/call",
+            "RSS MiB",
+            "grown",
+            "peak",
+            "switches/s",
+            "commits/s",
+            "threads",
+            "conns",
+        ],
     );
     let mib = |bytes: u64| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     for run in runs {
-        let interval = INTERVALS.iter().find(|(name, _)| *name == run.interval).map_or(1.0, |(_, lasts)| lasts.as_secs_f64());
+        let interval =
+            INTERVALS.iter().find(|(name, _)| *name == run.interval).map_or(1.0, |(_, lasts)| lasts.as_secs_f64());
         let head = [run.interval.to_owned(), run.shards.to_string()];
         let loaded = [
             format!("{:.1}", run.all_read.as_secs_f64()),

@@ -90,7 +90,10 @@ impl Pipeline {
         let arrivals = Arc::new(Arrivals::default());
         let counted = Arc::clone(&arrivals);
         thread::spawn(move || {
-            BufReader::with_capacity(1 << 16, stdout).lines().map_while(Result::ok).for_each(|line| counted.arrived(&line));
+            BufReader::with_capacity(1 << 16, stdout)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| counted.arrived(&line));
         });
         Ok(Self { child, folder, arrivals })
     }

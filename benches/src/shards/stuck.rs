@@ -89,6 +89,9 @@ async fn measure(fault: &str, stuck: usize, read_ahead: &str) -> Result<f64> {
     tokio::time::sleep(WINDOW).await;
     let rate = pipeline.arrivals.delivered() as f64 / begun.elapsed().as_secs_f64();
     pipeline.check()?;
-    ensure!(rate * WINDOW.as_secs_f64() < f64::from(BACKLOG) * (f64::from(SHARDS) - stuck as f64), "the backlog ended early");
+    ensure!(
+        rate * WINDOW.as_secs_f64() < f64::from(BACKLOG) * (f64::from(SHARDS) - stuck as f64),
+        "the backlog ended early"
+    );
     Ok(rate)
 }

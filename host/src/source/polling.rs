@@ -182,7 +182,9 @@ impl ShardReader {
     /// Asks for a page and hands it over; `None` if the reader was closed meanwhile.
     async fn page(&mut self, room: Held, progress: &mut Progress) -> Result<Option<Result<(), SourceError>>, Failure> {
         let places = Arc::clone(&self.stream.places);
-        let Some(place) = self.closed.run_until_cancelled(places.take(self.has_failed())).await else { return Ok(None) };
+        let Some(place) = self.closed.run_until_cancelled(places.take(self.has_failed())).await else {
+            return Ok(None);
+        };
         // Where room or place was waited for, the pace counts from now.
         if self.reading.next(self.clock.now()) != Action::Read {
             return Ok(Some(Ok(())));
