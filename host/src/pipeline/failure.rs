@@ -187,11 +187,7 @@ impl Failure {
 fn span(gap: &Gap) -> String {
     match (gap.since, gap.until) {
         (Some(since), Some(until)) => {
-            format!(
-                "records that arrived from {} to {} may be lost; ",
-                crate::state::rfc3339(since),
-                crate::state::rfc3339(until)
-            )
+            format!("records that arrived from {} to {} may be lost; ", crate::state::rfc3339(since), crate::state::rfc3339(until))
         }
         (Some(since), None) => format!("records that arrived after {} may be lost; ", crate::state::rfc3339(since)),
         (None, _) => String::new(),

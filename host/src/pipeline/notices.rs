@@ -25,21 +25,13 @@ pub(super) fn log(notice: &Notice, streams: &[Stream]) {
         }
         Notice::KeySpaceGap { stream, hole } => {
             let (start, end) = (hole.start, hole.end);
-            tracing::warn!(
-                stream = name(streams, *stream),
-                start,
-                end,
-                "no shard that is still to be read owns these hash keys"
-            );
+            tracing::warn!(stream = name(streams, *stream), start, end, "no shard that is still to be read owns these hash keys");
         }
         Notice::Forgotten { shard } => {
             tracing::debug!(stream = stream_of(shard), %shard, "a finished shard is past retention; its row is dropped");
         }
         Notice::AssignerOverruled { why } => {
-            tracing::warn!(
-                why,
-                "the assigner component's answer could not be used; the built-in assigner decided instead"
-            );
+            tracing::warn!(why, "the assigner component's answer could not be used; the built-in assigner decided instead");
         }
         Notice::Gap(gap) => passed_over(gap, stream_of(&gap.shard)),
     }
