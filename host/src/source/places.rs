@@ -1,7 +1,7 @@
 //! How many calls of a pipeline's readers may be under way at a time.
 //!
 //! Every call under way is a connection, and a process has only so many file descriptors; ten thousand readers that start
-//! together would open ten thousand connections for a minute's worth of calls. So a call needs a place, and places are
+//! together would open ten thousand connections at once. So a call needs a place, and places are
 //! given in the order they are asked for: nobody starves. A call that hangs keeps its place until its time is over, and
 //! so would a link that swallows the calls of a thousand shards keep the others out. Therefore a quarter of the places is
 //! set apart for calls that are made again after a failure: shards that go on failing wait for one another.
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn calls_that_are_made_again_take_no_place_from_the_others() {
         let places = Places::new(4);
-        let hung: Vec<_> = (0..1).map(|_| places.take(true).now_or_never().expect("a place")).collect();
+        let hung = places.take(true).now_or_never().expect("a place");
         assert!(places.take(true).now_or_never().is_none(), "a quarter is all that they have");
         let healthy: Vec<_> = (0..3).map(|_| places.take(false).now_or_never().expect("a place")).collect();
         assert!(places.take(false).now_or_never().is_none());
