@@ -123,7 +123,7 @@ pub const DEVIATIONS: [Deviation; 17] = [
     Deviation {
         backend: BackendName::Ferrokinesis,
         difference: Difference::StampsNewShardsAhead,
-        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` takes such a record for one that came after the run began",
+        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` reads on until a record is stamped well past the start of the run",
     },
     Deviation {
         backend: BackendName::Ferrokinesis,
@@ -178,7 +178,7 @@ pub const DEVIATIONS: [Deviation; 17] = [
     Deviation {
         backend: BackendName::Kinesalite,
         difference: Difference::StampsNewShardsAhead,
-        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` takes such a record for one that came after the run began",
+        why: "a child begins a second after the split and no record is stamped earlier; `--until-caught-up` reads on until a record is stamped well past the start of the run",
     },
     Deviation {
         backend: BackendName::Kinesalite,
