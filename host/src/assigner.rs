@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -187,7 +188,12 @@ impl Assigner {
         let (rounds, mut questions) = mpsc::channel::<(u64, assigner::Round)>(1);
         thread::Builder::new().name(format!("{pipeline} assigner")).spawn(move || {
             while let Some((round, question)) = questions.blocking_recv() {
-                let answer = decide(assigner.as_mut(), &question, clock.wall());
+                // A panic is ours, and the shards of this round must not wait for what will never come.
+                let decided = catch_unwind(AssertUnwindSafe(|| decide(assigner.as_mut(), &question, clock.wall())));
+                let Ok(answer) = decided else {
+                    tell(Assigned { round, answer: Err("its thread ended unexpectedly".to_owned()) });
+                    return;
+                };
                 if !tell(Assigned { round, answer }) {
                     break;
                 }

@@ -202,7 +202,9 @@ impl ShardReader {
             Some(Err(error)) => return Ok(Some(Err(error))),
             None => return Ok(None),
         };
-        if self.look_for_gap(asked_at, &page).await.is_break() {
+        // What was trimmed while the call was under way, or may have been by the service's clock, counts too.
+        let answered_at = self.stream.clock.latest(self.clock.wall());
+        if self.look_for_gap(answered_at, &page).await.is_break() {
             return Ok(None);
         }
         match self.take(page, asked_at, room, progress).await {
