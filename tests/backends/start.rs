@@ -68,7 +68,8 @@ async fn a_first_run_begins_where_the_manifest_says<P: Provider>() {
     let stream = stream_name("start");
     service.create(&stream, 1).await;
     let mut numbers = Numbers::new(&service, &stream, KEYS);
-    let pipeline = |source| Pipeline { endpoint: &service.endpoint, streams: &[&stream], source };
+    let streams = [stream.as_str()];
+    let pipeline = |source| Pipeline { endpoint: &service.endpoint, streams: &streams, source };
     let first = service.stream(&stream).await.list_shards(None).await.expect("a listing").remove(0);
     numbers.round().await;
     let moment = in_another_second().await;
