@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use host_core::delivery::{OnError, PoisonPolicy, TrapPolicy};
+pub use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
 
 pub use credentials::{AssumeRole, Credentials, InvalidRole, Process, RoleArn, Sts, WebIdentity};
@@ -121,15 +122,6 @@ impl Source {
     pub fn stream(&self) -> &StreamArn {
         self.streams.first().expect("a manifest names at least one stream")
     }
-}
-
-/// What happens where records are gone before they were read: trimmed, or their shard or stream deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnGap {
-    /// The pipeline stops before anything behind the gap is handed on; positions stay.
-    Fail,
-    /// The gap is reported, counted and passed over.
-    Continue,
 }
 
 /// Where a pipeline that has no positions yet starts (`ShardIteratorType`). Children found later start at the trim horizon

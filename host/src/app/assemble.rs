@@ -148,7 +148,7 @@ fn settings(manifest: &Manifest, begun: &[Begun], until_caught_up: bool) -> Sett
         until_caught_up,
         idle_after: source.idle_after,
         max_drift: source.max_drift,
-        on_gap: on_gap(source.on_gap),
+        on_gap: source.on_gap,
     }
 }
 
@@ -180,13 +180,6 @@ impl Streams<'_> {
             places: Arc::clone(&self.places),
             api: found.api,
         }
-    }
-}
-
-const fn on_gap(on_gap: config::OnGap) -> OnGap {
-    match on_gap {
-        config::OnGap::Fail => OnGap::Fail,
-        config::OnGap::Continue => OnGap::Continue,
     }
 }
 
@@ -251,7 +244,7 @@ impl Beginning<'_> {
         older: &[&StreamState],
         store: &mut dyn LeaseStore,
     ) -> Result<StartPoint, Failure> {
-        match on_gap(self.manifest.source.on_gap) {
+        match self.manifest.source.on_gap {
             OnGap::Fail => Err(Failure::Recreated { stream: arn.to_string() }),
             OnGap::Continue => {
                 for stream in older {
@@ -323,7 +316,7 @@ fn reader_settings(manifest: &Manifest) -> ReaderSettings {
             max_records: polling.max_records,
         },
         retry: RetryLimits::from(&manifest.aws.retry),
-        on_gap: on_gap(manifest.source.on_gap),
+        on_gap: manifest.source.on_gap,
     }
 }
 

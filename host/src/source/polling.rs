@@ -213,7 +213,7 @@ impl ShardReader {
         }
     }
 
-    /// GAP-1: the service passes over what it has trimmed without a word.
+    /// The service passes over what it has trimmed without a word (GAP-1).
     async fn look_for_gap(&mut self, now: EpochMillis, page: &Page) -> ControlFlow<()> {
         let complete_until = self.reading.complete_until();
         let Some((since, until)) = gap::possible_loss(complete_until, now, self.stream.retention) else {
