@@ -5,7 +5,7 @@
 //!
 //! | | starting | running |
 //! |---|---|---|
-//! | throttled, transient | gives up after `max_attempts` | never gives up |
+//! | throttled, transient, contended | gives up after `max_attempts` | never gives up |
 //! | unreachable | gives up after 5 attempts: the endpoint is wrong | never gives up |
 //! | denied | gives up at once | gives up after 3 attempts |
 //!
@@ -30,6 +30,10 @@ const STRUGGLING_FACTOR: u32 = 10;
 pub const UNREACHABLE_ATTEMPTS: u32 = 5;
 /// Attempts of a run at something that it may not.
 pub const DENIED_ATTEMPTS: u32 = 3;
+/// Shortest pause where somebody else has what is asked for: within five seconds the service gives it to nobody else.
+const CONTENDED_DELAY: Duration = Duration::from_secs(5);
+/// The longest one.
+const CONTENDED_DELAY_MAX: Duration = Duration::from_secs(60);
 /// Longest pause after a refusal of credentials: long enough for them to be renewed, short enough to be told soon.
 const DENIED_DELAY: Duration = Duration::from_secs(5);
 
@@ -61,6 +65,8 @@ pub enum Trouble {
     Unreachable,
     /// The caller may not.
     Denied,
+    /// Somebody else has what is asked for, and the service gives it to one at a time.
+    Contended,
 }
 
 /// What the call is made for.
@@ -123,6 +129,7 @@ pub struct Patience {
     denied: u32,
     /// Pauses since the struggle began.
     struggles: u32,
+    is_told_at_once: bool,
 }
 
 impl Patience {
@@ -130,7 +137,16 @@ impl Patience {
     #[must_use]
     pub const fn new(limits: RetryLimits, phase: Phase) -> Self {
         let since = Moment(Duration::ZERO);
-        Self { limits, phase, health: Health::Healthy, since, attempts: 0, denied: 0, struggles: 0 }
+        Self {
+            limits,
+            phase,
+            health: Health::Healthy,
+            since,
+            attempts: 0,
+            denied: 0,
+            struggles: 0,
+            is_told_at_once: false,
+        }
     }
 
     /// From now on the call is one of a run.
@@ -165,7 +181,9 @@ impl Patience {
         }
         let was_struggling = self.health != Health::Healthy;
         let lasted = now.since(self.since);
-        let struggles = was_struggling || self.attempts >= self.limits.max_attempts || lasted >= STRUGGLING_AFTER;
+        let at_once = std::mem::take(&mut self.is_told_at_once);
+        let struggles =
+            was_struggling || at_once || self.attempts >= self.limits.max_attempts || lasted >= STRUGGLING_AFTER;
         if struggles {
             self.health = Health::Struggling { since: self.since, attempts: self.attempts };
         }
@@ -173,9 +191,19 @@ impl Patience {
             // All of the pause: time is what renewed credentials need.
             Trouble::Denied => self.limits.max_delay.min(DENIED_DELAY).saturating_mul(self.denied),
             Trouble::Throttled | Trouble::Transient | Trouble::Unreachable => self.bound(before).mul_f64(sane(jitter)),
+            // From the whole pause to half as much again: sooner is never of use.
+            Trouble::Contended => {
+                let pause = CONTENDED_DELAY.saturating_mul(1 << before.min(16)).min(CONTENDED_DELAY_MAX);
+                pause.mul_f64(1.0 + 0.5 * sane(jitter))
+            }
         };
         let spell = Spell { attempts: self.attempts, lasted };
         Verdict::Again { after, struggling: (struggles && !was_struggling).then_some(spell) }
+    }
+
+    /// The next failure begins a struggle, however few there were: what somebody else does to us does not mend itself.
+    pub const fn struggle(&mut self) {
+        self.is_told_at_once = true;
     }
 
     /// The call succeeded. Returns the spell of failures that it ends, if that was told.
@@ -189,12 +217,16 @@ impl Patience {
 
     const fn is_hopeless(&self, trouble: Trouble) -> bool {
         match (self.phase, trouble) {
-            (Phase::Starting, Trouble::Throttled | Trouble::Transient) => self.attempts >= self.limits.max_attempts,
+            (Phase::Starting, Trouble::Throttled | Trouble::Transient | Trouble::Contended) => {
+                self.attempts >= self.limits.max_attempts
+            }
             (Phase::Starting, Trouble::Unreachable) => {
                 self.attempts >= self.limits.max_attempts || self.attempts >= UNREACHABLE_ATTEMPTS
             }
             (Phase::Starting, Trouble::Denied) => true,
-            (Phase::Running, Trouble::Throttled | Trouble::Transient | Trouble::Unreachable) => false,
+            (Phase::Running, Trouble::Throttled | Trouble::Transient | Trouble::Unreachable | Trouble::Contended) => {
+                false
+            }
             (Phase::Running, Trouble::Denied) => self.denied >= DENIED_ATTEMPTS,
         }
     }

@@ -1,22 +1,9 @@
-//! One shard's reader, as a state machine: what to call next, and when.
+//! One shard read by polling, as a state machine: what to call next, and when.
 //!
-//! The cursor lives here and nowhere else: it says how far the shard was *read*, and moves with pages. It never becomes
-//! a position; only receipts do that ([`crate::ledger`]).
-//!
-//! A shard allows five calls and two megabytes a second. Calls are spaced; bytes are paid for after the page that brought
-//! them, because a page's size is known only then: a large page buys a longer silence. A throttle in spite of that means
-//! that somebody else reads the same shard, and only waiting helps: how long, [`crate::patience`] decides.
-//!
-//! Two things are known here alone and asked for by others. How complete the shard is *read* ([`Reading::complete_until`]):
-//! the service skips trimmed records without a word, so time is the only evidence of a gap. And that the shard is at its
-//! tip ([`Reading::tip`]), so that a shard without records is as complete as a busy one.
-//!
-//! A run that ends by itself must not leave behind what was written before it began, and stamps are no proof of when that
-//! was: the service promises nothing of their accuracy, and emulators stamp what arrives in a new shard ahead of the
-//! clock, a second more with each generation. So an open shard is caught up where an empty page says that it is at its
-//! tip, and otherwise only where a record arrived a good while after the run began: a shard that others write to without
-//! a pause has no empty page. A shard that was closed when the run began holds nothing from after that, whatever its
-//! stamps say, and what comes next in time is in its children: it is read to its end ([`Reading::to_its_end`]).
+//! How far the shard was read, and what that proves, is in its [`Cursor`]; here is the pace. A shard allows five calls and
+//! two megabytes a second. Calls are spaced; bytes are paid for after the page that brought them, because a page's size is
+//! known only then: a large page buys a longer silence. A throttle in spite of that means that somebody else reads the
+//! same shard, and only waiting helps: how long, [`crate::patience`] decides.
 //!
 //! ```text
 //! OpenIterator --opened--> Read --page--> Read ... --page without a next iterator--> Finished(End)
@@ -26,7 +13,8 @@
 
 use std::time::Duration;
 
-use crate::moment::{EpochMillis, Moment};
+use crate::cursor::{Cursor, Finish, PageFacts};
+use crate::moment::Moment;
 use crate::patience::{Health, Patience, Phase, RetryLimits, Spell, Trouble, Verdict};
 use crate::shard::Position;
 
@@ -41,13 +29,6 @@ const LARGE_PAGE_COST: Duration = Duration::from_secs(1);
 const SERVING_MAX: Duration = Duration::from_millis(500);
 /// Time between two looks at whether a time has come that our clock says has come and the service's says has not.
 const TOO_EARLY_PAUSE: Duration = Duration::from_secs(1);
-/// Time between two words about the tip.
-const TIP_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How far ahead of the clock the stamp of a record may be that was written before the run began. Emulators are a second
-/// ahead after one change of shards. A shard that is never silent is read for as much longer; no other is.
-const STAMPS_AHEAD_MAX: Duration = Duration::from_secs(5);
-
 /// How fast one shard may be read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
@@ -79,36 +60,6 @@ pub enum Action {
     Finished(Finish),
 }
 
-/// Why a reader stopped by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The shard is closed and was read to its end.
-    End,
-    /// The end that was fixed when the run started is reached.
-    CaughtUp,
-}
-
-/// What a page was like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageFacts {
-    /// Records in it.
-    pub records: u64,
-    /// Bytes in it, as the service counts them (data and partition keys).
-    pub bytes: u64,
-    /// The position after its last record; `None` in an empty page.
-    pub last: Option<Position>,
-    /// Latest `ApproximateArrivalTimestamp` in it.
-    pub newest_arrival: Option<EpochMillis>,
-    /// `ApproximateArrivalTimestamp` of its last record.
-    pub last_arrival: Option<EpochMillis>,
-    /// The service's time when the page was asked for, or any earlier time; `None` if nobody knows.
-    pub asked_at: Option<EpochMillis>,
-    /// Whether there is a `NextShardIterator`; without one the shard is closed and exhausted.
-    pub has_next: bool,
-    /// `MillisBehindLatest`. Emulators say 0 while they are behind.
-    pub millis_behind: Option<i64>,
-}
-
 /// Why a call failed, of those failures that reading survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -129,11 +80,9 @@ pub enum Failure {
 /// The reader of one shard.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    cursor: Position,
+    cursor: Cursor,
     pace: Pace,
-    /// A record that arrived later was written after the run began; `None` if the reader goes on to the shard's end.
-    caught_up_after: Option<EpochMillis>,
-    state: State,
+    has_iterator: bool,
     /// Pauses that failures and empty pages imposed.
     not_before: Moment,
     /// When the last page was asked for; spacing counts from the start of a call.
@@ -150,37 +99,16 @@ pub struct Reading {
     iterator_since: Moment,
     /// How far behind the last page was, if it was empty.
     empty_at: Option<i64>,
-    complete_until: Option<EpochMillis>,
-    /// The service's time of a page at the tip that nobody asked about yet.
-    tip: Option<EpochMillis>,
-    tip_told: Option<Moment>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    NoIterator,
-    HasIterator,
-    Finished(Finish),
 }
 
 impl Reading {
-    /// A reader that continues after `from`, at once. `stop_at` is the end fixed when the run started (with
-    /// `--until-caught-up`), in the service's arrival time. A shard that starts well behind that end has caught up already.
+    /// A reader that continues where `cursor` is, at once.
     #[must_use]
-    pub fn new(from: Position, pace: Pace, stop_at: Option<EpochMillis>, now: Moment) -> Self {
-        let caught_up_after = stop_at.map(|stop_at| stop_at + STAMPS_AHEAD_MAX);
-        let state = match &from {
-            Position::ShardEnd => State::Finished(Finish::End),
-            Position::AtTimestamp(at) if caught_up_after.is_some_and(|end| *at > end) => {
-                State::Finished(Finish::CaughtUp)
-            }
-            Position::TrimHorizon | Position::AtTimestamp(_) | Position::After { .. } => State::NoIterator,
-        };
+    pub fn new(cursor: Cursor, pace: Pace, now: Moment) -> Self {
         Self {
-            cursor: from,
+            cursor,
             pace,
-            caught_up_after,
-            state,
+            has_iterator: false,
             not_before: now,
             called_at: now,
             next_call: now,
@@ -190,9 +118,6 @@ impl Reading {
             paused: false,
             iterator_since: now,
             empty_at: None,
-            complete_until: None,
-            tip: None,
-            tip_told: None,
         }
     }
 
@@ -210,67 +135,48 @@ impl Reading {
         self
     }
 
-    /// Whether the shard was closed when the run began: then the run's end is not looked for in it.
-    #[must_use]
-    pub const fn to_its_end(mut self, was_closed: bool) -> Self {
-        if was_closed {
-            self.caught_up_after = None;
-        }
-        self
-    }
-
-    /// What earlier sessions made of the shard: every record that arrived before is with the sinks.
-    #[must_use]
-    pub const fn with_complete_until(mut self, complete_until: Option<EpochMillis>) -> Self {
-        self.complete_until = complete_until;
-        self
-    }
-
     /// What to do now. Asking again without an answer in between repeats the action.
     pub fn next(&mut self, now: Moment) -> Action {
-        if self.state == State::HasIterator && now.since(self.iterator_since) >= ITERATOR_LIFE {
-            self.state = State::NoIterator;
+        if let Some(finish) = self.cursor.finished() {
+            return Action::Finished(finish);
         }
-        match self.state {
-            State::Finished(finish) => Action::Finished(finish),
-            State::NoIterator | State::HasIterator if self.paused => Action::Paused,
-            State::NoIterator if self.not_before > now => Action::Wait(self.not_before),
-            State::NoIterator => Action::OpenIterator { from: self.cursor.clone() },
-            State::HasIterator => {
-                let ready = self.not_before.max(self.next_call).max(self.bytes_paid);
-                if ready > now {
-                    return Action::Wait(ready);
-                }
-                self.called_at = now;
-                Action::Read
-            }
+        if self.paused {
+            return Action::Paused;
         }
+        self.has_iterator &= now.since(self.iterator_since) < ITERATOR_LIFE;
+        if !self.has_iterator {
+            return if self.not_before > now {
+                Action::Wait(self.not_before)
+            } else {
+                Action::OpenIterator { from: self.cursor.position().clone() }
+            };
+        }
+        let ready = self.not_before.max(self.next_call).max(self.bytes_paid);
+        if ready > now {
+            return Action::Wait(ready);
+        }
+        self.called_at = now;
+        Action::Read
     }
 
     /// The iterator asked for is there.
-    pub fn opened(&mut self, now: Moment) {
-        if self.state == State::NoIterator {
-            self.state = State::HasIterator;
+    pub const fn opened(&mut self, now: Moment) {
+        if !self.has_iterator {
+            self.has_iterator = true;
             self.iterator_since = now;
         }
     }
 
     /// The page asked for is there. Returns the spell of failures that it ends, if that was told.
-    pub fn page(&mut self, now: Moment, facts: PageFacts) -> Option<Spell> {
+    pub fn page(&mut self, now: Moment, facts: &PageFacts) -> Option<Spell> {
         self.expired = false;
         self.iterator_since = now;
         self.charge(now, facts.bytes);
-        if !self.leads_on(&facts) {
+        if !self.leads_on(facts) {
             self.not_before = now + self.pace.empty_interval;
         }
         self.empty_at = facts.millis_behind.filter(|_| facts.records == 0);
-        self.note_completeness(&facts);
-        if let Some(finish) = self.finish(&facts) {
-            self.state = State::Finished(finish);
-        }
-        if let Some(last) = facts.last {
-            self.cursor = last;
-        }
+        self.cursor.take(facts);
         self.patience.succeeded(now)
     }
 
@@ -286,7 +192,7 @@ impl Reading {
             Failure::Denied => Trouble::Denied,
             Failure::TooEarly => return self.wait(now, TOO_EARLY_PAUSE),
             Failure::ExpiredIterator => {
-                self.state = if let State::Finished(_) = self.state { self.state } else { State::NoIterator };
+                self.has_iterator = false;
                 // An iterator that expires although it is fresh is no accident of waiting: such a loop must be slow.
                 if !std::mem::replace(&mut self.expired, true) {
                     return self.wait(now, Duration::ZERO);
@@ -311,24 +217,6 @@ impl Reading {
         self.paused = false;
     }
 
-    /// Every record that arrived earlier was read, as far as the pages tell. Where the service has trimmed since, compare
-    /// it with the retention before the next page is handed on.
-    #[must_use]
-    pub const fn complete_until(&self) -> Option<EpochMillis> {
-        self.complete_until
-    }
-
-    /// The service's time of the last page, if the shard was at its tip: everything that arrived before has been read.
-    /// Every 10 s at most, and once for each page.
-    pub fn tip(&mut self, now: Moment) -> Option<EpochMillis> {
-        let at = self.tip.take()?;
-        if self.tip_told.is_some_and(|told| now.since(told) < TIP_INTERVAL) {
-            return None;
-        }
-        self.tip_told = Some(now);
-        Some(at)
-    }
-
     /// How its calls fare.
     #[must_use]
     pub const fn health(&self) -> Health {
@@ -337,8 +225,13 @@ impl Reading {
 
     /// How far the shard was read.
     #[must_use]
-    pub const fn cursor(&self) -> &Position {
+    pub const fn cursor(&self) -> &Cursor {
         &self.cursor
+    }
+
+    /// The same, to be told of gaps and asked for the tip.
+    pub const fn cursor_mut(&mut self) -> &mut Cursor {
+        &mut self.cursor
     }
 
     /// Failed calls since the last page.
@@ -353,39 +246,12 @@ impl Reading {
         self.pace.max_records
     }
 
-    fn finish(&self, facts: &PageFacts) -> Option<Finish> {
-        if !facts.has_next {
-            return Some(Finish::End);
-        }
-        let end = self.caught_up_after?;
-        // "0 ms behind" counts only together with an empty page: emulators say it while there is more to read.
-        let at_tip = facts.records == 0 && facts.millis_behind.unwrap_or(0) <= 0;
-        let beyond = facts.newest_arrival.is_some_and(|arrival| arrival > end);
-        (at_tip || beyond).then_some(Finish::CaughtUp)
-    }
-
     /// Whether the next page may be asked for at once, as far as this one tells. The service walks through stretches
     /// without records in pages that are empty and behind: a pause after each would make hours of them, and the rate of
     /// calls is kept all the same. A page that is behind and no less so than the one before it leads nowhere.
     fn leads_on(&self, facts: &PageFacts) -> bool {
         let is_walking = |behind: i64| behind > 0 && self.empty_at.is_none_or(|before| behind < before);
         facts.records > 0 || facts.millis_behind.is_some_and(is_walking)
-    }
-
-    /// "0 ms behind" counts only together with an empty page: emulators say it while there is more to read. And only while
-    /// the shard is open: its children take over its completeness, and from its end on what arrives is theirs.
-    fn note_completeness(&mut self, facts: &PageFacts) {
-        let reached = if facts.records > 0 {
-            facts.last_arrival
-        } else if !facts.has_next {
-            None
-        } else {
-            let behind = facts.millis_behind.map(|behind| behind.max(0));
-            facts.asked_at.zip(behind).map(|(at, behind)| EpochMillis(at.0.saturating_sub(behind)))
-        };
-        self.complete_until = self.complete_until.max(reached);
-        let at_tip = facts.records == 0 && facts.has_next && facts.millis_behind.is_some_and(|behind| behind <= 0);
-        self.tip = facts.asked_at.filter(|_| at_tip);
     }
 
     /// Accounts for one call that started at `called_at` and is over.

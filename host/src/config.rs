@@ -141,6 +141,46 @@ pub enum InitialPosition {
 pub enum Reader {
     /// `GetRecords`, shard by shard.
     Polling(Polling),
+    /// `SubscribeToShard`: enhanced fan-out.
+    Efo(Efo),
+    /// Enhanced fan-out for the streams where a consumer can be had, polling for the others.
+    Auto(Efo, Polling),
+}
+
+/// Enhanced fan-out (`[source.efo]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Efo {
+    /// Who registers the consumers, and which they are (`lifecycle`, default managed).
+    pub lifecycle: Lifecycle,
+    /// Time from a call of `SubscribeToShard` until it is granted (`subscription_timeout`, default 60 s).
+    pub subscription_timeout: Duration,
+    /// How long a consumer is waited for (`[source.efo.describe_retry]`, defaults 100, 2 s, 60 s).
+    pub describe_retry: Retry,
+}
+
+/// Who registers consumers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// The pipeline does.
+    Managed {
+        /// What they are called, on every stream (`consumer_name`).
+        name: String,
+        /// Whether they stay registered when the pipeline is stopped (`keep_consumer`, default false).
+        keep: bool,
+        /// Time for deregistering them at a stop (`deregister_timeout`, default 10 s).
+        deregister_timeout: Duration,
+    },
+    /// Somebody else did, and keeps them.
+    SelfManaged(Consumers),
+}
+
+/// Consumers that somebody else registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consumers {
+    /// One on every stream, called so (`consumer_name`).
+    Named(String),
+    /// By ARN, one for each stream, in the order of the streams (`consumer_arn` or `consumer_arns`).
+    Arns(Vec<String>),
 }
 
 /// Pace of `GetRecords` (`[source.polling]`).

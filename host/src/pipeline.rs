@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use host_core::coordinator::{Coordinator, Effect, Event, Notice, Round, Scope};
+use host_core::cursor::Cursor;
 use host_core::gap::OnGap;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::patience::RetryLimits;
@@ -465,6 +466,7 @@ impl Running {
             Position::AtTimestamp(at) => (Some(*at), now + stream.clock.until(*at, wall)),
             Position::TrimHorizon | Position::After { .. } | Position::ShardEnd => (None, now),
         };
+        let cursor = Cursor::new(from, stream.stop_at).to_its_end(to_its_end).with_complete_until(complete_until);
         let (closed, (paused, pause)) = (CancellationToken::new(), watch::channel(false));
         let reader = ShardReader {
             stream: stream.clone(),
@@ -472,11 +474,7 @@ impl Running {
             session,
             floor,
             to_its_end,
-            reading: Reading::new(from, self.reader.pace, stream.stop_at, now)
-                .to_its_end(to_its_end)
-                .with_retry(self.reader.retry)
-                .with_complete_until(complete_until)
-                .starting_at(starts_at),
+            reading: Reading::new(cursor, self.reader.pace, now).with_retry(self.reader.retry).starting_at(starts_at),
             settings: self.reader.clone(),
             subject: Subject { stream: stream.name.clone(), purpose: Purpose::Reading(shard.clone()) },
             subtask: intake.queue.clone(),

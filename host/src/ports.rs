@@ -2,10 +2,12 @@
 //! positions. Each has one contract suite, and every implementation, the in-memory fake included, passes it.
 
 use std::io;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use host_core::moment::EpochMillis;
-use host_core::shard::{Position, ShardDescription, ShardId};
+use host_core::registration::ConsumerStatus;
+use host_core::shard::{Position, SequenceNumber, ShardDescription, ShardId};
 
 use crate::columns::{Column, RecordColumns};
 use crate::source::classify::SourceError;
@@ -68,6 +70,80 @@ pub trait StreamApi: Send + Sync + 'static {
         iterator: &'a ShardIterator,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, SourceError>>;
+}
+
+/// A consumer as the service tells of it (`ConsumerDescription`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerDescription {
+    /// `ConsumerName`.
+    pub name: String,
+    /// `ConsumerARN`: another one each time that a consumer of this name is registered.
+    pub arn: String,
+    /// `ConsumerStatus`.
+    pub status: ConsumerStatus,
+}
+
+/// Which consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerKey<'a> {
+    /// The stream's consumer of this name.
+    Name(&'a str),
+    /// The consumer with this ARN.
+    Arn(&'a str),
+}
+
+/// What one event of a subscription brought (`SubscribeToShardEvent`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pushed {
+    /// The records in stream order, cut into batches as in [`Page::batches`].
+    pub batches: Vec<RecordColumns>,
+    /// Where to subscribe again (`ContinuationSequenceNumber`), even after an event without records; `None` if the event
+    /// does not tell.
+    pub continuation: Option<SequenceNumber>,
+    /// The shard is closed, and the records of this very event are its last: there is no continuation, or children are told.
+    pub is_last: bool,
+    /// `MillisBehindLatest`. A hint: emulators say 0 while they are behind.
+    pub millis_behind_latest: Option<i64>,
+    /// `ChildShards`, told at the end of a shard by services that do; empty otherwise.
+    pub children: Vec<ShardDescription>,
+}
+
+/// A subscription that the service has granted. Dropping it ends it, and with it what it occupies of a connection.
+pub trait Subscription: Send {
+    /// The next event; `None` once the service has ended the subscription in good order. Sequence numbers ascend strictly,
+    /// within batches, from batch to batch and from event to event. Nothing is read ahead beyond what the transport holds: who does not ask closes the
+    /// window. Dropping the returned future loses nothing. There is no limit of time: a subscription that dies silently
+    /// stays silent.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Pushed>, SourceError>>;
+}
+
+/// A stream of shards, read by being pushed to (enhanced fan-out). The obligations of [`StreamApi`] hold: calls do not
+/// retry, end within a limit of their own, and are classified.
+pub trait FanOutApi: Send + Sync + 'static {
+    /// The consumer, or `None` if there is none (`DescribeStreamConsumer`).
+    fn describe_consumer<'a>(
+        &'a self,
+        consumer: ConsumerKey<'a>,
+    ) -> BoxFuture<'a, Result<Option<ConsumerDescription>, SourceError>>;
+
+    /// All consumers of the stream (`ListStreamConsumers`, every page).
+    fn list_consumers(&self) -> BoxFuture<'_, Result<Vec<ConsumerDescription>, SourceError>>;
+
+    /// Registers a consumer (`RegisterStreamConsumer`). It is of use once its status is active.
+    fn register_consumer<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<ConsumerDescription, SourceError>>;
+
+    /// Deregisters the consumer with this ARN (`DeregisterStreamConsumer`); one that is gone already is as good.
+    fn deregister_consumer<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<(), SourceError>>;
+
+    /// Subscribes to what comes after `from`, which is never [`Position::ShardEnd`], and returns once the service has granted
+    /// it, within `timeout` (`SubscribeToShard`). For [`Position::AtTimestamp`] events may begin too early, never too late.
+    fn subscribe<'a>(
+        &'a self,
+        consumer_arn: &'a str,
+        shard: &'a ShardId,
+        from: &'a Position,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Box<dyn Subscription>, SourceError>>;
 }
 
 /// What went wrong in a sink. Whose fault it is follows from the variant: the manifest's or the machine's.

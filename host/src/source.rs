@@ -6,5 +6,6 @@ pub mod kinesis;
 pub mod memory;
 pub mod places;
 pub mod polling;
+pub mod consumer;
 #[cfg(test)]
 pub(crate) mod canned;

@@ -341,7 +341,7 @@ impl Rig {
     #[must_use]
     pub fn new(shards: u32) -> Self {
         let mut manifest = Manifest::parse(MANIFEST, Path::new("rig.toml"), |_| None).expect("the manifest is valid");
-        let Reader::Polling(polling) = &mut manifest.source.reader;
+        let Reader::Polling(polling) = &mut manifest.source.reader else { panic!("polling is the default") };
         polling.empty_interval = Duration::from_millis(2);
         manifest.source.discovery_interval = Duration::from_millis(20);
         manifest.checkpoint.interval = Duration::from_millis(10);
@@ -386,7 +386,7 @@ impl Rig {
 
     /// `GetRecords`' limit and pause.
     pub fn polling(&mut self) -> &mut host::config::Polling {
-        let Reader::Polling(polling) = &mut self.manifest.source.reader;
+        let Reader::Polling(polling) = &mut self.manifest.source.reader else { panic!("this rig does not poll") };
         polling
     }
 

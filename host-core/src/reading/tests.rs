@@ -1,4 +1,5 @@
 use super::*;
+use crate::moment::EpochMillis;
 use crate::shard::SequenceNumber;
 
 const PACE: Pace = Pace {
@@ -31,7 +32,7 @@ fn page(records: u64) -> PageFacts {
 
 /// A reader that has an iterator and has just been told to read.
 fn reading(pace: Pace, stop_at: Option<EpochMillis>) -> Reading {
-    let mut reading = Reading::new(Position::TrimHorizon, pace, stop_at, at(0));
+    let mut reading = Reading::new(Cursor::new(Position::TrimHorizon, stop_at), pace, at(0));
     assert_eq!(reading.next(at(0)), Action::OpenIterator { from: Position::TrimHorizon });
     reading.opened(at(0));
     assert_eq!(reading.next(at(0)), Action::Read);
@@ -41,20 +42,20 @@ fn reading(pace: Pace, stop_at: Option<EpochMillis>) -> Reading {
 #[test]
 fn calls_are_spaced_from_the_start_of_each() {
     let mut reading = reading(PACE, None);
-    reading.page(at(150), page(7));
+    reading.page(at(150), &page(7));
     assert_eq!(reading.next(at(150)), Action::Wait(at(200)));
     assert_eq!(reading.next(at(200)), Action::Read);
-    reading.page(at(900), page(7));
+    reading.page(at(900), &page(7));
     assert_eq!(reading.next(at(900)), Action::Read, "a slow call has waited enough");
 }
 
 #[test]
 fn a_large_page_is_paid_for_by_a_longer_silence() {
     let mut reading = reading(PACE, None);
-    reading.page(at(100), PageFacts { bytes: 1_000_000, ..page(9) });
+    reading.page(at(100), &PageFacts { bytes: 1_000_000, ..page(9) });
     assert_eq!(reading.next(at(100)), Action::Wait(at(500)));
     assert_eq!(reading.next(at(500)), Action::Read);
-    reading.page(at(600), PageFacts { bytes: 500_000, ..page(9) });
+    reading.page(at(600), &PageFacts { bytes: 500_000, ..page(9) });
     assert_eq!(reading.next(at(600)), Action::Wait(at(750)));
 }
 
@@ -66,7 +67,7 @@ fn after_a_page_of_ten_megabytes_no_call_comes_within_five_seconds_of_its_servin
     let (mut called, mut served_last) = (0, 0);
     for (serving, answer) in [(0, 40), (250, 300), (490, 500), (20, 30), (499, 700), (3, 4)] {
         let served = called + serving;
-        reading.page(at(called + answer), PageFacts { bytes: 10_000_000, ..page(9) });
+        reading.page(at(called + answer), &PageFacts { bytes: 10_000_000, ..page(9) });
         let Action::Wait(until) = reading.next(at(called + answer)) else { panic!("no silence") };
         assert!(until >= at(served + 5_000), "called at {until:?} after a page served at {served}");
         assert!(until <= at(called + 5_500), "the silence is longer than it must be");
@@ -80,9 +81,9 @@ fn after_a_page_of_ten_megabytes_no_call_comes_within_five_seconds_of_its_servin
 fn without_limits_only_empty_pages_make_a_pause() {
     let pace = Pace { max_calls_per_second: None, max_bytes_per_second: None, ..PACE };
     let mut reading = reading(pace, None);
-    reading.page(at(1), page(9));
+    reading.page(at(1), &page(9));
     assert_eq!(reading.next(at(1)), Action::Read);
-    reading.page(at(2), page(0));
+    reading.page(at(2), &page(0));
     assert_eq!(reading.next(at(2)), Action::Wait(at(252)));
 }
 
@@ -105,7 +106,7 @@ fn failures_back_off_and_a_page_forgives_them() {
         now += pause;
         assert_eq!(reading.next(at(now)), Action::Read);
     }
-    assert_eq!(reading.page(at(now), page(1)), None, "nothing was told, so nothing is taken back");
+    assert_eq!(reading.page(at(now), &page(1)), None, "nothing was told, so nothing is taken back");
     assert_eq!(reading.consecutive_failures(), 0);
     assert_eq!(reading.next(at(now + 1)), Action::Read);
 }
@@ -114,7 +115,7 @@ fn failures_back_off_and_a_page_forgives_them() {
 #[test]
 fn a_throttle_of_ten_minutes_is_borne_and_told_once() {
     let mut reading = reading(PACE, None);
-    reading.page(at(10), page(5));
+    reading.page(at(10), &page(5));
     let (mut now, mut told, mut calls) = (at(10), Vec::new(), 0);
     while now < at(600_000) {
         match reading.next(now) {
@@ -138,7 +139,7 @@ fn a_throttle_of_ten_minutes_is_borne_and_told_once() {
     assert_eq!(told.len(), 1);
     assert!((60..400).contains(&calls), "{calls} calls in ten minutes");
     assert!(matches!(reading.health(), Health::Struggling { .. }));
-    assert!(reading.page(at(600_100), page(6)).expect("told").lasted > Duration::from_secs(590));
+    assert!(reading.page(at(600_100), &page(6)).expect("told").lasted > Duration::from_secs(590));
     assert_eq!(reading.health(), Health::Healthy);
 }
 
@@ -155,7 +156,7 @@ fn denials_are_borne_twice_and_then_end_it() {
 #[test]
 fn an_expired_iterator_is_replaced_at_once_but_only_once_without_progress() {
     let mut reading = reading(UNPACED, None);
-    reading.page(at(0), PageFacts { bytes: 0, ..page(5) });
+    reading.page(at(0), &PageFacts { bytes: 0, ..page(5) });
     assert_eq!(reading.next(at(0)), Action::Read);
     again(reading.failed(at(0), Failure::ExpiredIterator, 1.0));
     assert_eq!(reading.consecutive_failures(), 0, "it belongs to normal operation");
@@ -170,7 +171,7 @@ fn an_expired_iterator_is_replaced_at_once_but_only_once_without_progress() {
 #[test]
 fn an_iterator_too_old_to_be_used_is_replaced_without_a_failure() {
     let mut reading = reading(UNPACED, None);
-    reading.page(at(1_000), PageFacts { bytes: 0, ..page(5) });
+    reading.page(at(1_000), &PageFacts { bytes: 0, ..page(5) });
     assert_eq!(reading.next(at(290_999)), Action::Read);
     assert_eq!(reading.next(at(291_000)), Action::OpenIterator { from: after(5) });
     reading.opened(at(291_000));
@@ -182,7 +183,7 @@ fn a_paused_reader_asks_for_nothing_and_goes_on_behind_the_last_record() {
     let mut reading = reading(UNPACED, None);
     reading.pause();
     assert_eq!(reading.next(at(0)), Action::Paused);
-    reading.page(at(50), PageFacts { bytes: 0, ..page(5) });
+    reading.page(at(50), &PageFacts { bytes: 0, ..page(5) });
     assert_eq!(reading.next(at(60)), Action::Paused, "the page under way was answered, and no other is asked for");
     reading.resume();
     assert_eq!(reading.next(at(60)), Action::Read);
@@ -194,21 +195,21 @@ fn a_paused_reader_asks_for_nothing_and_goes_on_behind_the_last_record() {
 
 #[test]
 fn a_pause_before_the_first_iterator_holds_too_and_never_hides_an_end() {
-    let mut reading = Reading::new(Position::TrimHorizon, PACE, None, at(0));
+    let mut reading = Reading::new(Cursor::new(Position::TrimHorizon, None), PACE, at(0));
     reading.pause();
     assert_eq!(reading.next(at(0)), Action::Paused);
     reading.resume();
     assert_eq!(reading.next(at(0)), Action::OpenIterator { from: Position::TrimHorizon });
     reading.opened(at(0));
     reading.pause();
-    reading.page(at(0), PageFacts { has_next: false, ..page(1) });
+    reading.page(at(0), &PageFacts { has_next: false, ..page(1) });
     assert_eq!(reading.next(at(0)), Action::Finished(Finish::End));
 }
 
 #[test]
 fn a_start_that_lies_ahead_is_waited_for() {
     let from = Position::AtTimestamp(EpochMillis(90_000));
-    let mut reading = Reading::new(from.clone(), PACE, None, at(0)).starting_at(at(60_000));
+    let mut reading = Reading::new(Cursor::new(from.clone(), None), PACE, at(0)).starting_at(at(60_000));
     assert_eq!(reading.next(at(0)), Action::Wait(at(60_000)));
     assert_eq!(reading.next(at(60_000)), Action::OpenIterator { from: from.clone() });
     again(reading.failed(at(60_000), Failure::TooEarly, 0.0));
@@ -221,7 +222,7 @@ fn a_start_that_lies_ahead_is_waited_for() {
 fn a_start_behind_the_runs_end_is_caught_up_at_once() {
     let finish = |start: i64| {
         let from = Position::AtTimestamp(EpochMillis(start));
-        Reading::new(from, PACE, Some(EpochMillis(1_000)), at(0)).starting_at(at(9_000)).next(at(0))
+        Reading::new(Cursor::new(from, Some(EpochMillis(1_000))), PACE, at(0)).starting_at(at(9_000)).next(at(0))
     };
     assert_eq!(finish(6_001), Action::Finished(Finish::CaughtUp));
     assert_eq!(finish(6_000), Action::Wait(at(9_000)));
@@ -231,121 +232,41 @@ fn a_start_behind_the_runs_end_is_caught_up_at_once() {
 fn empty_pages_on_the_way_to_the_tip_make_no_pause_beyond_the_rate_of_calls() {
     let mut reading = reading(PACE, None);
     let empty = |behind| PageFacts { millis_behind: Some(behind), ..page(0) };
-    reading.page(at(20), empty(7_200_000));
+    reading.page(at(20), &empty(7_200_000));
     assert_eq!(reading.next(at(20)), Action::Wait(at(200)), "five calls a second, and no longer pause");
     assert_eq!(reading.next(at(200)), Action::Read);
-    reading.page(at(220), empty(3_600_000));
+    reading.page(at(220), &empty(3_600_000));
     assert_eq!(reading.next(at(220)), Action::Wait(at(400)));
     assert_eq!(reading.next(at(400)), Action::Read);
-    reading.page(at(420), empty(3_600_000));
+    reading.page(at(420), &empty(3_600_000));
     assert_eq!(reading.next(at(420)), Action::Wait(at(670)), "it does not get nearer: no reason to hurry");
     assert_eq!(reading.next(at(670)), Action::Read);
-    reading.page(at(690), empty(0));
+    reading.page(at(690), &empty(0));
     assert_eq!(reading.next(at(690)), Action::Wait(at(940)), "the tip");
     assert_eq!(reading.next(at(940)), Action::Read);
-    reading.page(at(960), PageFacts { millis_behind: None, ..page(0) });
+    reading.page(at(960), &PageFacts { millis_behind: None, ..page(0) });
     assert_eq!(reading.next(at(960)), Action::Wait(at(1_210)), "nobody says how far it is");
 }
 
 #[test]
-fn what_was_read_is_complete_as_far_as_pages_tell_and_never_less_than_before() {
-    let mut reading = reading(UNPACED, None).with_complete_until(Some(EpochMillis(700)));
-    let facts = |records, last: Option<i64>, asked: Option<i64>, behind| PageFacts {
-        last_arrival: last.map(EpochMillis),
-        asked_at: asked.map(EpochMillis),
-        millis_behind: behind,
-        ..page(records)
-    };
-    let mut after = |facts| {
-        reading.page(at(0), facts);
-        reading.complete_until().map(|at| at.0)
-    };
-    assert_eq!(after(facts(0, None, Some(5_000), Some(4_600))), Some(700), "never less");
-    assert_eq!(after(facts(0, None, Some(5_000), Some(4_000))), Some(1_000));
-    assert_eq!(
-        after(facts(3, Some(2_000), Some(5_000), Some(0))),
-        Some(2_000),
-        "emulators say 0 while they are behind"
-    );
-    assert_eq!(after(facts(3, None, Some(5_000), Some(0))), Some(2_000));
-    assert_eq!(after(facts(0, None, Some(5_000), None)), Some(2_000), "an empty page alone proves nothing");
-    assert_eq!(after(facts(0, None, None, Some(0))), Some(2_000));
-    assert_eq!(after(facts(0, None, Some(5_000), Some(0))), Some(5_000));
-    assert_eq!(after(facts(0, None, Some(5_500), Some(-3))), Some(5_500));
-}
-
-#[test]
-fn the_tip_is_told_every_ten_seconds_at_most() {
-    let mut reading = reading(UNPACED, None);
-    let empty = |at: i64, behind| PageFacts { asked_at: Some(EpochMillis(at)), millis_behind: behind, ..page(0) };
-    assert_eq!(reading.tip(at(0)), None, "no page, no tip");
-    let mut told = |now, facts| {
-        reading.page(at(now), facts);
-        let first = reading.tip(at(now));
-        assert_eq!(reading.tip(at(now + 60_000)), None, "once for each page");
-        first.map(|at| at.0)
-    };
-    assert_eq!(told(0, empty(50_000, Some(9))), None);
-    assert_eq!(told(0, page(3)), None);
-    assert_eq!(told(0, empty(50_000, None)), None);
-    assert_eq!(told(0, empty(50_000, Some(0))), Some(50_000));
-    assert_eq!(told(9_999, empty(59_999, Some(0))), None);
-    assert_eq!(told(10_000, empty(60_000, Some(0))), Some(60_000));
-}
-
-#[test]
-fn the_last_page_of_a_closed_shard_moves_the_cursor_and_ends_it() {
+fn the_last_page_of_a_closed_shard_ends_it() {
     let mut reading = reading(PACE, Some(EpochMillis(0)));
-    reading.page(at(0), PageFacts { has_next: false, ..page(3) });
-    assert_eq!(reading.cursor(), &after(3));
+    reading.page(at(0), &PageFacts { has_next: false, ..page(3) });
+    assert_eq!(reading.cursor().position(), &after(3));
     assert_eq!(reading.next(at(0)), Action::Finished(Finish::End), "the end of the shard says more than the run's end");
     again(reading.failed(at(0), Failure::ExpiredIterator, 0.0));
     assert_eq!(reading.next(at(0)), Action::Finished(Finish::End));
 }
 
 #[test]
-fn caught_up_needs_an_empty_page_at_the_tip_or_a_record_beyond_the_end() {
-    let caught_up = |facts: PageFacts| {
-        let mut reading = reading(PACE, Some(EpochMillis(1_000)));
-        reading.page(at(0), facts);
-        reading.next(at(60_000)) == Action::Finished(Finish::CaughtUp)
-    };
-    assert!(caught_up(page(0)));
-    assert!(caught_up(PageFacts { millis_behind: None, ..page(0) }));
-    assert!(!caught_up(PageFacts { millis_behind: Some(70), ..page(0) }), "an empty page far from the tip");
-    assert!(!caught_up(page(4)), "emulators are 0 ms behind while they are behind");
-    assert!(
-        !caught_up(PageFacts { newest_arrival: Some(EpochMillis(6_000)), ..page(4) }),
-        "stamped ahead, for all we know"
-    );
-    assert!(caught_up(PageFacts { newest_arrival: Some(EpochMillis(6_001)), ..page(4) }));
-}
-
-/// A tip is none where the shard is closed: behind it are the children.
-#[test]
-fn a_shard_that_was_closed_at_the_start_is_read_to_its_end_whatever_stamps_and_pages_say() {
-    let mut reading = Reading::new(Position::TrimHorizon, UNPACED, Some(EpochMillis(1_000)), at(0)).to_its_end(true);
-    assert_eq!(reading.next(at(0)), Action::OpenIterator { from: Position::TrimHorizon });
-    reading.opened(at(0));
-    let late = PageFacts { newest_arrival: Some(EpochMillis(90_000)), bytes: 0, ..page(4) };
-    for (now, facts) in [(0, late), (1, page(0))] {
-        assert_eq!(reading.next(at(now)), Action::Read);
-        reading.page(at(now), facts);
-    }
-    assert_eq!(reading.next(at(251)), Action::Read);
-    reading.page(at(251), PageFacts { has_next: false, ..page(0) });
-    assert_eq!(reading.next(at(251)), Action::Finished(Finish::End));
-}
-
-#[test]
 fn a_run_without_an_end_never_catches_up() {
     let mut reading = reading(PACE, None);
-    reading.page(at(0), page(0));
+    reading.page(at(0), &page(0));
     assert_eq!(reading.next(at(250)), Action::Read);
 }
 
 #[test]
 fn a_finished_shard_is_not_opened() {
-    let mut reading = Reading::new(Position::ShardEnd, PACE, None, at(0));
+    let mut reading = Reading::new(Cursor::new(Position::ShardEnd, None), PACE, at(0));
     assert_eq!(reading.next(at(0)), Action::Finished(Finish::End));
 }

@@ -307,7 +307,7 @@ fn resume(
 }
 
 fn reader_settings(manifest: &Manifest) -> ReaderSettings {
-    let Reader::Polling(polling) = &manifest.source.reader;
+    let (Reader::Polling(polling) | Reader::Auto(_, polling)) = &manifest.source.reader else { unreachable!() };
     ReaderSettings {
         pace: Pace {
             max_calls_per_second: polling.max_calls_per_second,

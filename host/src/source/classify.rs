@@ -33,6 +33,9 @@ pub enum SourceErrorKind {
     /// Nothing that speaks this protocol answers there: refused, unknown host, no TLS. Right after a start it means a
     /// wrong endpoint; in a run it may pass.
     Unreachable,
+    /// Somebody is subscribed to the shard with the same consumer, or what is asked for is being created, changed or deleted
+    /// (`ResourceInUse`): wait and try again.
+    InUse,
     /// The iterator outlived its five minutes: open a new one from the position.
     ExpiredIterator,
     /// The time asked for has not come by the service's clock: wait until it has.
@@ -45,6 +48,8 @@ pub enum SourceErrorKind {
     ShardGone,
     /// The stream does not exist.
     StreamGone,
+    /// The consumer of enhanced fan-out does not exist.
+    ConsumerGone,
     /// Stream or shard does not exist, and the answer does not tell which: see whether the stream answers.
     NotFound,
     /// The caller may not (credentials, IAM, KMS).
@@ -55,16 +60,18 @@ pub enum SourceErrorKind {
 
 impl SourceErrorKind {
     /// All there are, from the most harmless on.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ExpiredIterator,
         Self::TooEarly,
         Self::Throttled,
         Self::Transient,
         Self::Unreachable,
+        Self::InUse,
         Self::Denied,
         Self::Trimmed,
         Self::StalePosition,
         Self::ShardGone,
+        Self::ConsumerGone,
         Self::StreamGone,
         Self::NotFound,
         Self::Invalid,
@@ -74,11 +81,12 @@ impl SourceErrorKind {
     #[must_use]
     pub const fn may_pass(self) -> bool {
         match self {
-            Self::Throttled | Self::Transient | Self::Unreachable | Self::TooEarly => true,
+            Self::Throttled | Self::Transient | Self::Unreachable | Self::InUse | Self::TooEarly => true,
             Self::ExpiredIterator
             | Self::Trimmed
             | Self::StalePosition
             | Self::ShardGone
+            | Self::ConsumerGone
             | Self::StreamGone
             | Self::NotFound
             | Self::Denied
@@ -93,11 +101,13 @@ impl SourceErrorKind {
             Self::Throttled => "throttled",
             Self::Transient => "transient",
             Self::Unreachable => "unreachable",
+            Self::InUse => "in use",
             Self::ExpiredIterator => "expired",
             Self::TooEarly => "too early",
             Self::Trimmed => "trimmed",
             Self::StalePosition => "stale position",
             Self::ShardGone => "shard gone",
+            Self::ConsumerGone => "consumer gone",
             Self::StreamGone => "stream gone",
             Self::NotFound => "not found",
             Self::Denied => "denied",
@@ -116,10 +126,18 @@ impl SourceErrorKind {
             Self::Unreachable => {
                 "Repeats the call after a pause. A start gives up after 5 attempts; a pipeline that runs never does."
             }
+            Self::InUse => {
+                "Repeats the call after 5 seconds or more. Tells at once if a subscription is taken over by another reader of the \
+                 same consumer; goes on all the same."
+            }
             Self::ExpiredIterator => "Opens a new iterator after the last record read.",
             Self::TooEarly => "Waits until the time has come.",
             Self::Trimmed | Self::StalePosition => "Treats it as a gap: `on_gap`.",
             Self::ShardGone => "Looks whether the stream answers and is the same; if so, treats it as a gap: `on_gap`.",
+            Self::ConsumerGone => {
+                "Registers it again if the consumer is managed; otherwise waits for it as `source.efo.describe_retry` says, then \
+                 stops; positions stay."
+            }
             Self::StreamGone => "Stops the pipeline; positions stay.",
             Self::NotFound => "Asks for the stream itself, and then knows which of both is gone.",
             Self::Denied => {

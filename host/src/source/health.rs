@@ -38,10 +38,12 @@ impl SourceErrorKind {
             Self::Transient | Self::TooEarly => Some(Trouble::Transient),
             Self::Unreachable => Some(Trouble::Unreachable),
             Self::Denied => Some(Trouble::Denied),
+            Self::InUse => Some(Trouble::Contended),
             Self::ExpiredIterator
             | Self::Trimmed
             | Self::StalePosition
             | Self::ShardGone
+            | Self::ConsumerGone
             | Self::StreamGone
             | Self::NotFound
             | Self::Invalid => None,
@@ -53,7 +55,7 @@ impl SourceErrorKind {
     pub const fn while_reading(self) -> Option<reading::Failure> {
         match self {
             Self::Throttled => Some(reading::Failure::Throttled),
-            Self::Transient => Some(reading::Failure::Transient),
+            Self::Transient | Self::InUse => Some(reading::Failure::Transient),
             Self::Unreachable => Some(reading::Failure::Unreachable),
             Self::Denied => Some(reading::Failure::Denied),
             Self::ExpiredIterator => Some(reading::Failure::ExpiredIterator),
@@ -61,6 +63,7 @@ impl SourceErrorKind {
             Self::Trimmed
             | Self::StalePosition
             | Self::ShardGone
+            | Self::ConsumerGone
             | Self::StreamGone
             | Self::NotFound
             | Self::Invalid => None,
@@ -109,6 +112,8 @@ pub struct Retries {
     pub unreachable: Counter,
     /// Refused for lack of rights, and borne for a while.
     pub denied: Counter,
+    /// Refused because somebody else has what is asked for.
+    pub in_use: Counter,
     /// Made with an iterator that had expired.
     pub expired: Counter,
 }
@@ -121,22 +126,25 @@ impl Retries {
             SourceErrorKind::Transient | SourceErrorKind::TooEarly => self.transient.add(1),
             SourceErrorKind::Unreachable => self.unreachable.add(1),
             SourceErrorKind::Denied => self.denied.add(1),
+            SourceErrorKind::InUse => self.in_use.add(1),
             SourceErrorKind::ExpiredIterator => self.expired.add(1),
             SourceErrorKind::Trimmed
             | SourceErrorKind::StalePosition
             | SourceErrorKind::ShardGone
+            | SourceErrorKind::ConsumerGone
             | SourceErrorKind::StreamGone
             | SourceErrorKind::NotFound
             | SourceErrorKind::Invalid => {}
         }
     }
 
-    fn by_class(&self) -> [(u64, &'static str); 5] {
+    fn by_class(&self) -> [(u64, &'static str); 6] {
         [
             (self.throttled.get(), "throttled"),
             (self.transient.get(), "transient"),
             (self.unreachable.get(), "unreachable"),
             (self.denied.get(), "denied"),
+            (self.in_use.get(), "in use"),
             (self.expired.get(), "expired"),
         ]
     }

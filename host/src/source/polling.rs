@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use host_core::coordinator::{Event, ReadReport};
+use host_core::cursor::{Cursor, Finish, PageFacts};
 use host_core::gap::{self, Gap, GapReason, OnGap};
 use host_core::moment::EpochMillis;
 use host_core::patience::Verdict;
-use host_core::reading::{self, Action, PageFacts, Reading};
+use host_core::reading::{Action, Reading};
 use host_core::shard::{Position, SequenceNumber, ShardDescription, ShardId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -128,8 +129,8 @@ impl ShardReader {
         loop {
             self.obey_pause();
             let step = match self.reading.next(self.clock.now()) {
-                Action::Finished(reading::Finish::End) => return Ok(End::Exhausted(progress.children)),
-                Action::Finished(reading::Finish::CaughtUp) => return Ok(End::CaughtUp),
+                Action::Finished(Finish::End) => return Ok(End::Exhausted(progress.children)),
+                Action::Finished(Finish::CaughtUp) => return Ok(End::CaughtUp),
                 Action::Wait(until) => {
                     if closed.run_until_cancelled(self.clock.wait_until(until)).await.is_none() {
                         return Ok(End::Closed);
@@ -215,7 +216,7 @@ impl ShardReader {
 
     /// The service passes over what it has trimmed without a word (GAP-1).
     async fn look_for_gap(&mut self, now: EpochMillis, page: &Page) -> ControlFlow<()> {
-        let complete_until = self.reading.complete_until();
+        let complete_until = self.reading.cursor().complete_until();
         let Some((since, until)) = gap::possible_loss(complete_until, now, self.stream.retention) else {
             return ControlFlow::Continue(());
         };
@@ -225,13 +226,13 @@ impl ShardReader {
             Some(Position::TrimHorizon | Position::AtTimestamp(_) | Position::ShardEnd) | None => None,
         });
         self.pass_over(Gap { to, since: Some(since), until: Some(until), ..self.gap(reason) }).await?;
-        self.reading = self.reading.clone().with_complete_until(Some(until));
+        self.reading.cursor_mut().passed_over(until);
         ControlFlow::Continue(())
     }
 
     fn gap(&self, reason: GapReason) -> Gap {
-        let (shard, from) = (self.shard.clone(), self.reading.cursor().clone());
-        Gap { shard, reason, from, to: None, since: self.reading.complete_until(), until: None }
+        let (shard, from) = (self.shard.clone(), self.reading.cursor().position().clone());
+        Gap { shard, reason, from, to: None, since: self.reading.cursor().complete_until(), until: None }
     }
 
     /// Reports a gap, and goes no further if it stops the run: the coordinator will have what was read delivered, and close
@@ -289,9 +290,9 @@ impl ShardReader {
             millis_behind: page.millis_behind_latest,
         };
         let now = self.clock.now();
-        let ended = self.reading.page(now, facts);
+        let ended = self.reading.page(now, &facts);
         self.totals.health.succeeded(&self.subject, ended);
-        if let Some(at) = self.reading.tip(now) {
+        if let Some(at) = self.reading.cursor_mut().tip(now) {
             let (shard, session) = (self.shard.clone(), self.session);
             drop(self.pipeline.send(Input::Event(Event::AtTip { shard, session, at })).await);
         }
@@ -349,8 +350,10 @@ impl ShardReader {
             SourceErrorKind::Throttled
             | SourceErrorKind::Transient
             | SourceErrorKind::Unreachable
+            | SourceErrorKind::InUse
             | SourceErrorKind::ExpiredIterator
             | SourceErrorKind::TooEarly
+            | SourceErrorKind::ConsumerGone
             | SourceErrorKind::StreamGone
             | SourceErrorKind::Denied
             | SourceErrorKind::Invalid => return Err(Failure::Source(error)),
@@ -360,9 +363,8 @@ impl ShardReader {
             return Ok(ControlFlow::Break(End::Closed));
         }
         // What is left begins at the horizon.
-        self.reading = Reading::new(Position::TrimHorizon, self.settings.pace, self.stream.stop_at, self.clock.now())
-            .to_its_end(self.to_its_end)
-            .with_retry(self.settings.retry);
+        let cursor = Cursor::new(Position::TrimHorizon, self.stream.stop_at).to_its_end(self.to_its_end);
+        self.reading = Reading::new(cursor, self.settings.pace, self.clock.now()).with_retry(self.settings.retry);
         Ok(ControlFlow::Continue(()))
     }
 }

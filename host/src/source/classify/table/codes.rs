@@ -45,9 +45,10 @@ pub(in super::super) const CODES: &[Row] = &[
     ),
     Row::new(
         &["ResourceInUseException"],
-        (SourceErrorKind::Transient, Fault::Service),
-        "is being created, changed or deleted",
-        WAIT,
+        (SourceErrorKind::InUse, Fault::Load),
+        "is in use, or being created, changed or deleted",
+        "the call is repeated after a pause; if it persists, look for another reader of the same consumer: each pipeline needs one \
+         of its own",
     ),
     Row::new(
         &["ExpiredNextTokenException"],
