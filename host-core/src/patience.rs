@@ -154,6 +154,12 @@ impl Patience {
         self.phase = Phase::Running;
     }
 
+    /// Its limits.
+    #[must_use]
+    pub const fn limits(&self) -> RetryLimits {
+        self.limits
+    }
+
     /// How the call fares.
     #[must_use]
     pub const fn health(&self) -> Health {

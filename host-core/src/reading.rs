@@ -128,6 +128,12 @@ impl Reading {
         self
     }
 
+    /// The same reader at another place: what comes after the old one is gone.
+    #[must_use]
+    pub fn anew(&self, cursor: Cursor, now: Moment) -> Self {
+        Self::new(cursor, self.pace, now).with_retry(self.patience.limits())
+    }
+
     /// Nothing is asked for before `start`: the moment of a timestamp that lies ahead.
     #[must_use]
     pub fn starting_at(mut self, start: Moment) -> Self {

@@ -136,6 +136,12 @@ impl Subscription {
         }
     }
 
+    /// The same reader at another place, or with another consumer.
+    #[must_use]
+    pub const fn anew(&self, cursor: Cursor, now: Moment) -> Self {
+        Self::new(cursor, self.patience.limits(), now)
+    }
+
     /// Nothing is asked for before `start`: the moment of a timestamp that lies ahead.
     #[must_use]
     pub fn starting_at(mut self, start: Moment) -> Self {
@@ -176,6 +182,13 @@ impl Subscription {
         let State::Subscribed { until, listening, .. } = &mut self.state else { return now };
         let since = *listening.get_or_insert(now);
         (since + SILENCE_MAX).min(*until)
+    }
+
+    /// Something was heard, though no event is here yet.
+    pub const fn heard(&mut self) {
+        if let State::Subscribed { listening, .. } = &mut self.state {
+            *listening = None;
+        }
     }
 
     /// An event came, with its `ContinuationSequenceNumber`. Returns the spell of failures that it ends, if that was told.

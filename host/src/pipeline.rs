@@ -34,7 +34,7 @@ use host_core::cursor::Cursor;
 use host_core::gap::OnGap;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::patience::RetryLimits;
-use host_core::reading::{Pace, Reading};
+use host_core::reading::Pace;
 use host_core::service_time::ServiceClock;
 use host_core::shard::{Position, ShardId};
 use tokio::sync::{mpsc, watch};
@@ -47,11 +47,12 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::lanes::Lanes;
 use crate::pipeline::positions::Positions;
 pub use crate::pipeline::totals::Totals;
-use crate::ports::StreamApi;
+use crate::ports::{FanOutApi, StreamApi};
 use crate::progress::{Progress, SHARDS_TOLD};
+use crate::source::consumer::Consumer;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::places::Places;
-use crate::source::polling::ShardReader;
+use crate::source::reader::ShardReader;
 use crate::subtask::Intake;
 
 /// What a subtask is called when it is gone for good.
@@ -78,8 +79,10 @@ pub enum Input {
 /// A stream of the source.
 #[derive(Clone)]
 pub struct Stream {
-    /// Reads it.
+    /// Tells of it.
     pub api: Arc<dyn StreamApi>,
+    /// How its records are fetched.
+    pub retrieval: Retrieval,
     /// Its name, as messages tell it.
     pub name: String,
     /// How long it keeps records.
@@ -96,11 +99,29 @@ pub struct Stream {
     pub places: Arc<Places>,
 }
 
-/// How shards are read.
+/// How the records of a stream are fetched.
+#[derive(Clone)]
+pub enum Retrieval {
+    /// `GetRecords`, at this pace.
+    Polling(Pace),
+    /// `SubscribeToShard`.
+    FanOut(FanOut),
+}
+
+/// Enhanced fan-out.
+#[derive(Clone)]
+pub struct FanOut {
+    /// Where subscriptions are had.
+    pub api: Arc<dyn FanOutApi>,
+    /// The consumer that they are for.
+    pub consumer: Arc<Consumer>,
+    /// Time for a subscription to be granted.
+    pub subscription_timeout: Duration,
+}
+
+/// What holds for every shard.
 #[derive(Clone, Debug)]
 pub struct ReaderSettings {
-    /// Pace of each shard.
-    pub pace: Pace,
     /// Patience with failed calls.
     pub retry: RetryLimits,
     /// What happens when records were trimmed before they were read.
@@ -474,7 +495,6 @@ impl Running {
             session,
             floor,
             to_its_end,
-            reading: Reading::new(cursor, self.reader.pace, now).with_retry(self.reader.retry).starting_at(starts_at),
             settings: self.reader.clone(),
             subject: Subject { stream: stream.name.clone(), purpose: Purpose::Reading(shard.clone()) },
             subtask: intake.queue.clone(),
@@ -487,7 +507,7 @@ impl Running {
             handed: 0,
         };
         self.open.insert(shard, OpenReader { session, closed, paused });
-        tokio::spawn(reader.run());
+        tokio::spawn(reader.run(cursor, starts_at));
     }
 }
 

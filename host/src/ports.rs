@@ -10,6 +10,7 @@ use host_core::registration::ConsumerStatus;
 use host_core::shard::{Position, SequenceNumber, ShardDescription, ShardId};
 
 use crate::columns::{Column, RecordColumns};
+use crate::flow::{Budget, Held};
 use crate::source::classify::SourceError;
 
 /// What is known of a stream before its first read (`DescribeStreamSummary`).
@@ -93,7 +94,7 @@ pub enum ConsumerKey<'a> {
 }
 
 /// What one event of a subscription brought (`SubscribeToShardEvent`).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug)]
 pub struct Pushed {
     /// The records in stream order, cut into batches as in [`Page::batches`].
     pub batches: Vec<RecordColumns>,
@@ -106,15 +107,24 @@ pub struct Pushed {
     pub millis_behind_latest: Option<i64>,
     /// `ChildShards`, told at the end of a shard by services that do; empty otherwise.
     pub children: Vec<ShardDescription>,
+    /// The event's share of the byte budget, as large as it was on the wire.
+    pub held: Held,
 }
 
 /// A subscription that the service has granted. Dropping it ends it, and with it what it occupies of a connection.
 pub trait Subscription: Send {
     /// The next event; `None` once the service has ended the subscription in good order. Sequence numbers ascend strictly,
-    /// within batches, from batch to batch and from event to event. Nothing is read ahead beyond what the transport holds: who does not ask closes the
+    /// within batches, from batch to batch and from event to event. An event waits for room in the budget before it is taken
+    /// from the transport, and nothing is read ahead beyond what that holds: who does not ask, or has no room, closes the
     /// window. Dropping the returned future loses nothing. There is no limit of time: a subscription that dies silently
     /// stays silent.
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Pushed>, SourceError>>;
+
+    /// Whether an event has begun to arrive and waits for room: then silence says nothing of the service.
+    fn awaits_room(&self) -> bool;
+
+    /// What it is to have heard nothing for this long: an error that may pass.
+    fn silence(&self, lasted: Duration) -> SourceError;
 }
 
 /// A stream of shards, read by being pushed to (enhanced fan-out). The obligations of [`StreamApi`] hold: calls do not
@@ -137,12 +147,14 @@ pub trait FanOutApi: Send + Sync + 'static {
 
     /// Subscribes to what comes after `from`, which is never [`Position::ShardEnd`], and returns once the service has granted
     /// it, within `timeout` (`SubscribeToShard`). For [`Position::AtTimestamp`] events may begin too early, never too late.
+    /// What arrives finds its room in `budget`.
     fn subscribe<'a>(
         &'a self,
         consumer_arn: &'a str,
         shard: &'a ShardId,
         from: &'a Position,
         timeout: Duration,
+        budget: &'a Budget,
     ) -> BoxFuture<'a, Result<Box<dyn Subscription>, SourceError>>;
 }
 

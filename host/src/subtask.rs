@@ -30,7 +30,7 @@ use crate::flow::{Budget, Held};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::{Failure, sequence_text};
 use crate::sink::thread::{Delivery, ToSinks};
-use crate::source::polling::position_of;
+use crate::source::reader::position_of;
 
 use self::times::EventTimes;
 pub use self::times::Made;

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Event, Gap, GapReason, OnGap, ReadReport, Receipt};
+use host_core::cursor::{Cursor, PageFacts};
 use host_core::gap;
 use host_core::moment::{EpochMillis, Moment};
-use host_core::reading::{PageFacts, Reading};
 use host_core::shard::{Position, ShardDescription, ShardId};
 
 use crate::oracle::Verdict;
@@ -41,7 +41,7 @@ pub(crate) struct Reader {
     /// So do its records at the sink.
     pub(crate) sunk_at: u64,
     /// What its pages say of completeness and tips.
-    pub(crate) reading: Reading,
+    pub(crate) read: Cursor,
     /// It found a gap that stops the run, and waits to be closed.
     pub(crate) halted: bool,
 }
@@ -123,7 +123,7 @@ impl History {
         let retention = std::time::Duration::from_millis(decay.retention);
         let there = index.max(self.world.horizon(shard));
         self.oracle.passes(&self.world, shard, index, there);
-        let complete_until = reader.reading.complete_until();
+        let complete_until = reader.read.complete_until();
         let Some((since, until)) = gap::possible_loss(complete_until, now, retention) else { return Some(there) };
         let gap = Gap {
             shard: self.world.shards[shard].id.clone(),
@@ -140,7 +140,7 @@ impl History {
             reader.halted = true;
             return None;
         }
-        reader.reading = reader.reading.clone().with_complete_until(Some(until));
+        reader.read.passed_over(until);
         Some(there)
     }
 
@@ -160,11 +160,11 @@ impl History {
             millis_behind: Some(rest.first().map_or(0, |next| (now.0 - next.arrival.0).max(1))),
         };
         let moment = Moment::from_millis(self.now - process.run.starts_at);
-        reader.reading.page(moment, facts);
+        reader.read.take(&facts);
         if is_empty && has_next && !process.subtasks.dead.contains(&session) {
             self.oracle.losses.tip(shard, self.now, self.life, session);
         }
-        if let Some(at) = reader.reading.tip(moment) {
+        if let Some(at) = reader.read.tip(moment) {
             self.report(reader, Event::AtTip { shard: id, session, at });
         }
     }

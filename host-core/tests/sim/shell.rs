@@ -7,8 +7,8 @@ use host_core::coordinator::{
     Census, Coordinator, Effect, Event, Gap, GapReason, Notice, OnGap, Receipt, Scope, Settings, ShardState,
     StartPoint, StreamSettings,
 };
+use host_core::cursor::Cursor;
 use host_core::moment::{EpochMillis, Moment};
-use host_core::reading::{Pace, Reading};
 use host_core::shard::{ShardDescription, ShardId};
 
 use crate::faults::{Dice, Ending, Plan, Run};
@@ -22,14 +22,6 @@ use crate::world::World;
 /// A run that is not over by then, in steps and in time after the world is quiet, never will be.
 const STEPS_MAX: u64 = 200_000;
 const PATIENCE: u64 = 300_000;
-/// Readers are paced by the simulator.
-const PACE: Pace = Pace {
-    max_calls_per_second: None,
-    max_bytes_per_second: None,
-    empty_interval: std::time::Duration::ZERO,
-    max_records: 1_000,
-};
-
 /// What is about to happen.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
@@ -430,8 +422,7 @@ impl History {
                 let reader = Reader {
                     session,
                     subtask,
-                    reading: Reading::new(from.clone(), PACE, None, Moment::default())
-                        .with_complete_until(complete_until),
+                    read: Cursor::new(from.clone(), None).with_complete_until(complete_until),
                     halted: false,
                     cursor: from,
                     ordinal: 0,

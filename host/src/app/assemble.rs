@@ -22,7 +22,7 @@ use crate::config::{self, BuiltinAssigner, InitialPosition, Manifest, Reader, St
 use crate::pipeline::failure::Failure;
 use crate::pipeline::lanes::{Lanes, Losses, OpenDeserializer};
 use crate::pipeline::positions::{Keeper, Positions};
-use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Stream, Totals};
+use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Retrieval, Stream, Totals};
 use crate::ports::{StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::thread::{self as sink_thread, RoutedSink};
@@ -115,7 +115,7 @@ pub fn assemble(
     Ok(Pipeline {
         core: Coordinator::new(settings, rows, clock.now()),
         streams: manifest.source.streams.iter().zip(streams).map(|(arn, found)| running.stream(arn, found)).collect(),
-        reader: reader_settings(manifest),
+        reader: ReaderSettings { retry: RetryLimits::from(&manifest.aws.retry), on_gap: manifest.source.on_gap },
         subtasks,
         lanes,
         assigner,
@@ -178,6 +178,10 @@ impl Streams<'_> {
             stop_at: self.until_caught_up.then(|| found.clock.latest(self.clock.wall())),
             listing: Arc::new(Mutex::new(listing)),
             places: Arc::clone(&self.places),
+            retrieval: match &self.manifest.source.reader {
+                Reader::Polling(polling) | Reader::Auto(_, polling) => Retrieval::Polling(pace(polling)),
+                Reader::Efo(_) => todo!(),
+            },
             api: found.api,
         }
     }
@@ -306,17 +310,12 @@ fn resume(
     Ok((Keeper { store, streams, sinks: names, settles, resumed: resumed.clone() }, resumed))
 }
 
-fn reader_settings(manifest: &Manifest) -> ReaderSettings {
-    let (Reader::Polling(polling) | Reader::Auto(_, polling)) = &manifest.source.reader else { unreachable!() };
-    ReaderSettings {
-        pace: Pace {
-            max_calls_per_second: polling.max_calls_per_second,
-            max_bytes_per_second: polling.max_bytes_per_second,
-            empty_interval: polling.empty_interval,
-            max_records: polling.max_records,
-        },
-        retry: RetryLimits::from(&manifest.aws.retry),
-        on_gap: manifest.source.on_gap,
+fn pace(polling: &config::Polling) -> Pace {
+    Pace {
+        max_calls_per_second: polling.max_calls_per_second,
+        max_bytes_per_second: polling.max_bytes_per_second,
+        empty_interval: polling.empty_interval,
+        max_records: polling.max_records,
     }
 }
 

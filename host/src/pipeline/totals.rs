@@ -42,6 +42,12 @@ pub struct Totals {
     pub lost_subtasks: Counter,
     /// Gaps that were passed over because the manifest says so.
     pub gaps: Counter,
+    /// Subscriptions of enhanced fan-out that began.
+    pub subscriptions: Counter,
+    /// Subscriptions that another reader of the same consumer took over.
+    pub takeovers: Counter,
+    /// Subscriptions that died without a word.
+    pub silences: Counter,
     /// How the calls to the streams fare, and how many were repeated.
     pub health: Arc<Health>,
     /// How far behind each shard is.

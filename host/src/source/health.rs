@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_core::patience::{Patience, Phase, RetryLimits, Spell, Trouble, Verdict};
-use host_core::reading;
 use host_core::shard::ShardId;
+use host_core::{reading, subscription};
 
 use super::classify::{SourceError, SourceErrorKind};
 use crate::clock::Clock;
@@ -67,6 +67,32 @@ impl SourceErrorKind {
             | Self::StreamGone
             | Self::NotFound
             | Self::Invalid => None,
+        }
+    }
+}
+
+impl SourceErrorKind {
+    /// What it is to the reader of a shard with a subscription; `None` if reading cannot survive it by itself.
+    #[must_use]
+    pub const fn while_subscribing(self) -> Option<subscription::Failure> {
+        match self {
+            Self::InUse => Some(subscription::Failure::InUse),
+            Self::TooEarly => Some(subscription::Failure::TooEarly),
+            Self::Throttled
+            | Self::Transient
+            | Self::Unreachable
+            | Self::Denied
+            | Self::ExpiredIterator
+            | Self::Trimmed
+            | Self::StalePosition
+            | Self::ShardGone
+            | Self::ConsumerGone
+            | Self::StreamGone
+            | Self::NotFound
+            | Self::Invalid => match self.trouble() {
+                Some(trouble) => Some(subscription::Failure::Trouble(trouble)),
+                None => None,
+            },
         }
     }
 }
