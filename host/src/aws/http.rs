@@ -41,8 +41,8 @@ struct Ways {
     far: Result<SharedHttpClient, AccessFailure>,
 }
 
-/// The client. Reads the environment, and the bundle that it names.
-pub(super) fn client() -> SharedHttpClient {
+/// A client with connections of its own. Reads the environment, and the bundle that it names.
+pub(crate) fn client() -> SharedHttpClient {
     let trust = trust(|name| std::env::var_os(name));
     let secure = |proxy: fn() -> ProxyConfig| {
         let context = TlsContext::builder().with_trust_store(trust.clone()?).build();

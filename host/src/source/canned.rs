@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::aws::AwsSettings;
 use crate::config::StreamArn;
@@ -20,6 +23,35 @@ pub(crate) enum Answer {
     Torn,
     /// Nothing until the client gives up.
     Silence,
+    /// Status 200, and a body in the pieces that come through the channel; it ends in good order with an empty piece, and
+    /// is cut off when the channel closes.
+    Pieces(Arc<tokio::sync::Mutex<UnboundedReceiver<Vec<u8>>>>),
+}
+
+/// An answer in pieces, and the way to send them.
+pub(crate) fn pieces() -> (UnboundedSender<Vec<u8>>, Answer) {
+    let (sender, receiver) = unbounded_channel();
+    (sender, Answer::Pieces(Arc::new(tokio::sync::Mutex::new(receiver))))
+}
+
+/// A frame of an event stream.
+pub(crate) fn frame(headers: &[(&'static str, &'static str)], payload: &str) -> Vec<u8> {
+    let message = headers.iter().fold(Message::new(payload.to_owned()), |message, (name, value)| {
+        message.add_header(Header::new(*name, HeaderValue::String((*value).into())))
+    });
+    let mut bytes = Vec::new();
+    write_message_to(&message, &mut bytes).expect("short headers");
+    bytes
+}
+
+/// What opens a subscription.
+pub(crate) fn granted() -> Vec<u8> {
+    frame(&[(":message-type", "event"), (":event-type", "initial-response")], "{}")
+}
+
+/// An event with records in it.
+pub(crate) fn event(payload: &str) -> Vec<u8> {
+    frame(&[(":message-type", "event"), (":event-type", "SubscribeToShardEvent")], payload)
 }
 
 pub(crate) struct Canned {
@@ -54,6 +86,10 @@ impl Canned {
                         held.push(socket);
                         continue;
                     }
+                    Answer::Pieces(pieces) => {
+                        tokio::spawn(send_pieces(socket, Arc::clone(pieces)));
+                        continue;
+                    }
                 };
                 let head = format!(
                     "HTTP/1.1 {status} Canned\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {length}\r\n{date}connection: close\r\n\r\n"
@@ -83,6 +119,19 @@ pub(crate) fn arn() -> StreamArn {
 /// An exception, the way the service words it.
 pub(crate) fn exception(status: u16, code: &str, message: &str) -> Answer {
     Answer::Json(status, format!("{{\"__type\":\"{code}\",\"message\":\"{message}\"}}"))
+}
+
+async fn send_pieces(mut socket: TcpStream, pieces: Arc<tokio::sync::Mutex<UnboundedReceiver<Vec<u8>>>>) {
+    let head = "HTTP/1.1 200 Canned\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut pieces = pieces.lock().await;
+    let mut bytes = head.as_bytes().to_vec();
+    // The client may go away at any time.
+    while socket.write_all(&bytes).await.is_ok() {
+        let Some(piece) = pieces.recv().await else { return };
+        bytes = format!("{:x}\r\n", piece.len()).into_bytes();
+        bytes.extend(piece);
+        bytes.extend(b"\r\n");
+    }
 }
 
 async fn receive(socket: &mut TcpStream) -> String {

@@ -15,6 +15,7 @@ use std::error::Error;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::event_stream::RawMessage;
 use host_core::shard::ShardId;
 
 use self::table::{CODES, Fate, MALFORMED, Row, by_fate, by_status};
@@ -283,7 +284,7 @@ impl CallSite<'_> {
                 inner.raw().status().as_u16(),
                 inner.err().message().unwrap_or_default(),
             ),
-            SdkError::TimeoutError(_) => self.fated(Fate::Timeout, "no answer within the call's time limit"),
+            SdkError::TimeoutError(_) => self.unanswered(),
             SdkError::DispatchFailure(failure) if failure.is_user() => self.fated(Fate::Construction, &chain(error)),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.fated(Fate::Timeout, &chain(error)),
             SdkError::DispatchFailure(_) => self.fated(undelivered(error), &chain(error)),
@@ -320,6 +321,32 @@ impl CallSite<'_> {
         };
         let message = if message.is_empty() { named } else { format!("{named}: {message}") };
         self.error(row.unwrap_or_else(|| by_status(status, code.is_some())), message)
+    }
+
+    /// Classifies what came instead of an event of a subscription. Nothing of a frame that is cut off or garbled was used.
+    #[must_use]
+    pub fn event_error<E>(&self, error: &SdkError<E, RawMessage>) -> SourceError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match error {
+            SdkError::ServiceError(inner) => {
+                let named = exception_type(inner.raw());
+                let code = named.as_deref().or_else(|| inner.err().code());
+                // There is no status within a stream. The next subscription meets what lasts, and is answered with one.
+                self.answered(code, 500, inner.err().message().unwrap_or_default())
+            }
+            SdkError::TimeoutError(_) => self.unanswered(),
+            SdkError::ResponseError(_) => self.fated(Fate::TornAnswer, &chain(error)),
+            // The SDK's enum may grow.
+            _ => self.fated(Fate::Network, &chain(error)),
+        }
+    }
+
+    /// Classifies a call that was given up.
+    #[must_use]
+    pub fn unanswered(&self) -> SourceError {
+        self.fated(Fate::Timeout, "no answer within the call's time limit")
     }
 
     /// Classifies an answer that contradicts the API's own documentation.
@@ -365,6 +392,13 @@ impl CallSite<'_> {
             advice: place.fill(row.advice),
         }
     }
+}
+
+/// The exception's name, which the frame tells in a header; the SDK looks for it in the payload.
+fn exception_type(frame: &RawMessage) -> Option<String> {
+    let RawMessage::Decoded(message) = frame else { return None };
+    let header = message.headers().iter().find(|header| header.name().as_str() == ":exception-type")?;
+    header.value().as_string().ok().map(|name| name.as_str().to_owned())
 }
 
 /// Finds the reason of an undelivered request in its chain of sources. Where no public type tells it, the text does: the
@@ -552,7 +586,7 @@ mod tests {
             ("LimitExceededException", Throttled),
             ("KMSThrottlingException", Throttled),
             ("InternalFailureException", Transient),
-            ("ResourceInUseException", Transient),
+            ("ResourceInUseException", InUse),
             ("ExpiredNextTokenException", Transient),
             ("ExpiredIteratorException", ExpiredIterator),
             ("AccessDeniedException", Denied),

@@ -5,16 +5,19 @@
 //! refused over its ARN is made again with the name, and if that works the name it is from then on. Against AWS itself
 //! this never happens: there a name means a stream of the *caller's* account, which may be another stream.
 
+mod answers;
+mod fan_out;
+mod lines;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::operation::list_shards::{ListShardsError, ListShardsOutput};
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::{ChildShard, EncryptionType, HashKeyRange, Record, Shard, ShardIteratorType};
+use aws_sdk_kinesis::types::ShardIteratorType;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
@@ -25,10 +28,11 @@ use aws_smithy_types::date_time::Format;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use host_core::moment::EpochMillis;
-use host_core::shard::{HashRange, Position, ShardDescription, ShardId};
+use host_core::shard::{Position, ShardDescription, ShardId};
 
+use self::answers::{describe_shard, millis, page};
+use self::lines::Lines;
 use crate::aws::AwsSettings;
-use crate::columns::{BATCH_DATA_BYTES_MAX, NO_ARRIVAL, RecordColumns, RecordView, cut};
 use crate::config::StreamArn;
 use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
 use crate::source::classify::{CallSite, Place, SourceError};
@@ -49,6 +53,7 @@ pub struct KinesisStream {
     place: Place,
     /// The service refused the ARN once and took the name.
     by_name: AtomicBool,
+    lines: Lines,
 }
 
 /// How a request names the stream: exactly one of both.
@@ -62,7 +67,8 @@ impl KinesisStream {
     #[must_use]
     pub fn new(client: Client, arn: StreamArn, settings: &AwsSettings) -> Self {
         let place = Place::of(&arn, settings);
-        Self { client, arn, place, by_name: AtomicBool::new(false) }
+        let lines = Lines::new(client.config());
+        Self { client, arn, place, by_name: AtomicBool::new(false), lines }
     }
 
     /// A stream with a client of its own. Opens no connection.
@@ -146,6 +152,32 @@ impl KinesisStream {
     }
 }
 
+/// Where to begin, as requests say it.
+struct Start {
+    kind: ShardIteratorType,
+    sequence: Option<String>,
+    timestamp: Option<DateTime>,
+}
+
+impl Start {
+    fn of(from: &Position, site: CallSite<'_>) -> Result<Self, SourceError> {
+        let start = |kind| Self { kind, sequence: None, timestamp: None };
+        match from {
+            Position::TrimHorizon => Ok(start(ShardIteratorType::TrimHorizon)),
+            // The full second: services that stamp whole seconds would withhold records of this very second.
+            Position::AtTimestamp(at) => {
+                let timestamp = Some(DateTime::from_secs(at.0.div_euclid(1000)));
+                Ok(Self { timestamp, ..start(ShardIteratorType::AtTimestamp) })
+            }
+            Position::After { sequence, .. } => {
+                let sequence = Some(sequence.as_str().to_owned());
+                Ok(Self { sequence, ..start(ShardIteratorType::AfterSequenceNumber) })
+            }
+            Position::ShardEnd => Err(site.malformed("a shard that has ended is not opened")),
+        }
+    }
+}
+
 /// Whether a following page was refused over its token, which is all that it carries.
 fn is_about_the_token(error: &SdkError<ListShardsError, HttpResponse>) -> bool {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
@@ -204,17 +236,7 @@ impl StreamApi for KinesisStream {
     fn open<'a>(&'a self, shard: &'a ShardId, from: &'a Position) -> BoxFuture<'a, Result<ShardIterator, SourceError>> {
         async move {
             let site = self.site("GetShardIterator", Some(shard));
-            let (kind, sequence, timestamp) = match from {
-                Position::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
-                // The full second: services that stamp whole seconds would withhold records of this very second.
-                Position::AtTimestamp(at) => {
-                    (ShardIteratorType::AtTimestamp, None, Some(DateTime::from_secs(at.0.div_euclid(1000))))
-                }
-                Position::After { sequence, .. } => {
-                    (ShardIteratorType::AfterSequenceNumber, Some(sequence.as_str().to_owned()), None)
-                }
-                Position::ShardEnd => return Err(site.malformed("a shard that has ended is not opened")),
-            };
+            let Start { kind, sequence, timestamp } = Start::of(from, site)?;
             let send = |address: Address| {
                 let request = self.client.get_shard_iterator().shard_id(shard.as_str());
                 request
@@ -281,90 +303,12 @@ impl Intercept for DateHeader {
     }
 }
 
-/// Turns one answer into columns and checks them. The service's own structs end here.
-fn page(output: GetRecordsOutput) -> Result<Page, String> {
-    let batches = cut(&output.records, BATCH_DATA_BYTES_MAX, view);
-    check_order(&batches)?;
-    let children = output.child_shards.unwrap_or_default().into_iter().map(describe_child).collect();
-    let next = output.next_shard_iterator.map(ShardIterator);
-    Ok(Page { batches, next, millis_behind_latest: output.millis_behind_latest, children })
-}
-
-/// Everything downstream counts on sequence numbers: that they are numbers, and that they ascend. Two records under one
-/// number, which an emulator is known to hand out, would be one position. Done on columns, where they lie side by side:
-/// among the service's structs each would be a cache miss of its own.
-fn check_order(batches: &[RecordColumns]) -> Result<(), String> {
-    let mut last: &[u8] = &[];
-    for text in batches.iter().flat_map(|batch| batch.sequence_number.iter()) {
-        // Without a way out early the comparison is vectorised.
-        let all_digits = text.iter().fold(true, |all, byte| all & byte.is_ascii_digit());
-        if text.is_empty() || text.len() > 128 || !all_digits {
-            let shown: String = String::from_utf8_lossy(text).chars().take(140).collect();
-            return Err(format!("SequenceNumber {shown:?} is not 1 to 128 decimal digits"));
-        }
-        let zeros = text.iter().take_while(|digit| **digit == b'0').count();
-        let number = &text[zeros..];
-        if !last.is_empty() && (number.len(), number) <= (last.len(), last) {
-            let (text, last) = (String::from_utf8_lossy(text), String::from_utf8_lossy(last));
-            return Err(format!("SequenceNumber {text} follows {last}: records out of order"));
-        }
-        last = number;
-    }
-    Ok(())
-}
-
-fn view(record: &Record) -> RecordView<'_> {
-    RecordView {
-        sequence_number: &record.sequence_number,
-        arrival: record.approximate_arrival_timestamp.as_ref().map_or(NO_ARRIVAL, millis),
-        partition_key: record.partition_key.as_deref().unwrap_or_default(),
-        kms: record.encryption_type == Some(EncryptionType::Kms),
-        data: record.data.as_ref(),
-    }
-}
-
-/// Milliseconds since the epoch. On the wire a timestamp is a floating-point number of seconds, which falls short of some
-/// milliseconds by a hair, so it is rounded: cut off, a record would seem to have arrived a millisecond early.
-fn millis(at: &DateTime) -> i64 {
-    at.secs().saturating_mul(1000).saturating_add(i64::from((at.subsec_nanos() + 500_000) / 1_000_000))
-}
-
-fn describe_shard(shard: Shard) -> ShardDescription {
-    let mut parents = Vec::with_capacity(2);
-    for parent in [shard.parent_shard_id, shard.adjacent_parent_shard_id].into_iter().flatten() {
-        push_parent(&mut parents, &parent);
-    }
-    let closed = shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some());
-    let range = shard.hash_key_range.as_ref().and_then(hash_range);
-    ShardDescription { id: ShardId::new(&shard.shard_id), parents, range, closed }
-}
-
-fn describe_child(child: ChildShard) -> ShardDescription {
-    let mut parents = Vec::with_capacity(2);
-    for parent in &child.parent_shards {
-        push_parent(&mut parents, parent);
-    }
-    let range = child.hash_key_range.as_ref().and_then(hash_range);
-    ShardDescription { id: ShardId::new(&child.shard_id), parents, range, closed: false }
-}
-
-fn push_parent(parents: &mut Vec<ShardId>, parent: &str) {
-    let parent = ShardId::new(parent);
-    if !parent.as_str().is_empty() && !parents.contains(&parent) {
-        parents.push(parent);
-    }
-}
-
-/// The slice of the key space, unless its text makes none: lineage stands without it.
-fn hash_range(range: &HashKeyRange) -> Option<HashRange> {
-    let start = range.starting_hash_key.parse().ok()?;
-    let end = range.ending_hash_key.parse().ok()?;
-    (start <= end).then_some(HashRange { start, end })
-}
-
 #[cfg(test)]
 mod tests {
+    use host_core::shard::HashRange;
+
     use super::*;
+    use crate::columns::NO_ARRIVAL;
     use crate::source::canned::{Answer, Canned, exception};
     use crate::source::classify::SourceErrorKind;
 

@@ -1,0 +1,66 @@
+//! Connections for subscriptions.
+//!
+//! Over TLS the SDK speaks HTTP/2, where everything that one client asks for travels over one connection. That connection
+//! has a bounded number of requests under way, past which a request waits unsent, and one window for all of them: a few
+//! shards that nobody reads at the moment would fill it, and stall the others. So subscriptions stay away from the client
+//! of all other calls, and few share one. Lines are filled from the first on, so that the last ones empty and are dropped.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::config::{Config, StalledStreamProtectionConfig};
+use aws_sdk_kinesis::Client;
+
+/// How many subscriptions share a connection. Sixteen shards that nobody reads hold up 16 x 2 MB at most, and the windows
+/// for that are the connection's 5 MB: so even then few stall, and for as long as their reader is slow.
+const SUBSCRIPTIONS_PER_LINE: usize = 16;
+
+/// Clients for subscriptions, made on demand; each has connections of its own.
+#[derive(Debug)]
+pub(super) struct Lines {
+    config: Config,
+    open: Mutex<Vec<Arc<Client>>>,
+}
+
+/// A place on a line, given back when dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Line(Arc<Client>);
+
+impl Line {
+    pub(super) fn client(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl Lines {
+    /// Lines to where `config` leads, with its credentials. None of its limits of time holds but that of connecting: a
+    /// subscription may be silent for as long as its shard is.
+    pub(super) fn new(config: &Config) -> Self {
+        let connect = config.timeout_config().and_then(TimeoutConfig::connect_timeout);
+        let mut timeouts = TimeoutConfig::builder();
+        timeouts.set_connect_timeout(connect.map(Into::into));
+        let timeouts =
+            timeouts.disable_operation_timeout().disable_operation_attempt_timeout().disable_read_timeout().build();
+        let config = config
+            .to_builder()
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self { config, open: Mutex::default() }
+    }
+
+    /// A place on the first line that has one.
+    pub(super) fn lease(&self) -> Line {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let leased = |line: &Arc<Client>| Arc::strong_count(line) - 1;
+        if let Some(line) = open.iter().find(|line| leased(line) < SUBSCRIPTIONS_PER_LINE) {
+            let lease = Line(Arc::clone(line));
+            open.retain(|line| leased(line) > 0);
+            return lease;
+        }
+        let config = self.config.to_builder().http_client(crate::aws::http_client()).build();
+        let line = Arc::new(Client::from_conf(config));
+        open.push(Arc::clone(&line));
+        Line(line)
+    }
+}
