@@ -54,6 +54,12 @@ impl Budget {
         Held { grains, room: Arc::clone(room) }
     }
 
+    /// No room, to be grown.
+    #[must_use]
+    pub fn nothing(&self) -> Held {
+        Held { grains: 0, room: Arc::clone(&self.0) }
+    }
+
     /// How many bytes it has, held or not.
     #[must_use]
     pub fn size(&self) -> usize {

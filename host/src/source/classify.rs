@@ -343,6 +343,12 @@ impl CallSite<'_> {
         }
     }
 
+    /// Classifies a subscription that sends nothing any more.
+    #[must_use]
+    pub fn silent(&self, lasted: std::time::Duration) -> SourceError {
+        self.fated(Fate::Timeout, &format!("no event for {} s, and no error either", lasted.as_secs()))
+    }
+
     /// Classifies a call that was given up.
     #[must_use]
     pub fn unanswered(&self) -> SourceError {

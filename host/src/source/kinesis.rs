@@ -8,6 +8,7 @@
 mod answers;
 mod fan_out;
 mod lines;
+mod metered;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};

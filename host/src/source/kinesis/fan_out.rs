@@ -18,8 +18,10 @@ use host_core::shard::{Position, SequenceNumber, ShardId};
 
 use super::answers::{check_order, describe_child, view};
 use super::lines::Line;
+use super::metered::Meter;
 use super::{KinesisStream, LISTING_ATTEMPTS, Start};
 use crate::columns::{BATCH_DATA_BYTES_MAX, cut};
+use crate::flow::{Budget, Held};
 use crate::ports::{ConsumerDescription, ConsumerKey, FanOutApi, Pushed, Subscription};
 use crate::source::classify::{CallSite, Place, SourceError, SourceErrorKind};
 
@@ -141,19 +143,24 @@ impl FanOutApi for KinesisStream {
         shard: &'a ShardId,
         from: &'a Position,
         timeout: Duration,
+        budget: &'a Budget,
     ) -> BoxFuture<'a, Result<Box<dyn Subscription>, SourceError>> {
         async move {
             let site = self.site("SubscribeToShard", Some(shard));
             let Start { kind, sequence, timestamp } = Start::of(from, site)?;
             let position = StartingPosition::builder().r#type(kind).set_sequence_number(sequence);
-            let position = position.set_timestamp(timestamp).build().map_err(|error| site.malformed(&error.to_string()))?;
+            let position =
+                position.set_timestamp(timestamp).build().map_err(|error| site.malformed(&error.to_string()))?;
             let line = self.lines.lease();
             let request = line.client().subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
+            let meter = Meter::new(budget.clone());
+            let request = request.starting_position(position).customize().interceptor(meter.clone());
             // The SDK's own limits do not include its wait for the first event, so the limit is put around all of it.
-            let sent = tokio::time::timeout(timeout, request.starting_position(position).send()).await;
+            let sent = tokio::time::timeout(timeout, request.send()).await;
             let output = sent.map_err(|_elapsed| site.unanswered())?.map_err(|error| site.sdk_error(&error))?;
             let subscription = SdkSubscription {
                 open: Some((output.event_stream, line)),
+                meter,
                 place: self.place.clone(),
                 shard: shard.clone(),
                 last: Vec::new(),
@@ -167,6 +174,7 @@ impl FanOutApi for KinesisStream {
 struct SdkSubscription {
     /// What is still to come; `None` once it has ended, one way or the other.
     open: Option<(Events, Line)>,
+    meter: Meter,
     place: Place,
     shard: ShardId,
     /// The sequence number of the last record, as text.
@@ -177,24 +185,36 @@ impl Subscription for SdkSubscription {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Pushed>, SourceError>> {
         self.next_event().boxed()
     }
+
+    fn awaits_room(&self) -> bool {
+        self.meter.is_waiting()
+    }
+
+    fn silence(&self, lasted: Duration) -> SourceError {
+        self.site().silent(lasted)
+    }
 }
 
 impl SdkSubscription {
+    const fn site(&self) -> CallSite<'_> {
+        CallSite { place: &self.place, operation: "SubscribeToShard", shard: Some(&self.shard) }
+    }
+
     /// The only wait is the SDK's for the next frame of the body, which it keeps in the receiver: nothing is lost with this
     /// future.
     async fn next_event(&mut self) -> Result<Option<Pushed>, SourceError> {
         loop {
             let Some((events, _)) = &mut self.open else { return Ok(None) };
             let received = events.recv().await;
-            let site = CallSite { place: &self.place, operation: "SubscribeToShard", shard: Some(&self.shard) };
             let told = match received {
                 Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => {
-                    pushed(event, &mut self.last).map(Some).map_err(|what| site.malformed(&what))
+                    let pushed = pushed(event, &mut self.last, self.meter.last());
+                    pushed.map(Some).map_err(|what| self.site().malformed(&what))
                 }
                 // An event of a kind that this SDK does not know yet.
                 Ok(Some(_)) => continue,
                 Ok(None) => Ok(None),
-                Err(error) => Err(site.event_error(&error)),
+                Err(error) => Err(self.site().event_error(&error)),
             };
             if !matches!(told, Ok(Some(_))) {
                 self.open = None;
@@ -205,7 +225,7 @@ impl SdkSubscription {
 }
 
 /// Turns one event into columns and checks them against the record before.
-fn pushed(event: SubscribeToShardEvent, last: &mut Vec<u8>) -> Result<Pushed, String> {
+fn pushed(event: SubscribeToShardEvent, last: &mut Vec<u8>, held: Held) -> Result<Pushed, String> {
     let batches = cut(&event.records, BATCH_DATA_BYTES_MAX, view);
     check_order(&batches, last)?;
     if let Some(batch) = batches.last().filter(|batch| batch.len() > 0) {
@@ -225,6 +245,7 @@ fn pushed(event: SubscribeToShardEvent, last: &mut Vec<u8>) -> Result<Pushed, St
         continuation,
         millis_behind_latest: Some(event.millis_behind_latest),
         children,
+        held,
     })
 }
 
@@ -245,7 +266,8 @@ mod tests {
     }
 
     async fn subscribe(stream: &KinesisStream) -> Result<Box<dyn Subscription>, SourceError> {
-        stream.subscribe(CONSUMER, &shard(), &Position::TrimHorizon, PATIENCE).await
+        let budget = Budget::new(64 << 20);
+        stream.subscribe(CONSUMER, &shard(), &Position::TrimHorizon, PATIENCE, &budget).await
     }
 
     struct Open {
@@ -269,7 +291,8 @@ mod tests {
     }
 
     fn records(numbers: &[&str], rest: &str) -> Vec<u8> {
-        let record = |number: &&str| format!("{{\"SequenceNumber\":\"{number}\",\"Data\":\"AQ==\",\"PartitionKey\":\"k\"}}");
+        let record =
+            |number: &&str| format!("{{\"SequenceNumber\":\"{number}\",\"Data\":\"AQ==\",\"PartitionKey\":\"k\"}}");
         let records: Vec<String> = numbers.iter().map(record).collect();
         event(&format!("{{\"Records\":[{}],\"MillisBehindLatest\":7{rest}}}", records.join(",")))
     }
@@ -288,6 +311,6 @@ mod tests {
         assert_eq!(pushed.continuation, Some(SequenceNumber::parse("12").expect("decimal")));
         assert_eq!((pushed.is_last, pushed.millis_behind_latest, pushed.children.len()), (false, Some(7), 0));
         open.send(Vec::new());
-        assert_eq!(open.subscription.next().await.expect("ended in good order"), None);
+        assert!(open.subscription.next().await.expect("ended in good order").is_none());
     }
 }

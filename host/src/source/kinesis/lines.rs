@@ -7,9 +7,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{Config, StalledStreamProtectionConfig};
-use aws_sdk_kinesis::Client;
 
 /// How many subscriptions share a connection. Sixteen shards that nobody reads hold up 16 x 2 MB at most, and the windows
 /// for that are the connection's 5 MB: so even then few stall, and for as long as their reader is slow.
