@@ -52,7 +52,7 @@ impl Form for OneConsumer {
         ConsumerArn::parse(text).map_err(|error| {
             let help = match &error {
                 InvalidConsumerArn::Stream(error) => help_with_arn(error, &self.example()),
-                InvalidConsumerArn::StreamAlone | InvalidConsumerArn::Registered(_) => {
+                InvalidConsumerArn::StreamAlone | InvalidConsumerArn::Registered => {
                     "write STREAM_ARN/consumer/NAME:SECONDS, as `aws kinesis list-stream-consumers` shows it".to_owned()
                 }
                 InvalidConsumerArn::Name(_) => format!("it looks like {}", self.example()),

@@ -73,13 +73,13 @@ pub(super) fn efo(
         "keep_consumer",
         Flag,
         false,
-        "Whether a managed consumer stays registered, and billed, when the pipeline is stopped.",
+        "Whether the consumer stays registered, and billed, when the pipeline is stopped. Only with `lifecycle = \"managed\"`.",
     );
     let deregister_timeout = table.default(
         "deregister_timeout",
         Lasting("100ms", "1h"),
         "10s",
-        "Time for deregistering managed consumers at a stop.",
+        "Time for deregistering the consumer at a stop. Only with `lifecycle = \"managed\"`.",
     );
     let subscription_timeout = table.default(
         "subscription_timeout",
@@ -96,22 +96,24 @@ pub(super) fn efo(
         },
     );
     let said = Said { name, arn, arns, keep, deregister_timeout };
-    let lifecycle = match owner? {
+    let owner = owner?;
+    let lifecycle = match owner {
         Owner::Managed => managed(table, said),
         Owner::SelfManaged => self_managed(table, said, streams),
     }?;
     let Some(lifecycle) = lifecycle else {
-        return if let Some(demand) = demand { lacks(table, demand) } else { Some(None) };
+        return if let Some(demand) = demand { lacks(table, owner, demand) } else { Some(None) };
     };
     Some(Some(Efo { lifecycle, subscription_timeout: subscription_timeout?, describe_retry: describe_retry? }))
 }
 
 /// Complains that a consumer is needed and none named.
-fn lacks<T>(table: &mut Table<'_, '_>, Demand { reader, at }: Demand) -> Option<T> {
+fn lacks<T>(table: &mut Table<'_, '_>, owner: Owner, Demand { reader, at }: Demand) -> Option<T> {
     let line = format!("consumer_name = {}", ConsumerNamed.example());
-    let help = match table.here() {
-        Some(_) => format!("add {line} to [source.efo]"),
-        None => format!("add\n[source.efo]\n{line}"),
+    let help = match (table.here(), owner) {
+        (None, _) => format!("add\n[source.efo]\n{line}"),
+        (Some(_), Owner::Managed) => format!("add {line} to [source.efo]"),
+        (Some(_), Owner::SelfManaged) => format!("add {line} to [source.efo], or the consumer's ARN as `consumer_arn`"),
     };
     let message = format!("reader = {reader:?} needs a consumer, and [source.efo] names none");
     table.complain(at, message, help);
@@ -180,7 +182,7 @@ fn arns(
             if streams.len() > 1 {
                 let message = format!("`consumer_arn` is one consumer, but the source reads {} streams", streams.len());
                 let help =
-                    "write an ARN of each stream into `consumer_arns`, or a `consumer_name` that all of them have";
+                    "write the ARN of one consumer for each into `consumer_arns`, or a `consumer_name` that all have";
                 table.complain(Some(at), message, help);
                 return None;
             }
