@@ -50,6 +50,9 @@ impl Complaint {
     }
 }
 
+/// Values of a list, and where in the text each stands.
+pub(super) type Placed<T> = Vec<(Range<usize>, T)>;
+
 /// A form of values.
 pub(super) trait Form {
     /// What the host works with.

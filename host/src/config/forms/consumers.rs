@@ -1,13 +1,11 @@
 //! Forms of what names a consumer of enhanced fan-out.
 
-use std::ops::Range;
-
 use serde_json::{Value as Json, json};
 
 use super::super::document::Value;
 use super::super::names::{ConsumerArn, InvalidArn, InvalidConsumerArn, is_consumer_name};
 use super::places::{arns, help_with_arn};
-use super::{Complaint, Context, Form, text, text_schema};
+use super::{Complaint, Context, Form, Placed, text, text_schema};
 
 /// The name of a consumer.
 pub(in super::super) struct ConsumerNamed;
@@ -85,7 +83,7 @@ impl Form for OneConsumer {
 pub(in super::super) struct EachConsumer;
 
 impl Form for EachConsumer {
-    type Value = Vec<(Range<usize>, ConsumerArn)>;
+    type Value = Placed<ConsumerArn>;
 
     fn parse(&self, value: &Value, context: &Context<'_>) -> Result<Self::Value, Complaint> {
         let consumers = arns(&OneConsumer, value, context)?;

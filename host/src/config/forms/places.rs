@@ -1,6 +1,5 @@
 //! Forms of what names a place: files, streams, endpoints.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
@@ -9,7 +8,7 @@ use super::super::StateStore;
 use super::super::document::{Node, Value};
 use super::super::names::{InvalidArn, StreamArn, is_region};
 use super::texts::empty;
-use super::{Complaint, Context, Form, text, text_schema};
+use super::{Complaint, Context, Form, Placed, text, text_schema};
 
 /// A path, relative to the manifest.
 pub(in super::super) struct FilePath(pub(in super::super) &'static str);
@@ -131,11 +130,7 @@ pub(super) fn help_with_arn(error: &InvalidArn, example: &str) -> String {
 }
 
 /// The items of a list of ARNs, each read by `form`, with the place of each.
-pub(super) fn arns<F: Form>(
-    form: &F,
-    value: &Value,
-    context: &Context<'_>,
-) -> Result<Vec<(Range<usize>, F::Value)>, Complaint> {
+pub(super) fn arns<F: Form>(form: &F, value: &Value, context: &Context<'_>) -> Result<Placed<F::Value>, Complaint> {
     let Value::List(items) = value else { return Err(value.wrong_type()) };
     let item = |item: &Node| {
         let span = item.span.clone();

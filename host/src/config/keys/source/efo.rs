@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::super::super::forms::{Choice, ConsumerNamed, EachConsumer, Flag, Form as _, Lasting, OneConsumer};
+use super::super::super::forms::{Choice, ConsumerNamed, EachConsumer, Flag, Form as _, Lasting, OneConsumer, Placed};
 use super::super::super::walk::Table;
 use super::super::super::{ConsumerArn, Consumers, Efo, Lifecycle, StreamArn};
 use super::super::retry;
@@ -32,7 +32,7 @@ enum Owner {
 struct Said {
     name: Option<Option<String>>,
     arn: Option<Option<ConsumerArn>>,
-    arns: Option<Option<Vec<(Range<usize>, ConsumerArn)>>>,
+    arns: Option<Option<Placed<ConsumerArn>>>,
     keep: Option<bool>,
     deregister_timeout: Option<Duration>,
 }
@@ -95,29 +95,30 @@ pub(super) fn efo(
             retry(table, (100, attempts), ("2s", "60s"))
         },
     );
+    let names_none = ["consumer_name", "consumer_arn", "consumer_arns"].iter().all(|key| table.at(key).is_none());
+    if let (true, Some(demand)) = (names_none, demand) {
+        lacks(table, owner, demand);
+    }
     let said = Said { name, arn, arns, keep, deregister_timeout };
-    let owner = owner?;
-    let lifecycle = match owner {
+    let lifecycle = match owner? {
         Owner::Managed => managed(table, said),
         Owner::SelfManaged => self_managed(table, said, streams),
     }?;
-    let Some(lifecycle) = lifecycle else {
-        return if let Some(demand) = demand { lacks(table, owner, demand) } else { Some(None) };
-    };
-    Some(Some(Efo { lifecycle, subscription_timeout: subscription_timeout?, describe_retry: describe_retry? }))
+    let (subscription_timeout, describe_retry) = (subscription_timeout?, describe_retry?);
+    Some(lifecycle.map(|lifecycle| Efo { lifecycle, subscription_timeout, describe_retry }))
 }
 
 /// Complains that a consumer is needed and none named.
-fn lacks<T>(table: &mut Table<'_, '_>, owner: Owner, Demand { reader, at }: Demand) -> Option<T> {
+fn lacks(table: &mut Table<'_, '_>, owner: Option<Owner>, Demand { reader, at }: Demand) {
     let line = format!("consumer_name = {}", ConsumerNamed.example());
     let help = match (table.here(), owner) {
         (None, _) => format!("add\n[source.efo]\n{line}"),
-        (Some(_), Owner::Managed) => format!("add {line} to [source.efo]"),
-        (Some(_), Owner::SelfManaged) => format!("add {line} to [source.efo], or the consumer's ARN as `consumer_arn`"),
+        (Some(_), Some(Owner::Managed) | None) => format!("add {line} to [source.efo]"),
+        (Some(_), Some(Owner::SelfManaged)) => {
+            format!("add {line} to [source.efo], or the consumer's ARN as `consumer_arn`")
+        }
     };
-    let message = format!("reader = {reader:?} needs a consumer, and [source.efo] names none");
-    table.complain(at, message, help);
-    None
+    table.complain(at, format!("reader = {reader:?} needs a consumer, and [source.efo] names none"), help);
 }
 
 fn managed(table: &mut Table<'_, '_>, said: Said) -> Option<Option<Lifecycle>> {
@@ -167,7 +168,7 @@ fn self_managed(table: &mut Table<'_, '_>, said: Said, streams: Option<&[StreamA
 fn arns(
     table: &mut Table<'_, '_>,
     one: Option<Option<ConsumerArn>>,
-    many: Option<Option<Vec<(Range<usize>, ConsumerArn)>>>,
+    many: Option<Option<Placed<ConsumerArn>>>,
     streams: Option<&[StreamArn]>,
 ) -> Option<Option<Vec<ConsumerArn>>> {
     match (table.at("consumer_arn"), table.at("consumer_arns")) {
@@ -196,7 +197,7 @@ fn arns(
 fn one_of_each(
     table: &mut Table<'_, '_>,
     at: &Range<usize>,
-    consumers: Vec<(Range<usize>, ConsumerArn)>,
+    consumers: Placed<ConsumerArn>,
     streams: &[StreamArn],
 ) -> Option<Vec<ConsumerArn>> {
     let mut found: Vec<Option<ConsumerArn>> = vec![None; streams.len()];
@@ -205,11 +206,9 @@ fn one_of_each(
         let index = streams.iter().position(|stream| stream == consumer.stream());
         match index.map(|index| &mut found[index]) {
             None => strangers.push((span, consumer)),
-            Some(Some(first)) => {
-                let (first, second) = (first.name(), consumer.name());
-                let message = format!("{} has two consumers here, {first:?} and {second:?}", consumer.stream());
-                let help = "remove one of the two: a stream is read through one";
-                table.complain(Some(span), message, help);
+            Some(Some(_)) => {
+                let message = format!("two consumers of {} are named", consumer.stream());
+                table.complain(Some(span), message, "remove one of the two: a stream is read through one");
             }
             Some(place @ None) => *place = Some(consumer),
         }
