@@ -29,7 +29,7 @@ pub use credentials::{AssumeRole, Credentials, InvalidRole, Process, RoleArn, St
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub(crate) use forms::{is_json_pointer, point_in_time};
 pub(crate) use names::is_stream_name;
-pub use names::{InvalidArn, InvalidName, Name, Secret, StreamArn};
+pub use names::{ConsumerArn, InvalidArn, InvalidConsumerArn, InvalidName, Name, Secret, StreamArn};
 pub use reference::reference;
 
 /// One pipeline, complete and valid.
@@ -180,7 +180,7 @@ pub enum Consumers {
     /// One on every stream, called so (`consumer_name`).
     Named(String),
     /// By ARN, one for each stream, in the order of the streams (`consumer_arn` or `consumer_arns`).
-    Arns(Vec<String>),
+    Arns(Vec<ConsumerArn>),
 }
 
 /// Pace of `GetRecords` (`[source.polling]`).
@@ -334,7 +334,8 @@ pub struct Aws {
     pub call_timeout: Duration,
 }
 
-/// How failed calls are repeated; the same for every call.
+/// How what failed is tried again: every call (`[aws.retry]`), and the wait for a consumer
+/// (`[source.efo.describe_retry]`, whose defaults differ).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Failures in a row after which a call counts as failing (`max_attempts`, 1 to 1,000, default 50): a start then gives

@@ -1,6 +1,7 @@
 //! The forms that values have: how each is read, and how it is told to people and to a JSON Schema.
 
 mod amounts;
+mod consumers;
 mod identity;
 mod places;
 mod texts;
@@ -13,6 +14,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 pub(super) use amounts::{Lasting, Sized};
+pub(super) use consumers::{ConsumerNamed, EachConsumer, OneConsumer};
 pub(super) use identity::{Command, EXTERNAL_ID, Policy, Role, SESSION_NAME};
 pub(super) use places::{Arn, Arns, FilePath, Region, Store, Url};
 pub(crate) use texts::is_json_pointer;
@@ -47,6 +49,9 @@ impl Complaint {
         Self::Content { message: message.to_string(), help: help.into() }
     }
 }
+
+/// Values of a list, and where in the text each stands.
+pub(super) type Placed<T> = Vec<(Range<usize>, T)>;
 
 /// A form of values.
 pub(super) trait Form {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::forms::{Choice, FilePath, Lasting, Named, Routes, Store, Whole};
 use super::sizes::format_duration;
 use super::walk::Table;
-use super::{Checkpoint, Manifest, Name, OnError, PoisonPolicy, Sink, SinkOutput, TrapPolicy};
+use super::{Checkpoint, Manifest, Name, OnError, PoisonPolicy, Retry, Sink, SinkOutput, TrapPolicy};
 
 pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifest> {
     let version = table.required("version", Whole(1, 1), "The format of this file.");
@@ -183,6 +183,27 @@ fn on_error(table: &mut Table<'_, '_>) -> Option<OnError> {
     let max_attempts =
         table.default("max_attempts", Whole(1, 100), 3, "Attempts at one batch before it counts as refused.");
     Some(OnError { poison: poison?, trap: trap?, max_attempts: max_attempts? })
+}
+
+/// Keys of how what failed is tried again: `attempts` is the default and the meaning of `max_attempts`, `delays` are the
+/// defaults of the others.
+fn retry(
+    table: &mut Table<'_, '_>,
+    attempts: (i64, &'static str),
+    delays: (&'static str, &'static str),
+) -> Option<Retry> {
+    let max_attempts = table.default("max_attempts", Whole(1, 1000), attempts.0, attempts.1);
+    let min_delay = table.default(
+        "min_delay",
+        Lasting("1ms", "1h"),
+        delays.0,
+        "Bound of the pause after the first failure; it doubles with each further one. The pause itself is drawn at random \
+         from zero to the bound, so that readers that were refused together do not come back together.",
+    );
+    let max_delay = table.default("max_delay", Lasting("1ms", "1h"), delays.1, "The highest bound.");
+    let (min_delay, max_delay) = (min_delay?, max_delay?);
+    ordered(table, ("min_delay", min_delay), ("max_delay", max_delay))?;
+    Some(Retry { max_attempts: max_attempts?, min_delay, max_delay })
 }
 
 /// Complains unless `low <= high`; both are given or defaults.

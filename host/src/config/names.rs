@@ -230,6 +230,84 @@ impl fmt::Debug for StreamArn {
     }
 }
 
+/// Why a text is not the ARN of a consumer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConsumerArn {
+    /// What stands before the consumer is not the ARN of a stream.
+    #[error(transparent)]
+    Stream(#[from] InvalidArn),
+    /// It names a stream.
+    #[error("this ARN names a stream, not a consumer of it")]
+    StreamAlone,
+    /// The consumer's name is none.
+    #[error("a consumer's name is 1 to 128 of letters, digits, `.`, `_` and `-`, not {0:?}")]
+    Name(String),
+    /// The time of its registration is missing, or none.
+    #[error("the ARN of a consumer ends in a colon and the second of its registration, this one does not")]
+    Registered,
+}
+
+/// The ARN of a registered consumer, taken apart: `STREAM_ARN/consumer/NAME:SECONDS` (`ConsumerARN`). A consumer that is
+/// registered again under its name gets another one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConsumerArn {
+    text: String,
+    stream: StreamArn,
+    name: String,
+}
+
+impl ConsumerArn {
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    /// What about it is not the ARN of a consumer.
+    pub fn parse(text: &str) -> Result<Self, InvalidConsumerArn> {
+        let Some((stream, consumer)) = text.split_once("/consumer/") else {
+            StreamArn::parse(text)?;
+            return Err(InvalidConsumerArn::StreamAlone);
+        };
+        let stream = StreamArn::parse(stream)?;
+        let (name, registered) = consumer.split_once(':').unwrap_or((consumer, ""));
+        if !is_consumer_name(name) {
+            return Err(InvalidConsumerArn::Name(name.to_owned()));
+        }
+        if registered.is_empty() || !registered.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidConsumerArn::Registered);
+        }
+        Ok(Self { text: text.to_owned(), stream, name: name.to_owned() })
+    }
+
+    /// The ARN as it was written (`ConsumerARN`).
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The stream that it is registered on.
+    #[must_use]
+    pub const fn stream(&self) -> &StreamArn {
+        &self.stream
+    }
+
+    /// The consumer's name (`ConsumerName`).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for ConsumerArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for ConsumerArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
 /// Whether `text` has the form of a region: lower-case words and a number, joined by `-`. Which regions exist is the
 /// service's to say.
 pub(super) fn is_region(text: &str) -> bool {
@@ -246,6 +324,11 @@ pub(super) fn is_region(text: &str) -> bool {
 /// Whether `text` may be a stream's name (`StreamName`).
 pub(crate) fn is_stream_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// Whether `text` may be a consumer's name (`ConsumerName`): the rule is that of streams.
+pub(super) fn is_consumer_name(text: &str) -> bool {
+    is_stream_name(text)
 }
 
 #[cfg(test)]
@@ -276,6 +359,36 @@ mod tests {
         assert!(matches!(refused("arn:aws:kinesis:us-east:123456789012:stream/s"), InvalidArn::Region(_)));
         assert!(matches!(refused("arn:aws:kinesis:us-east-1:1234:stream/s"), InvalidArn::Account(_)));
         assert!(matches!(refused("arn:aws:kinesis:us-east-1:123456789012:stream/"), InvalidArn::StreamName(_)));
+    }
+
+    #[test]
+    fn the_arn_of_a_consumer_tells_its_stream_and_its_name() {
+        let text = "arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/a.b-c_d:1520000000";
+        let arn = ConsumerArn::parse(text).expect("an ARN");
+        let stream = StreamArn::parse("arn:aws:kinesis:us-east-1:123456789012:stream/s").expect("an ARN");
+        assert_eq!((arn.as_str(), arn.stream(), arn.name()), (text, &stream, "a.b-c_d"));
+        assert_eq!(format!("{arn} {arn:?}"), format!("{text} {text:?}"));
+    }
+
+    #[test]
+    fn what_is_not_a_consumer_is_called_by_its_name() {
+        let refused = |text: &str| ConsumerArn::parse(text).expect_err(text);
+        let of_stream = |rest: &str| refused(&format!("arn:aws:kinesis:us-east-1:123456789012:stream/s{rest}"));
+        assert_eq!(refused("c"), InvalidConsumerArn::Stream(InvalidArn::Shape));
+        assert_eq!(
+            refused("arn:aws:kinesis:us-east-1:1234:stream/s/consumer/c:1"),
+            InvalidConsumerArn::Stream(InvalidArn::Account("1234".to_owned()))
+        );
+        assert_eq!(of_stream(""), InvalidConsumerArn::StreamAlone);
+        assert_eq!(of_stream("/t/consumer/c:1"), InvalidConsumerArn::Stream(InvalidArn::StreamName("s/t".to_owned())));
+        assert_eq!(of_stream("/consumer/"), InvalidConsumerArn::Name(String::new()));
+        assert_eq!(of_stream("/consumer/:1"), InvalidConsumerArn::Name(String::new()));
+        assert_eq!(of_stream("/consumer/c d:1"), InvalidConsumerArn::Name("c d".to_owned()));
+        let long = "c".repeat(129);
+        assert_eq!(of_stream(&format!("/consumer/{long}:1")), InvalidConsumerArn::Name(long));
+        assert_eq!(of_stream("/consumer/c"), InvalidConsumerArn::Registered);
+        assert_eq!(of_stream("/consumer/c:now"), InvalidConsumerArn::Registered);
+        assert_eq!(of_stream("/consumer/c:1/consumer/d:2"), InvalidConsumerArn::Registered);
     }
 
     #[test]

@@ -56,6 +56,10 @@ Names and defaults are those of Apache Flink's connectors, except where theirs s
 | the pause between attempts is drawn from zero to its bound | from half of it | readers that were refused together come back apart |
 | `on_gap` | trimmed records are passed over in silence | loss is a decision, and somebody's |
 | `audit_interval` | shards are listed from the last known one on only | a shard missed once would be missed for ever |
+| `consumer_arn` and `consumer_arns` name consumers of others | a name alone, whatever the lifecycle | an ARN cannot mean a consumer that was registered anew |
+| `keep_consumer` | a managed consumer is deregistered whenever the job stops or restarts | a start need not wait until one is registered |
+| `reader = \"auto\"` | one reader, or no start | a stream that has no room for a consumer is read all the same |
+| `[source.efo]` is checked whatever the reader is | it is read when it is needed | the way back is there |
 | a checkpoint interval of its own | the job's | one pipeline, one file |
 ";
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::super::StateStore;
-use super::super::document::Value;
+use super::super::document::{Node, Value};
 use super::super::names::{InvalidArn, StreamArn, is_region};
 use super::texts::empty;
-use super::{Complaint, Context, Form, text, text_schema};
+use super::{Complaint, Context, Form, Placed, text, text_schema};
 
 /// A path, relative to the manifest.
 pub(in super::super) struct FilePath(pub(in super::super) &'static str);
@@ -90,21 +90,7 @@ impl Form for Arn {
     fn parse(&self, value: &Value, _: &Context<'_>) -> Result<StreamArn, Complaint> {
         let (text, quote) = text(value)?;
         StreamArn::parse(text).map_err(|error| {
-            let example = self.example();
-            let help = match &error {
-                InvalidArn::Service(service) if service == "dynamodb" => {
-                    "reading the stream of a table is not supported; name a Kinesis data stream".to_owned()
-                }
-                InvalidArn::Mismatch { expected, region, .. } => format!("write arn:{expected}:kinesis:{region}:…"),
-                InvalidArn::Consumer => "leave out \"/consumer/\" and what follows".to_owned(),
-                InvalidArn::Shape
-                | InvalidArn::Service(_)
-                | InvalidArn::Partition(_)
-                | InvalidArn::Region(_)
-                | InvalidArn::Account(_)
-                | InvalidArn::Resource(_)
-                | InvalidArn::StreamName(_) => format!("it looks like {example}"),
-            };
+            let help = help_with_arn(&error, &self.example());
             if error == InvalidArn::Shape {
                 return Complaint::content(format!("{quote} is no ARN"), help);
             }
@@ -125,6 +111,42 @@ impl Form for Arn {
     }
 }
 
+/// What to write instead of what is no ARN.
+pub(super) fn help_with_arn(error: &InvalidArn, example: &str) -> String {
+    match error {
+        InvalidArn::Service(service) if service == "dynamodb" => {
+            "reading the stream of a table is not supported; name a Kinesis data stream".to_owned()
+        }
+        InvalidArn::Mismatch { expected, region, .. } => format!("write arn:{expected}:kinesis:{region}:…"),
+        InvalidArn::Consumer => "leave out \"/consumer/\" and what follows".to_owned(),
+        InvalidArn::Shape
+        | InvalidArn::Service(_)
+        | InvalidArn::Partition(_)
+        | InvalidArn::Region(_)
+        | InvalidArn::Account(_)
+        | InvalidArn::Resource(_)
+        | InvalidArn::StreamName(_) => format!("it looks like {example}"),
+    }
+}
+
+/// The items of a list of ARNs, each read by `form`, with the place of each.
+pub(super) fn arns<F: Form>(form: &F, value: &Value, context: &Context<'_>) -> Result<Placed<F::Value>, Complaint> {
+    let Value::List(items) = value else { return Err(value.wrong_type()) };
+    let item = |item: &Node| {
+        let span = item.span.clone();
+        match form.parse(&item.value, context) {
+            Ok(arn) => Ok((span, arn)),
+            Err(Complaint::Content { message, help }) => Err(Complaint::Inside { span, message, help }),
+            Err(Complaint::Type) => {
+                let message = format!("{} is no ARN", item.value.kind());
+                Err(Complaint::Inside { span, message, help: format!("write [{}]", form.example()) })
+            }
+            Err(told @ (Complaint::Told | Complaint::Inside { .. })) => Err(told),
+        }
+    };
+    items.iter().map(item).collect()
+}
+
 /// The ARNs of several streams.
 pub(in super::super) struct Arns;
 
@@ -132,19 +154,8 @@ impl Form for Arns {
     type Value = Vec<StreamArn>;
 
     fn parse(&self, value: &Value, context: &Context<'_>) -> Result<Vec<StreamArn>, Complaint> {
-        let Value::List(items) = value else { return Err(value.wrong_type()) };
         let mut streams: Vec<StreamArn> = Vec::new();
-        for item in items {
-            let span = item.span.clone();
-            let stream = match Arn.parse(&item.value, context) {
-                Ok(stream) => stream,
-                Err(Complaint::Content { message, help }) => return Err(Complaint::Inside { span, message, help }),
-                Err(Complaint::Type) => {
-                    let message = format!("{} is no ARN", item.value.kind());
-                    return Err(Complaint::Inside { span, message, help: format!("write {}", self.example()) });
-                }
-                Err(told @ (Complaint::Told | Complaint::Inside { .. })) => return Err(told),
-            };
+        for (span, stream) in arns(&Arn, value, context)? {
             if streams.contains(&stream) {
                 let message = format!("the stream {:?} stands twice", stream.name());
                 let help = "remove one of the two: its records would be delivered twice".to_owned();

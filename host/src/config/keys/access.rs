@@ -8,7 +8,7 @@ use self::credentials::{credentials, fits_a_call};
 use super::super::forms::{FilePath, Flag, Lasting, Pointer, Region, Stream, Url, Whole};
 use super::super::walk::Table;
 use super::super::{Aws, Local, LocalStream, Retry, Seed, StreamArn};
-use super::ordered;
+use super::{ordered, retry};
 
 pub(super) fn aws(table: &mut Table<'_, '_>, streams: Option<&[StreamArn]>) -> Option<Aws> {
     let region = table.optional(
@@ -24,7 +24,11 @@ pub(super) fn aws(table: &mut Table<'_, '_>, streams: Option<&[StreamArn]>) -> O
         "Another endpoint than the region's own: that of a VPC, or an emulator. `--local` sets it.",
     );
     let credentials = credentials(table, streams.and_then(|streams| streams.first()));
-    let retry = table.section("retry", "How failed calls are repeated: every call to the service, by one rule.", retry);
+    let retry = table.section(
+        "retry",
+        "How failed calls are repeated: every call to the service, by one rule.",
+        retry_of_calls,
+    );
     let timeouts = table.section("timeouts", "How long calls may take.", timeouts);
     let region = agreed_region(table, region?, streams?)?;
     let Timeouts { connect, read, call } = timeouts?;
@@ -92,25 +96,10 @@ fn timeouts(table: &mut Table<'_, '_>) -> Option<Timeouts> {
     Some(Timeouts { connect: connect?, read: read?, call })
 }
 
-fn retry(table: &mut Table<'_, '_>) -> Option<Retry> {
-    let max_attempts = table.default(
-        "max_attempts",
-        Whole(1, 1000),
-        50,
-        "Failures in a row after which a call counts as failing. A start then gives up. A pipeline that runs says so once, \
-         goes on trying, and says when it is over: no throttle and no outage stops it.",
-    );
-    let min_delay = table.default(
-        "min_delay",
-        Lasting("1ms", "1h"),
-        "300ms",
-        "Bound of the pause after the first failure; it doubles with each further one. The pause itself is drawn at random \
-         from zero to the bound, so that readers that were refused together do not come back together.",
-    );
-    let max_delay = table.default("max_delay", Lasting("1ms", "1h"), "1s", "The highest bound.");
-    let (min_delay, max_delay) = (min_delay?, max_delay?);
-    ordered(table, ("min_delay", min_delay), ("max_delay", max_delay))?;
-    Some(Retry { max_attempts: max_attempts?, min_delay, max_delay })
+fn retry_of_calls(table: &mut Table<'_, '_>) -> Option<Retry> {
+    let attempts = "Failures in a row after which a call counts as failing. A start then gives up. A pipeline that runs says \
+                    so once, goes on trying, and says when it is over: no throttle and no outage stops it.";
+    retry(table, (50, attempts), ("300ms", "1s"))
 }
 
 pub(super) fn local(table: &mut Table<'_, '_>) -> Option<Local> {

@@ -1,12 +1,15 @@
 //! Keys about what is read: `[source]` and its tables.
 
+mod efo;
+
 use std::time::Duration;
 
+use self::efo::Demand;
 use super::super::forms::{
     Arn, Arns, Choice, Flag, Form as _, Lasting, OrUnlimited, Positive, Sized, TimeFormat, Timestamp, Whole,
 };
 use super::super::walk::Table;
-use super::super::{InitialPosition, OnGap, Polling, Reader, Source, StreamArn};
+use super::super::{Efo, InitialPosition, OnGap, Polling, Reader, Source, StreamArn};
 
 /// Words of `initial_position`.
 #[derive(Clone, Copy)]
@@ -14,6 +17,14 @@ enum Start {
     Latest,
     TrimHorizon,
     AtTimestamp,
+}
+
+/// Words of `reader`.
+#[derive(Clone, Copy)]
+enum Way {
+    Polling,
+    Efo,
+    Auto,
 }
 
 pub(super) fn source(table: &mut Table<'_, '_>) -> Option<Source> {
@@ -55,16 +66,32 @@ pub(super) fn source(table: &mut Table<'_, '_>) -> Option<Source> {
         "64MiB",
         "Bytes that may be read and not yet through the component, over all shards; each subtask has an equal share.",
     );
-    let reader =
-        table.default("reader", Choice(&[("polling", ())]), "polling", "How records are fetched: `GetRecords`.");
-    let polling = table.section("polling", "The pace of `GetRecords`.", polling);
+    let way = table.default(
+        "reader",
+        Choice(&[("polling", Way::Polling), ("efo", Way::Efo), ("auto", Way::Auto)]),
+        "polling",
+        "How records are fetched: `polling` calls `GetRecords`, and shares each shard's limits with all others that do. `efo` \
+         is enhanced fan-out: a consumer with a throughput of its own (`[source.efo]`, billed apart), to which the service \
+         pushes what arrives. `auto` is enhanced fan-out for each stream where a consumer can be had and polling for the \
+         others, which is said once at the start.",
+    );
+    let polling = table.section("polling", "The pace of `GetRecords`. The reader `efo` does not heed it.", polling);
+    let demand = match way {
+        Some(Way::Efo) => Some(Demand { reader: "efo", at: table.at("reader") }),
+        Some(Way::Auto) => Some(Demand { reader: "auto", at: table.at("reader") }),
+        Some(Way::Polling) | None => None,
+    };
+    let efo = table.section(
+        "efo",
+        "Enhanced fan-out: the consumer that each stream is read through. The reader `polling` does not heed it.",
+        |table| efo::efo(table, streams.as_deref(), demand),
+    );
     let max_drift = table.section(
         "alignment",
         "Whether fast shards wait for slow ones, over all streams of the source.",
         alignment,
     );
     kind?;
-    reader?;
     Some(Source {
         streams: streams?,
         initial_position: initial_position?,
@@ -75,8 +102,17 @@ pub(super) fn source(table: &mut Table<'_, '_>) -> Option<Source> {
         max_drift: max_drift?,
         preserve_shard_order: preserve_shard_order?,
         read_ahead: read_ahead?,
-        reader: Reader::Polling(polling?),
+        reader: reader(way?, polling?, efo?)?,
     })
+}
+
+/// What was chosen; the tables of the other ways are checked, and left aside.
+fn reader(way: Way, polling: Polling, efo: Option<Efo>) -> Option<Reader> {
+    match way {
+        Way::Polling => Some(Reader::Polling(polling)),
+        Way::Efo => efo.map(Reader::Efo),
+        Way::Auto => efo.map(|efo| Reader::Auto(efo, polling)),
+    }
 }
 
 fn streams(table: &mut Table<'_, '_>) -> Option<Vec<StreamArn>> {
