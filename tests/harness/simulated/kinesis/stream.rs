@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::consumers::Consumers;
 use super::limits::{Limits, Window};
 use super::shard::{KeyRange, Record, Shard, ShardView, shard_id, shard_number};
 use crate::simulated::clock::Millis;
@@ -117,6 +120,16 @@ pub enum Lag {
     Omitted,
 }
 
+/// How a subscription ends whose consumer and shard another one took over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TakeOver {
+    /// With `ResourceInUseException`.
+    #[default]
+    Refused,
+    /// In order, as if its time were up.
+    Orderly,
+}
+
 /// In which ways a stream differs from the well-behaved default. All of them are the service's right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Habits {
@@ -130,6 +143,8 @@ pub struct Habits {
     pub lag: Lag,
     /// Listings show what was this long ago.
     pub listing_lag: Duration,
+    /// The end of a subscription that is taken over.
+    pub take_over: TakeOver,
 }
 
 #[derive(Clone, Debug)]
@@ -150,6 +165,7 @@ pub(crate) struct Stream {
     pub(crate) written: Vec<Arc<Record>>,
     pub(crate) keeps_truth: bool,
     pub(crate) listings: Window,
+    pub(crate) consumers: Consumers,
 }
 
 impl Stream {
@@ -168,6 +184,7 @@ impl Stream {
             written: Vec::new(),
             keeps_truth: true,
             listings: Window::default(),
+            consumers: Consumers::default(),
         };
         for range in even_ranges(shards.max(1)) {
             stream.add_shard(range, Vec::new(), now);
@@ -206,6 +223,21 @@ impl Stream {
             "ResourceInUseException",
             format!("Stream {name} under account {account} not ACTIVE, instead in state {status}"),
         ))
+    }
+
+    /// Lets every subscription look again.
+    pub(crate) fn ring(&self) {
+        self.shards.iter().for_each(|shard| shard.bell.notify_waiters());
+    }
+
+    /// Lets the subscriptions to one shard look again.
+    pub(crate) fn ring_shard(&self, number: u32) {
+        self.bell(number).notify_waiters();
+    }
+
+    /// The bell of a shard that there is.
+    pub(crate) fn bell(&self, number: u32) -> Arc<Notify> {
+        Arc::clone(&self.shards[number as usize].bell)
     }
 
     pub(crate) fn open_count(&self) -> usize {
@@ -352,6 +384,7 @@ impl Stream {
     fn close(&mut self, number: u32, now: Millis) {
         let shard = &mut self.shards[number as usize];
         shard.closed = Some(now);
+        shard.bell.notify_waiters();
         self.owners.remove(&shard.range.start);
     }
 
