@@ -7,9 +7,9 @@ use aws_smithy_types::base64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::consumers::ConsumerView;
 use super::reading::Page;
 use super::shard::{KeyRange, Record, ShardView};
-use super::consumers::ConsumerView;
 use super::stream::{Encryption, Status, Stream};
 use super::subscription::Push;
 use crate::simulated::clock::Millis;

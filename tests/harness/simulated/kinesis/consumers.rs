@@ -89,7 +89,8 @@ pub(crate) struct Consumers {
 impl Consumers {
     /// Forgets those whose deletion is over.
     fn refresh(&mut self, now: Millis) {
-        let is_over = |consumer: &Consumer| matches!(consumer.changing, (ConsumerStatus::Deleting, until) if until <= now);
+        let is_over =
+            |consumer: &Consumer| matches!(consumer.changing, (ConsumerStatus::Deleting, until) if until <= now);
         for (name, consumer) in self.by_name.extract_if(.., |_, consumer| is_over(consumer)) {
             self.former.insert(name, consumer.created);
         }
@@ -97,7 +98,8 @@ impl Consumers {
 
     /// How many there are.
     pub(crate) fn count(&self, now: Millis) -> usize {
-        let is_over = |consumer: &Consumer| matches!(consumer.changing, (ConsumerStatus::Deleting, until) if until <= now);
+        let is_over =
+            |consumer: &Consumer| matches!(consumer.changing, (ConsumerStatus::Deleting, until) if until <= now);
         self.by_name.values().filter(|consumer| !is_over(consumer)).count()
     }
 }
@@ -162,7 +164,9 @@ impl Stream {
             if found >= limit {
                 return Err(Refusal::client(
                     "LimitExceededException",
-                    format!("The limit of {limit} consumers {which} is reached for stream {stream} under account {account}."),
+                    format!(
+                        "The limit of {limit} consumers {which} is reached for stream {stream} under account {account}."
+                    ),
                 ));
             }
         }
@@ -190,7 +194,12 @@ impl Stream {
     }
 
     /// `DescribeStreamConsumer`.
-    pub(crate) fn describe_consumer(&mut self, name: &str, now: Millis, limits: &Limits) -> Result<ConsumerView, Refusal> {
+    pub(crate) fn describe_consumer(
+        &mut self,
+        name: &str,
+        now: Millis,
+        limits: &Limits,
+    ) -> Result<ConsumerView, Refusal> {
         if self.consumers.descriptions.at(now).0 >= limits.consumer_descriptions {
             return Err(self.too_many_calls());
         }
@@ -223,7 +232,9 @@ impl Stream {
         let (name, account) = (&self.name, &self.account);
         Err(Refusal::client(
             "ResourceInUseException",
-            format!("Stream {name} under account {account} has registered consumers and EnforceConsumerDeletion is not set."),
+            format!(
+                "Stream {name} under account {account} has registered consumers and EnforceConsumerDeletion is not set."
+            ),
         ))
     }
 
