@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::simulated::{Fault, Mishap};
+use tests::simulated::{Fault, Mishap, Wait};
 
 use super::{BOTH, FIRST, Fan, STREAM, horizon, latest, try_subscribe};
 
@@ -45,8 +45,8 @@ async fn faults_at_the_call_hit_subscriptions_as_they_hit_any_call() {
 async fn a_stream_can_break_off_after_any_number_of_events() {
     for client in BOTH {
         for (mishap, expected) in [
-            (Mishap::Cut, Some("response")),
-            (Mishap::Reset, Some("response")),
+            (Mishap::Cut, Some("dispatch")),
+            (Mishap::Reset, Some("dispatch")),
             (Mishap::Garble, Some("response")),
             (Mishap::End, None),
             (Mishap::exception("InternalFailureException"), Some("InternalFailureException")),
@@ -87,12 +87,12 @@ async fn a_cut_takes_every_stream_of_the_connection_and_a_reset_only_its_own() {
         let mut other = try_subscribe(client, &fan.consumer, second, latest()).await.expect("a subscription");
         fan.aws.faults().on("SubscribeToShard").shard(FIRST).inject(Fault::after(0, mishap));
         let mut feed = fan.subscribe(client, horizon()).await;
-        assert_eq!(feed.failure().await, "response");
+        assert_eq!(feed.failure().await, "dispatch");
         fan.aws.kinesis().put_to(STREAM, second, "key", "other");
         if spares {
             assert_eq!(other.texts().await, ["other"]);
         } else {
-            assert_eq!(other.failure().await, "response");
+            assert_eq!(other.failure().await, "dispatch");
         }
     }
 }
@@ -101,7 +101,7 @@ async fn a_cut_takes_every_stream_of_the_connection_and_a_reset_only_its_own() {
 async fn a_stalled_stream_is_silent_for_ever_or_until_its_rule_is_lifted() {
     for client in BOTH {
         let fan = Fan::new(1).await;
-        fan.limit(|limits| limits.heartbeat = tests::simulated::Wait::Real(Duration::from_millis(1)));
+        fan.limit(|limits| limits.heartbeat = Wait::Real(Duration::from_millis(1)));
         let rule = fan.aws.faults().on("SubscribeToShard").inject(Fault::after(2, Mishap::Stall));
         let mut feed = fan.subscribe(&fan.clients[client], latest()).await;
         assert!(feed.texts().await.is_empty() && feed.texts().await.is_empty());
@@ -137,7 +137,7 @@ async fn members_can_be_left_out_of_events_and_bytes_be_cut_or_trickle() {
     let event = fan.subscribe(client, horizon()).await.event().await;
     assert_eq!((event.continuation_sequence_number(), event.records().len()), ("", 1));
     rule(Fault::Cut { after: 700 });
-    assert_eq!(fan.subscribe(client, horizon()).await.failure().await, "response");
+    assert_eq!(fan.subscribe(client, horizon()).await.failure().await, "dispatch");
     let pause = Duration::from_millis(1);
     rule(Fault::Trickle { bytes: 50, pause });
     let begun = Instant::now();
