@@ -26,6 +26,7 @@ use host::aws::AwsSettings;
 use host::config::StreamArn;
 use host::source::kinesis::KinesisStream;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 pub use self::clock::{Clock, Millis, Wait};
@@ -99,6 +100,7 @@ impl SimulatedAws {
             counts: counts::Counts::default(),
             seed,
             answers: AtomicU64::new(0),
+            cut: Notify::new(),
         };
         let shared = Arc::new(shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
@@ -123,6 +125,11 @@ impl SimulatedAws {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    /// Cuts every connection that is open, now. New ones are taken.
+    pub fn cut_connections(&self) {
+        self.shared.cut.notify_waiters();
     }
 
     /// Looks at what was asked for so far.

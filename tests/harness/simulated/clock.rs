@@ -128,8 +128,8 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// The moment when it is over, if it begins now.
-    pub(crate) fn from_now(self, clock: &Clock) -> Deadline {
+    /// Begins it now.
+    pub(crate) fn begin(self, clock: &Clock) -> Deadline {
         match self {
             Self::Service(wait) => {
                 Deadline::Service(clock.now().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))

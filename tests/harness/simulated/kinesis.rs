@@ -11,6 +11,7 @@
 mod sequence;
 mod limits;
 mod shard;
+mod habits;
 mod stream;
 mod listing;
 mod reading;
@@ -34,10 +35,10 @@ use crate::simulated::service::Refusal;
 use crate::simulated::truth::Truth;
 
 pub use self::consumers::{ConsumerStatus, ConsumerView};
+pub use self::habits::{Children, Encryption, Filters, Habits, Lag, LastPage, TakeOver};
 pub use self::limits::Limits;
 pub use self::sequence::Sequence;
 pub use self::shard::{KeyRange, Record, ShardView};
-pub use self::stream::{Children, Encryption, Filters, Habits, Lag, LastPage, TakeOver};
 
 /// The region of every stream.
 pub const REGION: &str = "us-east-1";

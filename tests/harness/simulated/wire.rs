@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// Request ids count up from here.
     pub(crate) seed: u64,
     pub(crate) answers: AtomicU64,
+    /// Told when a test cuts every connection.
+    pub(crate) cut: Notify,
 }
 
 /// Takes connections until dropped; then all of them are cut.
@@ -87,6 +89,15 @@ struct Line {
     cut: Notify,
 }
 
+impl Line {
+    async fn is_cut(&self) {
+        tokio::select! {
+            () = self.cut.notified() => {}
+            () = self.shared.cut.notified() => {}
+        }
+    }
+}
+
 async fn connection(socket: TcpStream, shared: Arc<Shared>) {
     shared.counts.change(|tallies| tallies.connected += 1);
     let _open = While::new(&shared, |tallies| &mut tallies.connections);
@@ -112,14 +123,14 @@ async fn connection(socket: TcpStream, shared: Arc<Shared>) {
         Protocol::Http1 => tokio::select! {
             biased;
             _ = http1::Builder::new().serve_connection(socket, service) => {}
-            () = line.cut.notified() => {}
+            () = line.is_cut() => {}
         },
         Protocol::Http2 => tokio::select! {
             biased;
             _ = http2::Builder::new(TokioExecutor::new())
                 .max_concurrent_streams(STREAMS_MAX)
                 .serve_connection(socket, service) => {}
-            () = line.cut.notified() => {}
+            () = line.is_cut() => {}
         },
     }
 }

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::consumers::ConsumerView;
+use super::habits::Encryption;
 use super::reading::Page;
 use super::shard::{KeyRange, Record, ShardView};
-use super::stream::{Encryption, Status, Stream};
+use super::stream::{Status, Stream};
 use super::subscription::Push;
 use crate::simulated::clock::Millis;
 

@@ -65,6 +65,11 @@ impl Consumer {
         }
     }
 
+    /// Whether its deletion is over.
+    fn is_over(&self, now: Millis) -> bool {
+        matches!(self.changing, (ConsumerStatus::Deleting, until) if until <= now)
+    }
+
     fn view(&self, name: &str, now: Millis) -> ConsumerView {
         ConsumerView { name: name.to_owned(), arn: self.arn.clone(), created: self.created, status: self.status(now) }
     }
@@ -83,24 +88,20 @@ pub(crate) struct Consumers {
     former: BTreeMap<String, Millis>,
     tokens: u64,
     registrations: Window,
-    pub(crate) descriptions: Window,
+    descriptions: Window,
 }
 
 impl Consumers {
     /// Forgets those whose deletion is over.
     fn refresh(&mut self, now: Millis) {
-        let is_over =
-            |consumer: &Consumer| matches!(consumer.changing, (ConsumerStatus::Deleting, until) if until <= now);
-        for (name, consumer) in self.by_name.extract_if(.., |_, consumer| is_over(consumer)) {
+        for (name, consumer) in self.by_name.extract_if(.., |_, consumer| consumer.is_over(now)) {
             self.former.insert(name, consumer.created);
         }
     }
 
     /// How many there are.
     pub(crate) fn count(&self, now: Millis) -> usize {
-        let is_over =
-            |consumer: &Consumer| matches!(consumer.changing, (ConsumerStatus::Deleting, until) if until <= now);
-        self.by_name.values().filter(|consumer| !is_over(consumer)).count()
+        self.by_name.values().filter(|consumer| !consumer.is_over(now)).count()
     }
 }
 
@@ -217,7 +218,7 @@ impl Stream {
     pub(crate) fn deregister(&mut self, name: &str, now: Millis, until: Millis) -> Result<(), Refusal> {
         let status = self.consumer(name, now)?.status(now);
         if status != ConsumerStatus::Active {
-            return Err(self.inactive(name, now));
+            return Err(self.inactive(name));
         }
         self.consumer(name, now)?.changing = (ConsumerStatus::Deleting, until);
         self.ring();
@@ -238,7 +239,7 @@ impl Stream {
         ))
     }
 
-    fn inactive(&self, name: &str, _now: Millis) -> Refusal {
+    fn inactive(&self, name: &str) -> Refusal {
         let created = self.consumers.by_name.get(name).map_or(0, |consumer| consumer.created.div_euclid(1000));
         let (stream, account) = (&self.name, &self.account);
         Refusal::client(
@@ -252,7 +253,7 @@ impl Stream {
     /// Gives a shard to a new subscription of a consumer, if it is free; returns the subscription's token.
     pub(crate) fn hold(&mut self, name: &str, shard: u32, now: Millis, gap: Duration) -> Result<u64, Refusal> {
         if self.consumer(name, now)?.status(now) != ConsumerStatus::Active {
-            return Err(self.inactive(name, now));
+            return Err(self.inactive(name));
         }
         let gap = i64::try_from(gap.as_millis()).unwrap_or(i64::MAX);
         if self.consumer(name, now)?.holders.get(&shard).is_some_and(|(_, since)| now - since < gap) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::consumers::{no_such_arn, parse};
 use super::input::{Input, invalid, missing};
 use super::reading::is_shard_id;
-use super::requests::{Outcome, empty, json, start_at};
+use super::requests::{Outcome, empty, json};
 use super::subscription::Subscription;
 use super::{Kinesis, Model, answers};
 use crate::simulated::clock::Millis;
@@ -96,7 +96,7 @@ impl Kinesis {
         let (arn, id) = (input.required("ConsumerARN")?, input.required("ShardId")?);
         let (stream_name, name, _) = named(input)?;
         let position = input.0.get("StartingPosition").map(Input).ok_or_else(|| missing("StartingPosition"))?;
-        let from = start_at(&position, position.required("Type")?, position.text("SequenceNumber"))?;
+        let from = position.start_at(position.required("Type")?, position.text("SequenceNumber"))?;
         let subscription = self.with(|model, now| {
             check_arn(model, (stream_name, name, Some(arn)), now)?;
             let limits = model.limits;
@@ -117,8 +117,8 @@ impl Kinesis {
                 token,
                 next,
                 bell: stream.bell(shard),
-                until: limits.subscription_life.from_now(&self.clock),
-                silent_until: limits.heartbeat.from_now(&self.clock),
+                until: limits.subscription_life.begin(&self.clock),
+                silent_until: limits.heartbeat.begin(&self.clock),
                 is_over: false,
             })
         })?;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::reading::StartAt;
 use super::{ACCOUNT, REGION};
 use crate::simulated::clock::Millis;
 use crate::simulated::service::Refusal;
@@ -62,6 +63,27 @@ impl<'a> Input<'a> {
             ));
         }
         Ok(name)
+    }
+
+    /// Where reading is to begin: of this kind, at this sequence number or at the timestamp here.
+    pub(super) fn start_at(&self, kind: &str, sequence: Option<&str>) -> Result<StartAt, Refusal> {
+        Ok(match (kind, sequence) {
+            ("TRIM_HORIZON", None) => StartAt::TrimHorizon,
+            ("LATEST", None) => StartAt::Latest,
+            ("AT_SEQUENCE_NUMBER", Some(sequence)) => StartAt::At(sequence.to_owned()),
+            ("AFTER_SEQUENCE_NUMBER", Some(sequence)) => StartAt::After(sequence.to_owned()),
+            ("AT_TIMESTAMP", None) => StartAt::Timestamp(self.timestamp("Timestamp").ok_or_else(|| {
+                invalid(
+                    "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
+                )
+            })?),
+            _ => {
+                let sequence = if sequence.is_some() { "also a" } else { "no" };
+                return Err(invalid(format!(
+                    "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {sequence} StartingSequenceNumber."
+                )));
+            }
+        })
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use aws_smithy_types::base64;
 
+use super::habits::{Children, Habits, Lag, LastPage};
 use super::limits::Limits;
 use super::sequence::Sequence;
 use super::shard::{Record, Shard, ShardView, shard_id, shard_number};
-use super::stream::{Children, Habits, Lag, LastPage, Status, Stream};
+use super::stream::{Status, Stream};
 use crate::simulated::clock::Millis;
 use crate::simulated::service::Refusal;
 

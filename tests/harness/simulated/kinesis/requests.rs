@@ -8,7 +8,7 @@ use super::consumers;
 use super::input::{Input, invalid, missing};
 use super::limits::Limits;
 use super::listing::{Filter, Listing};
-use super::reading::{ShardIterator, StartAt, is_shard_id, shard_of};
+use super::reading::{ShardIterator, is_shard_id, shard_of};
 use super::shard::{ShardView, shard_id};
 use super::stream::{Status, Stream};
 use super::{ACCOUNT, Kinesis, Model, answers, hash_of};
@@ -176,7 +176,7 @@ impl Kinesis {
             return Err(Refusal::client("ResourceNotFoundException", message));
         }
         let sequence = input.text("StartingSequenceNumber");
-        let from = start_at(input, kind, sequence)?;
+        let from = input.start_at(kind, sequence)?;
         let iterator = self.with(|model, now| {
             let limits = model.limits;
             model.stream(name, now)?.iterator(shard, &from, now, &limits)
@@ -299,27 +299,6 @@ impl Kinesis {
             json(&json!({ "StreamName": name, "CurrentShardCount": current, "TargetShardCount": target }))
         })
     }
-}
-
-/// Where reading is to begin: of this kind, at this sequence number, or at the timestamp of `input`.
-pub(super) fn start_at(input: &Input<'_>, kind: &str, sequence: Option<&str>) -> Result<StartAt, Refusal> {
-    Ok(match (kind, sequence) {
-        ("TRIM_HORIZON", None) => StartAt::TrimHorizon,
-        ("LATEST", None) => StartAt::Latest,
-        ("AT_SEQUENCE_NUMBER", Some(sequence)) => StartAt::At(sequence.to_owned()),
-        ("AFTER_SEQUENCE_NUMBER", Some(sequence)) => StartAt::After(sequence.to_owned()),
-        ("AT_TIMESTAMP", None) => StartAt::Timestamp(input.timestamp("Timestamp").ok_or_else(|| {
-            invalid(
-                "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
-            )
-        })?),
-        _ => {
-            let sequence = if sequence.is_some() { "also a" } else { "no" };
-            return Err(invalid(format!(
-                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {sequence} StartingSequenceNumber."
-            )));
-        }
-    })
 }
 
 /// The page that a request of `ListShards` asks for.

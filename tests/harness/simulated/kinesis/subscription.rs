@@ -10,9 +10,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::Notify;
 
+use super::habits::{Habits, TakeOver};
 use super::sequence::Sequence;
 use super::shard::{Record, ShardView, shard_id};
-use super::stream::{Habits, TakeOver};
 use super::{Kinesis, Model, answers};
 use crate::simulated::clock::{Deadline, Millis};
 use crate::simulated::service::{Event, Events, Refusal};
@@ -123,7 +123,7 @@ impl Subscription {
         let continuation = (!has_ended).then_some(reached);
         let children = if has_ended { stream.children_told(self.shard, now) } else { None };
         self.next = next;
-        self.silent_until = limits.heartbeat.from_now(clock);
+        self.silent_until = limits.heartbeat.begin(clock);
         Ok(Look::Push(Push { records, continuation, behind, children }))
     }
 }

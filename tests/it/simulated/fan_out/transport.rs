@@ -114,6 +114,23 @@ async fn a_connection_that_was_cut_is_opened_anew_by_the_next_call() {
 }
 
 #[tokio::test]
+async fn every_connection_can_be_cut_at_any_moment() {
+    let fan = Fan::new(2).await;
+    let mut first = fan.subscribe(&fan.clients[0], latest()).await;
+    let second = try_subscribe(&fan.clients[1], &fan.consumer, "shardId-000000000001", latest()).await;
+    let mut second = second.expect("a subscription");
+    fan.aws.cut_connections();
+    assert_eq!(first.failure().await, "dispatch");
+    assert_eq!(second.failure().await, "dispatch");
+    fan.aws.until("no connections", |counted| counted.connections == 0).await;
+    for client in BOTH {
+        let mut feed = fan.subscribe(&fan.clients[client], latest()).await;
+        fan.put("after all");
+        assert_eq!(feed.texts().await, ["after all"]);
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_simulation_ends_its_streams() {
     for client in BOTH {
         let fan = Fan::new(1).await;
