@@ -16,6 +16,7 @@ mod truth;
 mod faults;
 mod counts;
 mod wire;
+mod h2c;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -25,16 +26,17 @@ use host::aws::AwsSettings;
 use host::config::StreamArn;
 use host::source::kinesis::KinesisStream;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-pub use self::clock::{Clock, Millis};
-pub use self::counts::{Request, Tallies, Tally};
-pub use self::faults::{Fault, Faults, NewRule, RuleId};
+pub use self::clock::{Clock, Millis, Wait};
+pub use self::counts::{Protocol, Request, Subscribed, Tallies, Tally};
+pub use self::faults::{Fault, Faults, Mishap, NewRule, RuleId};
 pub use self::kinesis::{
-    ACCOUNT, Children, Encryption, Filters, Habits, KeyRange, Kinesis, Lag, LastPage, Limits, REGION, Record, Sequence,
-    ShardView,
+    ACCOUNT, Children, ConsumerStatus, ConsumerView, Encryption, Filters, Habits, KeyRange, Kinesis, Lag, LastPage,
+    Limits, REGION, Record, Sequence, ShardView, TakeOver,
 };
-pub use self::service::{Refusal, Service, Subject};
+pub use self::service::{Answer, Event, Events, Refusal, Service, Subject};
 pub use self::truth::{Truth, Verdict};
 
 /// How a simulation begins.
@@ -98,6 +100,7 @@ impl SimulatedAws {
             counts: counts::Counts::default(),
             seed,
             answers: AtomicU64::new(0),
+            cut: Notify::new(),
         };
         let shared = Arc::new(shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
@@ -122,6 +125,11 @@ impl SimulatedAws {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    /// Cuts every connection that is open, now. New ones are taken.
+    pub fn cut_connections(&self) {
+        self.shared.cut.notify_waiters();
     }
 
     /// Looks at what was asked for so far.
@@ -149,6 +157,22 @@ impl SimulatedAws {
         self.until(&format!("{calls} calls to hang"), |counted| counted.hung >= calls).await;
     }
 
+    /// Waits until that many subscriptions are open.
+    pub async fn until_subscribed(&self, open: usize) {
+        self.until(&format!("{open} subscriptions"), |counted| counted.subscribed().open == open).await;
+    }
+
+    /// Waits until `more` subscriptions were opened from now on.
+    pub async fn until_subscribed_again(&self, more: u64) {
+        let opened = self.counted(|counted| counted.subscribed().opened) + more;
+        self.until(&format!("{more} more subscriptions"), |counted| counted.subscribed().opened >= opened).await;
+    }
+
+    /// Waits until that many event streams are stalled.
+    pub async fn until_stalled(&self, streams: usize) {
+        self.until(&format!("{streams} streams to stall"), |counted| counted.stalled >= streams).await;
+    }
+
     /// How to reach it.
     #[must_use]
     pub fn settings(&self) -> AwsSettings {
@@ -158,6 +182,22 @@ impl SimulatedAws {
     /// The SDK's own client, which does not retry.
     pub async fn client(&self) -> Client {
         self.settings().kinesis().await
+    }
+
+    /// The SDK over HTTP/2 without TLS. All calls of the client share one connection.
+    pub async fn h2c_client(&self) -> Client {
+        self.h2c(None).await
+    }
+
+    /// The same, with room for so many bytes that nobody has read yet: on one stream, and on the connection.
+    pub async fn h2c_client_of_window(&self, bytes: u32) -> Client {
+        self.h2c(Some(bytes)).await
+    }
+
+    async fn h2c(&self, window: Option<u32>) -> Client {
+        let address = self.endpoint.trim_start_matches("http://");
+        let config = self.client().await.config().to_builder().http_client(h2c::H2c::new(address, window)).build();
+        Client::from_conf(config)
     }
 
     /// The host's own view of a stream.

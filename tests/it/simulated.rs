@@ -10,3 +10,4 @@ mod resharding;
 mod weather;
 mod starting;
 mod renewed;
+mod fan_out;

@@ -54,18 +54,57 @@ pub struct Request {
     pub at: Millis,
 }
 
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// Subscriptions, to one shard or to all. What was pushed is what was made for the connection to take: at most one event
+/// more than it had room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subscribed {
+    /// Open right now.
+    pub open: usize,
+    /// Of these, over HTTP/1.1.
+    pub over_http1: usize,
+    /// Of these, over HTTP/2.
+    pub over_http2: usize,
+    /// Ever opened.
+    pub opened: u64,
+    /// The most that were open at once.
+    pub most: usize,
+    /// Events pushed, the message that opens a stream and exceptions not counted.
+    pub events: u64,
+    /// Bytes of these on the wire.
+    pub bytes: u64,
+}
+
 /// All counts of a service.
 #[derive(Clone, Debug, Default)]
 pub struct Tallies {
     operations: BTreeMap<String, Tally>,
     subjects: BTreeMap<Subject, BTreeMap<String, Tally>>,
     requests: VecDeque<Request>,
+    subscribed: Subscribed,
+    subscribed_to: BTreeMap<Subject, Subscribed>,
     /// Calls that hang right now.
     pub hung: usize,
+    /// Event streams that are stalled right now.
+    pub stalled: usize,
     /// Connections that are open right now.
     pub connections: usize,
     /// Connections that were ever opened.
     pub connected: u64,
+    /// Connections that speak HTTP/1.1 right now.
+    pub http1: usize,
+    /// Connections that speak HTTP/2 right now.
+    pub http2: usize,
+    /// Streams of HTTP/2 that are open right now: calls whose answer has not ended.
+    pub http2_streams: usize,
 }
 
 impl Tallies {
@@ -92,6 +131,27 @@ impl Tallies {
     pub fn of(&self, operation: &str, stream: &str, shard: &str) -> Tally {
         let subject = Subject { stream: Some(stream.to_owned()), shard: Some(shard.to_owned()) };
         self.subjects.get(&subject).and_then(|by_operation| by_operation.get(operation)).cloned().unwrap_or_default()
+    }
+
+    /// Subscriptions to all shards.
+    #[must_use]
+    pub const fn subscribed(&self) -> Subscribed {
+        self.subscribed
+    }
+
+    /// Subscriptions to one shard, whoever the consumer.
+    #[must_use]
+    pub fn subscribed_to(&self, stream: &str, shard: &str) -> Subscribed {
+        let subject = Subject { stream: Some(stream.to_owned()), shard: Some(shard.to_owned()) };
+        self.subscribed_to.get(&subject).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn each_subscribed(&mut self, subject: &Subject, change: impl Fn(&mut Subscribed)) {
+        change(&mut self.subscribed);
+        if !self.subscribed_to.contains_key(subject) {
+            self.subscribed_to.insert(subject.clone(), Subscribed::default());
+        }
+        change(self.subscribed_to.get_mut(subject).expect("inserted right above"));
     }
 
     /// The highest rate of an operation on any one subject, in calls within a second of the service's time.

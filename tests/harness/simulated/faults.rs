@@ -35,11 +35,49 @@ pub enum Fault {
     },
     /// The body is no JSON; the service has done what it was asked for.
     Garble,
-    /// Members of that name are missing from the answer, wherever they stand in it.
+    /// Members of that name are missing from the answer, wherever they stand in it; from every event of a stream.
     Without(&'static str),
+    /// An event stream begins well, and then this happens. Other answers stay as they are.
+    AfterEvents {
+        /// Events that arrive; the message that opens the stream is none.
+        events: u64,
+        /// Instead of the next one.
+        then: Mishap,
+    },
+}
+
+/// What happens to an event stream that has begun.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mishap {
+    /// The connection is cut, with everything else that is under way on it.
+    Cut,
+    /// The answer breaks off: HTTP/2 resets its stream and nothing else, HTTP/1.1 can only cut the connection.
+    Reset,
+    /// Nothing comes any more and nothing ends, until the rule is lifted or the caller gives up.
+    Stall,
+    /// An exception comes, and then the end.
+    Refuse(Refusal),
+    /// The stream ends in order.
+    End,
+    /// A frame comes that is damaged.
+    Garble,
+}
+
+impl Mishap {
+    /// An exception of that code, such as `InternalFailureException`.
+    #[must_use]
+    pub fn exception(code: &str) -> Self {
+        Self::Refuse(Refusal::client(code, format!("{code}, as the test says.")))
+    }
 }
 
 impl Fault {
+    /// What happens to an event stream after so many events.
+    #[must_use]
+    pub const fn after(events: u64, then: Mishap) -> Self {
+        Self::AfterEvents { events, then }
+    }
+
     /// A refusal that is the caller's fault, such as `AccessDeniedException`.
     #[must_use]
     pub fn client(code: &str) -> Self {

@@ -2,6 +2,8 @@
 //! test that creates, writes, splits, trims and scripts without asking. One lock, never held while anything waits, and
 //! never while a page is turned into text.
 //!
+//! A subscription is a third: a handle to the same model that looks again when the bell of its shard rings.
+//!
 //! One account and one region each. Where AWS is not documented, this follows what is told of its answers, and says so
 //! nowhere else: a stream that is being deleted can still be read; one that is being created has no shards; a refused
 //! call uses up no rate.
@@ -9,10 +11,15 @@
 mod sequence;
 mod limits;
 mod shard;
+mod habits;
 mod stream;
 mod listing;
 mod reading;
+mod consumers;
+mod subscription;
+mod input;
 mod requests;
+mod fan_out;
 mod answers;
 
 use std::collections::BTreeMap;
@@ -27,21 +34,22 @@ use crate::simulated::clock::{Clock, Millis};
 use crate::simulated::service::Refusal;
 use crate::simulated::truth::Truth;
 
+pub use self::consumers::{ConsumerStatus, ConsumerView};
+pub use self::habits::{Children, Encryption, Filters, Habits, Lag, LastPage, TakeOver};
 pub use self::limits::Limits;
 pub use self::sequence::Sequence;
 pub use self::shard::{KeyRange, Record, ShardView};
-pub use self::stream::{Children, Encryption, Filters, Habits, Lag, LastPage};
 
 /// The region of every stream.
 pub const REGION: &str = "us-east-1";
 /// The account of every stream.
 pub const ACCOUNT: &str = "000000000000";
 
-/// The service.
-#[derive(Debug)]
+/// The service; clones are handles to the same one.
+#[derive(Clone, Debug)]
 pub struct Kinesis {
     clock: Clock,
-    model: Mutex<Model>,
+    model: Arc<Mutex<Model>>,
 }
 
 #[derive(Debug)]
@@ -95,7 +103,9 @@ impl Model {
 
     fn delete(&mut self, name: &str, now: Millis) -> Result<(), Refusal> {
         let until = self.until(now);
-        self.stream(name, now)?.change(Status::Deleting, until);
+        let stream = self.stream(name, now)?;
+        stream.change(Status::Deleting, until);
+        stream.ring();
         Ok(())
     }
 
@@ -124,7 +134,7 @@ impl Kinesis {
             former: Vec::new(),
             summaries: limits::Window::default(),
         };
-        Self { clock, model: Mutex::new(model) }
+        Self { clock, model: Arc::new(Mutex::new(model)) }
     }
 
     /// Every change is whole when the lock is let go, so a panic of another test leaves nothing half done.
@@ -232,7 +242,12 @@ impl Kinesis {
 
     /// Lets a shard vanish with all that it holds, as if it had closed longer ago than records are kept.
     pub fn expire(&self, name: &str, shard: &str) {
-        let expire = |stream: &mut Stream, now| stream.shard(shard, now).map(|shard| shard.is_gone = true);
+        let expire = |stream: &mut Stream, now| {
+            stream.shard(shard, now).map(|shard| {
+                shard.is_gone = true;
+                shard.bell.notify_waiters();
+            })
+        };
         self.on(name, expire).expect("the shard exists");
     }
 
@@ -255,7 +270,10 @@ impl Kinesis {
 
     /// Sets the key of a stream and what comes of using it.
     pub fn encrypt(&self, name: &str, encryption: Encryption) {
-        self.on(name, |stream, _| stream.encryption = encryption);
+        self.on(name, |stream, _| {
+            stream.encryption = encryption;
+            stream.ring();
+        });
     }
 
     /// Sets how long records are kept, in hours of the service's time; any number, unlike the API.

@@ -1,7 +1,11 @@
-//! What a service is to the transport: a prefix of `X-Amz-Target`, operations by name, JSON in, bytes out. The transport
-//! knows nothing else of it, and a service nothing of HTTP beyond the status that its refusals carry.
+//! What a service is to the transport: a prefix of `X-Amz-Target`, operations by name, JSON in, an answer out that is
+//! either whole or comes event by event. The transport knows nothing else of it, and a service nothing of HTTP beyond the
+//! status that its refusals carry.
+
+use std::fmt;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use serde_json::Value;
 
 /// What a call is about, for scripts and counts. Either may be absent: a listing of streams has neither.
@@ -46,7 +50,37 @@ impl Refusal {
     }
 }
 
-/// A service behind the transport. Every call returns at once: what takes time is the transport's script.
+/// One message of an event stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// `:event-type`.
+    pub name: &'static str,
+    /// JSON.
+    pub payload: Bytes,
+}
+
+/// Events, each made only when it is asked for. The end is an orderly one; a refusal is told and ends it, too.
+pub type Events = BoxStream<'static, Result<Event, Refusal>>;
+
+/// What a service says when it does what it was asked for.
+pub enum Answer {
+    /// All of it at once.
+    Whole(Bytes),
+    /// An event stream.
+    Events(Events),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => f.debug_tuple("Whole").field(bytes).finish(),
+            Self::Events(_) => f.write_str("Events"),
+        }
+    }
+}
+
+/// A service behind the transport. Every call returns at once: what takes time is the transport's script, or comes later
+/// as an event.
 pub trait Service: Send + Sync + 'static {
     /// The part of `X-Amz-Target` before the dot.
     fn target(&self) -> &'static str;
@@ -61,5 +95,5 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// # Errors
     /// What the service refuses, in its own words.
-    fn answer(&self, operation: &str, input: &Value) -> Result<Bytes, Refusal>;
+    fn answer(&self, operation: &str, input: &Value) -> Result<Answer, Refusal>;
 }

@@ -1,36 +1,38 @@
-//! The transport: AWS JSON 1.1 over HTTP/1.1 on loopback. It reads requests, lets the script have its way, asks the
-//! service that the target names, and answers the way the service's front end does.
+//! The transport: AWS JSON 1.1 over HTTP/1.1 or HTTP/2 on loopback, whichever a connection begins with. It reads requests,
+//! lets the script have its way, asks the service that the target names, and answers the way the service's front end does.
 
-use std::convert::Infallible;
-use std::io;
-use std::pin::pin;
+mod bodies;
+mod pushing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response, header};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use self::bodies::Body;
 use super::clock::Clock;
-use super::counts::{Counts, Request, Tallies};
-use super::faults::{Fault, Faults};
-use super::service::{Refusal, Service, Subject};
-
-type Body = UnsyncBoxBody<Bytes, io::Error>;
+use super::counts::{Counts, Protocol, Request, Tallies};
+use super::faults::{Fault, Faults, RuleId};
+use super::service::{Answer, Refusal, Service, Subject};
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+const CONTENT_TYPE_OF_EVENTS: &str = "application/vnd.amazon.eventstream";
+/// What HTTP/2 begins with, as far as it differs from every request of HTTP/1.1.
+const PREFACE: &[u8] = b"PRI";
+/// Streams of one connection: more than any test opens.
+const STREAMS_MAX: u32 = 100_000;
 
 /// What every connection shares.
 pub(crate) struct Shared {
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     /// Request ids count up from here.
     pub(crate) seed: u64,
     pub(crate) answers: AtomicU64,
+    /// Told when a test cuts every connection.
+    pub(crate) cut: Notify,
 }
 
 /// Takes connections until dropped; then all of them are cut.
@@ -59,32 +63,89 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Counts something for as long as it lives.
-struct While<'a> {
-    counts: &'a Counts,
+struct While {
+    shared: Arc<Shared>,
     field: fn(&mut Tallies) -> &mut usize,
 }
 
-impl<'a> While<'a> {
-    fn new(counts: &'a Counts, field: fn(&mut Tallies) -> &mut usize) -> Self {
-        counts.change(|tallies| *field(tallies) += 1);
-        Self { counts, field }
+impl While {
+    fn new(shared: &Arc<Shared>, field: fn(&mut Tallies) -> &mut usize) -> Self {
+        shared.counts.change(|tallies| *field(tallies) += 1);
+        Self { shared: Arc::clone(shared), field }
     }
 }
 
-impl Drop for While<'_> {
+impl Drop for While {
     fn drop(&mut self) {
-        self.counts.change(|tallies| *(self.field)(tallies) -= 1);
+        self.shared.counts.change(|tallies| *(self.field)(tallies) -= 1);
+    }
+}
+
+/// One connection, as its calls see it.
+struct Line {
+    shared: Arc<Shared>,
+    protocol: Protocol,
+    /// Told when the script cuts it, with everything that is under way on it.
+    cut: Notify,
+}
+
+impl Line {
+    async fn is_cut(&self) {
+        tokio::select! {
+            () = self.cut.notified() => {}
+            () = self.shared.cut.notified() => {}
+        }
     }
 }
 
 async fn connection(socket: TcpStream, shared: Arc<Shared>) {
     shared.counts.change(|tallies| tallies.connected += 1);
-    let _open = While::new(&shared.counts, |tallies| &mut tallies.connections);
+    let _open = While::new(&shared, |tallies| &mut tallies.connections);
     // Where it fails, small answers are slow and that is all.
     drop(socket.set_nodelay(true));
-    let service = service_fn(|request| respond(request, &shared));
-    // A client that goes away, or that a script cut off, is no concern of ours.
-    drop(http1::Builder::new().serve_connection(TokioIo::new(socket), service).await);
+    let Some(protocol) = spoken(&socket).await else { return };
+    let _spoken = While::new(
+        &shared,
+        match protocol {
+            Protocol::Http1 => |tallies| &mut tallies.http1,
+            Protocol::Http2 => |tallies| &mut tallies.http2,
+        },
+    );
+    let line = Arc::new(Line { shared, protocol, cut: Notify::new() });
+    let service = {
+        let line = Arc::clone(&line);
+        service_fn(move |request| respond(request, Arc::clone(&line)))
+    };
+    let socket = TokioIo::new(socket);
+    // A client that goes away is no concern of ours. The connection comes first, so that what was made before a cut
+    // still leaves.
+    match protocol {
+        Protocol::Http1 => tokio::select! {
+            biased;
+            _ = http1::Builder::new().serve_connection(socket, service) => {}
+            () = line.is_cut() => {}
+        },
+        Protocol::Http2 => tokio::select! {
+            biased;
+            _ = http2::Builder::new(TokioExecutor::new())
+                .max_concurrent_streams(STREAMS_MAX)
+                .serve_connection(socket, service) => {}
+            () = line.is_cut() => {}
+        },
+    }
+}
+
+/// What a connection begins to speak; `None` if it ends before that.
+async fn spoken(socket: &TcpStream) -> Option<Protocol> {
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        match socket.peek(&mut begin).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) if !PREFACE.starts_with(&begin[..read]) => return Some(Protocol::Http1),
+            Ok(read) if read == begin.len() => return Some(Protocol::Http2),
+            Ok(_) => tokio::task::yield_now().await,
+        }
+    }
 }
 
 /// A call cut off before its answer.
@@ -100,12 +161,19 @@ struct Asked {
     input: Value,
 }
 
-async fn respond(request: HttpRequest<Incoming>, shared: &Shared) -> Result<Response<Body>, CutOff> {
+async fn respond(request: HttpRequest<Incoming>, line: Arc<Line>) -> Result<Response<Body>, CutOff> {
+    let shared = &line.shared;
+    let held = match line.protocol {
+        Protocol::Http1 => None,
+        Protocol::Http2 => Some(While::new(shared, |tallies| &mut tallies.http2_streams)),
+    };
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else { return Err(CutOff) };
     let asked = match take_apart(&head.headers, &body, shared) {
         Ok(asked) => asked,
-        Err(refusal) => return Ok(answer(shared, refusal.status, whole(refusal.body()))),
+        Err(refusal) => {
+            return Ok(answer(shared, (refusal.status, CONTENT_TYPE), Body::new(bodies::whole(refusal.body()), held)));
+        }
     };
     let now = shared.clock.now();
     let Asked { service, operation, subject, input } = asked;
@@ -113,30 +181,41 @@ async fn respond(request: HttpRequest<Incoming>, shared: &Shared) -> Result<Resp
     shared.counts.arrived(arrived, body.len());
     let fault = match shared.faults.choose(&operation, &subject, now) {
         Some((rule, Fault::Hang)) => {
-            let _hung = While::new(&shared.counts, |tallies| &mut tallies.hung);
+            let _hung = While::new(shared, |tallies| &mut tallies.hung);
             shared.faults.until_lifted(rule).await;
             None
         }
         Some((_, Fault::Disconnect)) => {
             shared.counts.settled(&operation, &subject, Some("disconnected"));
-            return Err(CutOff);
+            line.cut.notify_one();
+            return std::future::pending().await;
         }
-        Some((_, fault)) => Some(fault),
-        None => None,
+        other => other,
     };
     let outcome = match &fault {
-        Some(Fault::Refuse(refusal)) => Err(refusal.clone()),
+        Some((_, Fault::Refuse(refusal))) => Err(refusal.clone()),
         _ => service.answer(&operation, &input),
     };
     shared.counts.settled(&operation, &subject, outcome.as_ref().err().map(|refusal| refusal.code.as_str()));
-    let (status, bytes) = match outcome {
-        Ok(bytes) => (200, bytes),
-        Err(refusal) => (refusal.status, refusal.body()),
-    };
-    if let Some(Fault::Delay(delay)) = fault {
+    if let Some((_, Fault::Delay(delay))) = fault {
         tokio::time::sleep(delay).await;
     }
-    Ok(answer(shared, status, distort(bytes, fault)))
+    Ok(told(outcome, subject, fault, (&line, held)))
+}
+
+/// The answer as it arrives.
+fn told(
+    outcome: Result<Answer, Refusal>,
+    subject: Subject,
+    fault: Option<(RuleId, Fault)>,
+    (line, held): (&Arc<Line>, Option<While>),
+) -> Response<Body> {
+    let (head, body) = match outcome {
+        Ok(Answer::Whole(bytes)) => ((200, CONTENT_TYPE), bodies::distort(bytes, fault)),
+        Ok(Answer::Events(events)) => ((200, CONTENT_TYPE_OF_EVENTS), pushing::body(events, subject, fault, line)),
+        Err(refusal) => ((refusal.status, CONTENT_TYPE), bodies::distort(refusal.body(), fault)),
+    };
+    answer(&line.shared, head, Body::new(body, held))
 }
 
 fn take_apart(headers: &header::HeaderMap, body: &Bytes, shared: &Shared) -> Result<Asked, Refusal> {
@@ -159,65 +238,16 @@ fn take_apart(headers: &header::HeaderMap, body: &Bytes, shared: &Shared) -> Res
     Ok(Asked { service: Arc::clone(service), operation: operation.to_owned(), subject, input })
 }
 
-fn answer(shared: &Shared, status: u16, body: Body) -> Response<Body> {
+fn answer(shared: &Shared, (status, content_type): (u16, &str), body: Body) -> Response<Body> {
     let number = shared.answers.fetch_add(1, Ordering::Relaxed);
     let id = format!("{:08x}-0000-4000-8000-{number:012x}", shared.seed as u32);
     let date = DateTime::from_millis(shared.clock.now()).fmt(Format::HttpDate).expect("a date of this age");
     Response::builder()
         .status(status)
-        .header(header::CONTENT_TYPE, CONTENT_TYPE)
+        .header(header::CONTENT_TYPE, content_type)
         .header(header::DATE, date)
         .header("x-amzn-requestid", &id)
         .header("x-amz-id-2", id)
         .body(body)
         .expect("the head is well formed")
-}
-
-fn whole(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
-}
-
-/// What of an answer arrives.
-fn distort(bytes: Bytes, fault: Option<Fault>) -> Body {
-    match fault {
-        None | Some(Fault::Refuse(_) | Fault::Hang | Fault::Disconnect | Fault::Delay(_)) => whole(bytes),
-        Some(Fault::Garble) => whole(Bytes::from_static(b"{\"Records\":[{\"Data\":")),
-        Some(Fault::Without(member)) => {
-            let Ok(mut value) = serde_json::from_slice(&bytes) else { return whole(bytes) };
-            remove(&mut value, member);
-            whole(Bytes::from(value.to_string()))
-        }
-        Some(Fault::Cut { after }) => {
-            let rest = bytes.slice(..after.min(bytes.len()));
-            let parts = [Ok(Frame::data(rest)), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
-            // Between the two the first must have left, so the second comes a turn later.
-            let parts = stream::unfold(parts.into_iter(), |mut parts| async move {
-                tokio::task::yield_now().await;
-                parts.next().map(|part| (part, parts))
-            });
-            StreamBody::new(parts).boxed_unsync()
-        }
-        Some(Fault::Trickle { bytes: at_a_time, pause }) => trickle(bytes, at_a_time.max(1), pause),
-    }
-}
-
-fn trickle(bytes: Bytes, at_a_time: usize, pause: Duration) -> Body {
-    let parts = stream::unfold(bytes, move |mut rest| async move {
-        if rest.is_empty() {
-            return None;
-        }
-        pin!(tokio::time::sleep(pause)).await;
-        let part = rest.split_to(at_a_time.min(rest.len()));
-        Some((Ok(Frame::data(part)), rest))
-    });
-    StreamBody::new(parts).boxed_unsync()
-}
-
-fn remove(value: &mut Value, member: &str) {
-    if let Some(members) = value.as_object_mut() {
-        members.remove(member);
-        members.values_mut().for_each(|value| remove(value, member));
-    } else if let Some(values) = value.as_array_mut() {
-        values.iter_mut().for_each(|value| remove(value, member));
-    }
 }

@@ -1,14 +1,18 @@
 //! What answers look like on the wire. Pages are written by hand: the base64 text of ten megabytes is not worth a tree.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aws_smithy_types::base64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::consumers::ConsumerView;
+use super::habits::Encryption;
 use super::reading::Page;
 use super::shard::{KeyRange, Record, ShardView};
-use super::stream::{Encryption, Status, Stream};
+use super::stream::{Status, Stream};
+use super::subscription::Push;
 use crate::simulated::clock::Millis;
 
 /// A timestamp as the protocol has it: seconds, with a fraction.
@@ -37,31 +41,54 @@ pub(crate) fn shard(view: &ShardView) -> Value {
 
 /// The answer of `GetRecords`.
 pub(crate) fn page(page: &Page) -> Bytes {
-    let size: usize = page.records.iter().map(|record| record.data.len() * 4 / 3 + record.key.len() + 250).sum();
-    let mut text = String::with_capacity(size + 600);
-    text.push_str("{\"Records\":[");
-    for (index, record) in page.records.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        write_record(&mut text, record);
-    }
-    text.push(']');
+    let mut text = records(&page.records);
     if let Some(next) = &page.next {
         write!(text, ",\"NextShardIterator\":\"{}\"", next.encode()).expect("a string takes text");
     }
     if let Some(behind) = page.behind {
         write!(text, ",\"MillisBehindLatest\":{behind}").expect("a string takes text");
     }
-    if let Some(children) = &page.children {
-        let children: Vec<Value> = children
-            .iter()
-            .map(|child| json!({ "ShardId": child.id, "ParentShards": child.parents, "HashKeyRange": range(child.range) }))
-            .collect();
-        write!(text, ",\"ChildShards\":{}", Value::Array(children)).expect("a string takes text");
-    }
+    write_children(&mut text, page.children.as_deref());
     text.push('}');
     Bytes::from(text)
+}
+
+/// One `SubscribeToShardEvent`.
+pub(crate) fn push(push: &Push) -> Bytes {
+    let mut text = records(&push.records);
+    if let Some(continuation) = &push.continuation {
+        write!(text, ",\"ContinuationSequenceNumber\":\"{continuation}\"").expect("a string takes text");
+    }
+    if let Some(behind) = push.behind {
+        write!(text, ",\"MillisBehindLatest\":{behind}").expect("a string takes text");
+    }
+    write_children(&mut text, push.children.as_deref());
+    text.push('}');
+    Bytes::from(text)
+}
+
+/// What pages and events begin with.
+fn records(records: &[Arc<Record>]) -> String {
+    let size: usize = records.iter().map(|record| record.data.len() * 4 / 3 + record.key.len() + 250).sum();
+    let mut text = String::with_capacity(size + 600);
+    text.push_str("{\"Records\":[");
+    for (index, record) in records.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_record(&mut text, record);
+    }
+    text.push(']');
+    text
+}
+
+fn write_children(text: &mut String, children: Option<&[ShardView]>) {
+    let Some(children) = children else { return };
+    let children: Vec<Value> = children
+        .iter()
+        .map(|child| json!({ "ShardId": child.id, "ParentShards": child.parents, "HashKeyRange": range(child.range) }))
+        .collect();
+    write!(text, ",\"ChildShards\":{}", Value::Array(children)).expect("a string takes text");
 }
 
 fn write_record(text: &mut String, record: &Record) {
@@ -93,7 +120,7 @@ pub(crate) fn summary(stream: &Stream, now: Millis) -> Value {
         "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
         "EncryptionType": encryption(stream),
         "OpenShardCount": stream.open_count(),
-        "ConsumerCount": 0,
+        "ConsumerCount": stream.consumers.count(now),
     } })
 }
 
@@ -113,4 +140,14 @@ pub(crate) fn description(stream: &Stream, shards: &[ShardView], has_more: bool,
         "Shards": shards,
         "HasMoreShards": has_more,
     } })
+}
+
+/// `Consumer`, as listings and registrations have it.
+pub(crate) fn consumer(view: &ConsumerView) -> Value {
+    json!({
+        "ConsumerName": view.name,
+        "ConsumerARN": view.arn,
+        "ConsumerStatus": view.status.as_str(),
+        "ConsumerCreationTimestamp": seconds(view.created),
+    })
 }

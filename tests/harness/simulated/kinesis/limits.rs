@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::simulated::clock::Millis;
+use crate::simulated::clock::{Millis, Wait};
 
 /// The window that rates are counted in.
 const WINDOW: Millis = 1000;
@@ -39,6 +39,25 @@ pub struct Limits {
     pub iterator_life: Duration,
     /// Life of a `NextToken`.
     pub token_life: Duration,
+    /// Consumers of one stream.
+    pub consumers: usize,
+    /// Consumers of one stream that are just being created.
+    pub consumers_creating: usize,
+    /// `RegisterStreamConsumer` calls per stream.
+    pub registrations: usize,
+    /// `DescribeStreamConsumer` calls per stream.
+    pub consumer_descriptions: usize,
+    /// For this long after a `SubscribeToShard` that was granted, the next one of the same consumer for the same shard is
+    /// refused, whatever became of the first; after that it takes over.
+    pub subscription_gap: Duration,
+    /// Life of a subscription that is granted from now on.
+    pub subscription_life: Wait,
+    /// The longest silence between two events: an empty one breaks it.
+    pub heartbeat: Wait,
+    /// Records in one event.
+    pub event_records: usize,
+    /// Bytes of data and partition keys in one event; a larger record travels alone.
+    pub event_bytes: u64,
 }
 
 impl Limits {
@@ -59,10 +78,19 @@ impl Limits {
             listing_page_max: 10_000,
             iterator_life: Duration::from_secs(300),
             token_life: Duration::from_secs(300),
+            consumers: 20,
+            consumers_creating: 5,
+            registrations: 5,
+            consumer_descriptions: 20,
+            subscription_gap: Duration::from_secs(5),
+            subscription_life: Wait::Service(Duration::from_secs(300)),
+            heartbeat: Wait::Service(Duration::from_secs(5)),
+            event_records: 10_000,
+            event_bytes: 2 * MIB,
         }
     }
 
-    /// Any rate; sizes and lives as AWS documents them.
+    /// Any rate, subscriptions included: one takes over at once. Sizes and lives as AWS documents them.
     #[must_use]
     pub const fn any_rate() -> Self {
         Self {
@@ -73,6 +101,10 @@ impl Limits {
             summaries: usize::MAX,
             write_records: usize::MAX,
             write_bytes: u64::MAX,
+            consumers_creating: usize::MAX,
+            registrations: usize::MAX,
+            consumer_descriptions: usize::MAX,
+            subscription_gap: Duration::ZERO,
             ..Self::aws()
         }
     }

@@ -2,10 +2,11 @@
 
 use aws_smithy_types::base64;
 
+use super::habits::Filters;
 use super::limits::Limits;
 use super::reading::check_sum;
 use super::shard::{Shard, ShardView, shard_number};
-use super::stream::{Filters, Status, Stream};
+use super::stream::{Status, Stream};
 use crate::simulated::clock::Millis;
 use crate::simulated::service::Refusal;
 

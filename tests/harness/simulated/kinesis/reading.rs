@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use aws_smithy_types::base64;
 
+use super::habits::{Children, Habits, Lag, LastPage};
 use super::limits::Limits;
 use super::sequence::Sequence;
-use super::shard::{Record, ShardView, shard_id, shard_number};
-use super::stream::{Children, Lag, LastPage, Status, Stream};
+use super::shard::{Record, Shard, ShardView, shard_id, shard_number};
+use super::stream::{Status, Stream};
 use crate::simulated::clock::Millis;
 use crate::simulated::service::Refusal;
 
@@ -75,7 +76,44 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::client("InvalidArgumentException", message)
 }
 
+impl Lag {
+    /// What is told of the distance from the last of these records to the tip.
+    pub(crate) fn of(self, records: &[Arc<Record>], is_last: bool, now: Millis) -> Option<Millis> {
+        let behind = match records.last() {
+            Some(record) if !is_last => (now - record.arrival).max(0),
+            _ => 0,
+        };
+        match self {
+            Self::Told => Some(behind),
+            Self::Zero => Some(0),
+            Self::Omitted => None,
+        }
+    }
+}
+
+impl Shard {
+    /// Whether the shard ends with these records.
+    pub(crate) fn has_ended(&self, habits: Habits, records: &[Arc<Record>], is_last: bool) -> bool {
+        let may_end = match habits.last_page {
+            LastPage::WithRecords => true,
+            LastPage::Empty => records.is_empty(),
+        };
+        self.closed.is_some() && is_last && may_end
+    }
+}
+
 impl Stream {
+    /// What the end of a shard tells of its children.
+    pub(crate) fn children_told(&self, shard: u32, now: Millis) -> Option<Vec<ShardView>> {
+        match self.habits.children {
+            Children::Told => {
+                let children = self.all().get(shard as usize)?.children.iter();
+                Some(children.filter_map(|child| Some(self.all().get(*child as usize)?.view(now))).collect())
+            }
+            Children::Omitted => None,
+        }
+    }
+
     fn too_fast(&self, shard: &str) -> Refusal {
         let (name, account) = (&self.name, &self.account);
         Refusal::client(
@@ -95,15 +133,26 @@ impl Stream {
         if self.status(now) == Status::Creating {
             return Err(self.no_such_shard(id));
         }
-        let (name, account) = (self.name.clone(), self.account.clone());
         if !self.shard(id, now)?.meters.open(now, limits) {
             return Err(self.too_fast(id));
         }
-        let created = self.created;
+        let (next, shard) = self.place(id, from, now, "GetShardIterator")?;
+        Ok(ShardIterator { stream: self.name.clone(), created: self.created, shard, next, issued: now })
+    }
+
+    /// The ordinal to begin with, and the number of the shard.
+    pub(crate) fn place(
+        &mut self,
+        id: &str,
+        from: &StartAt,
+        now: Millis,
+        operation: &str,
+    ) -> Result<(u64, u32), Refusal> {
+        let (name, account) = (self.name.clone(), self.account.clone());
         let shard = self.shard(id, now)?;
         let at = |text: &str| {
             let used = format!(
-                "StartingSequenceNumber {text} used in GetShardIterator on shard {id} in stream {name} under account {account}"
+                "StartingSequenceNumber {text} used in {operation} on shard {id} in stream {name} under account {account}"
             );
             let sequence = Sequence::parse(text).ok_or_else(|| invalid(format!("{used} is invalid.")))?;
             if sequence.shard != shard.number {
@@ -135,7 +184,7 @@ impl Stream {
             }
             StartAt::Timestamp(at) => shard.ordinal_at(*at),
         };
-        Ok(ShardIterator { stream: name, created, shard: shard.number, next: next.max(shard.base), issued: now })
+        Ok((next.max(shard.base), shard.number))
     }
 
     /// `GetRecords`.
@@ -169,33 +218,13 @@ impl Stream {
         let (records, next) = shard.page(at.next, limit.min(limits.page_records), limits.page_bytes);
         shard.meters.was_read(now, records.iter().map(|record| record.size()).sum(), limits);
         let is_last = next == shard.next();
-        let behind = match records.last() {
-            _ if is_last => 0,
-            Some(record) => (now - record.arrival).max(0),
-            None => 0,
-        };
-        let behind = match habits.lag {
-            Lag::Told => Some(behind),
-            Lag::Zero => Some(0),
-            Lag::Omitted => None,
-        };
-        let has_ended = shard.closed.is_some()
-            && is_last
-            && match habits.last_page {
-                LastPage::WithRecords => true,
-                LastPage::Empty => records.is_empty(),
-            };
-        let children = shard.children.clone();
+        let behind = habits.lag.of(&records, is_last, now);
+        let has_ended = shard.has_ended(habits, &records, is_last);
         if !has_ended {
             let next = Some(ShardIterator { next, issued: now, ..at.clone() });
             return Ok(Page { records, next, behind, children: None });
         }
-        let children = match habits.children {
-            Children::Told => {
-                Some(children.iter().filter_map(|child| Some(self.all().get(*child as usize)?.view(now))).collect())
-            }
-            Children::Omitted => None,
-        };
+        let children = self.children_told(at.shard, now);
         Ok(Page { records, next: None, behind, children })
     }
 }

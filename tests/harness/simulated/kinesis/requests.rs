@@ -4,14 +4,16 @@ use aws_smithy_types::base64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::consumers;
+use super::input::{Input, invalid, missing};
 use super::limits::Limits;
 use super::listing::{Filter, Listing};
-use super::reading::{ShardIterator, StartAt, is_shard_id, shard_of};
+use super::reading::{ShardIterator, is_shard_id, shard_of};
 use super::shard::{ShardView, shard_id};
 use super::stream::{Status, Stream};
-use super::{ACCOUNT, Kinesis, Model, REGION, answers, hash_of};
+use super::{ACCOUNT, Kinesis, Model, answers, hash_of};
 use crate::simulated::clock::Millis;
-use crate::simulated::service::{Refusal, Service, Subject};
+use crate::simulated::service::{Answer, Refusal, Service, Subject};
 
 /// `PutRecords` takes this many records at most.
 const PUT_RECORDS_MAX: usize = 500;
@@ -26,94 +28,34 @@ const OPERATIONS: &[&str] = &[
     "CreateStream",
     "DecreaseStreamRetentionPeriod",
     "DeleteStream",
+    "DeregisterStreamConsumer",
     "DescribeStream",
+    "DescribeStreamConsumer",
     "DescribeStreamSummary",
     "GetRecords",
     "GetShardIterator",
     "IncreaseStreamRetentionPeriod",
     "ListShards",
+    "ListStreamConsumers",
     "ListStreams",
     "MergeShards",
     "PutRecord",
     "PutRecords",
+    "RegisterStreamConsumer",
     "SplitShard",
+    "SubscribeToShard",
     "UpdateShardCount",
 ];
 
-type Answer = Result<Bytes, Refusal>;
+/// What most operations answer with.
+pub(super) type Outcome = Result<Bytes, Refusal>;
 
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal::client("InvalidArgumentException", message)
-}
-
-fn json(value: &Value) -> Answer {
+pub(super) fn json(value: &Value) -> Outcome {
     Ok(Bytes::from(value.to_string()))
 }
 
-fn empty() -> Answer {
+pub(super) fn empty() -> Outcome {
     Ok(Bytes::new())
-}
-
-/// One request's members.
-struct Input<'a>(&'a Value);
-
-impl<'a> Input<'a> {
-    fn text(&self, member: &str) -> Option<&'a str> {
-        self.0.get(member)?.as_str()
-    }
-
-    fn required(&self, member: &str) -> Result<&'a str, Refusal> {
-        self.text(member).ok_or_else(|| missing(member))
-    }
-
-    fn count(&self, member: &str) -> Option<u64> {
-        self.0.get(member)?.as_u64()
-    }
-
-    fn required_count(&self, member: &str) -> Result<u32, Refusal> {
-        self.count(member).and_then(|count| u32::try_from(count).ok()).ok_or_else(|| missing(member))
-    }
-
-    /// Milliseconds; on the wire it is a fraction of seconds.
-    fn timestamp(&self, member: &str) -> Option<Millis> {
-        Some((self.0.get(member)?.as_f64()? * 1000.0).round() as Millis)
-    }
-
-    /// The stream's name, by whichever of both ways it is told.
-    fn stream(&self) -> Result<&'a str, Refusal> {
-        let Some(arn) = self.text("StreamARN") else {
-            return self
-                .text("StreamName")
-                .ok_or_else(|| invalid("Either StreamName or StreamARN should be provided."));
-        };
-        let parts: Vec<&str> = arn.splitn(6, ':').collect();
-        let name = parts.last().and_then(|resource| resource.strip_prefix("stream/"));
-        let ["arn", "aws", "kinesis", region, account, _] = parts[..] else {
-            return Err(invalid(format!("Invalid StreamARN {arn}.")));
-        };
-        let name = name.ok_or_else(|| invalid(format!("Invalid StreamARN {arn}.")))?;
-        if self.text("StreamName").is_some_and(|other| other != name) {
-            return Err(invalid("StreamName and StreamARN do not match."));
-        }
-        if region != REGION || account != ACCOUNT {
-            return Err(Refusal::client(
-                "ResourceNotFoundException",
-                format!("Stream {name} under account {account} not found."),
-            ));
-        }
-        Ok(name)
-    }
-}
-
-fn missing(member: &str) -> Refusal {
-    let mut member = member.to_owned();
-    member[..1].make_ascii_lowercase();
-    Refusal::client(
-        "ValidationException",
-        format!(
-            "1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"
-        ),
-    )
 }
 
 impl Service for Kinesis {
@@ -132,21 +74,30 @@ impl Service for Kinesis {
             return Subject { stream, shard };
         }
         let token = || input.text("NextToken").and_then(Listing::decode).map(|listing| listing.stream);
-        let stream = input.stream().ok().map(str::to_owned).or_else(token);
+        let consumed = || input.text("ConsumerARN").and_then(consumers::parse).map(|(stream, _)| stream.to_owned());
+        let stream = input.stream().ok().map(str::to_owned).or_else(consumed).or_else(token);
         let shard = input.text("ShardId").or_else(|| input.text("ShardToSplit")).or_else(|| input.text("ShardToMerge"));
         Subject { stream, shard: shard.map(str::to_owned) }
     }
 
-    fn answer(&self, operation: &str, input: &Value) -> Answer {
-        let input = Input(input);
+    fn answer(&self, operation: &str, input: &Value) -> Result<Answer, Refusal> {
+        if operation == "SubscribeToShard" {
+            return self.subscribe(&Input(input)).map(Answer::Events);
+        }
+        self.whole(operation, &Input(input)).map(Answer::Whole)
+    }
+}
+
+impl Kinesis {
+    fn whole(&self, operation: &str, input: &Input<'_>) -> Outcome {
         match operation {
-            "GetRecords" => self.get_records(&input),
-            "GetShardIterator" => self.get_shard_iterator(&input),
-            "ListShards" => self.list_shards(&input),
-            "PutRecord" => self.put_record(&input),
-            "PutRecords" => self.put_records(&input),
-            "ListStreams" => self.list_streams(&input),
-            "DescribeStream" => self.describe_stream(&input),
+            "GetRecords" => self.get_records(input),
+            "GetShardIterator" => self.get_shard_iterator(input),
+            "ListShards" => self.list_shards(input),
+            "PutRecord" => self.put_record(input),
+            "PutRecords" => self.put_records(input),
+            "ListStreams" => self.list_streams(input),
+            "DescribeStream" => self.describe_stream(input),
             "DescribeStreamSummary" => self.with(|model, now| {
                 if model.summaries.at(now).0 >= model.limits.summaries {
                     return Err(Refusal::client(
@@ -163,16 +114,20 @@ impl Service for Kinesis {
                 empty()
             }
             "DeleteStream" => {
-                let name = input.stream()?;
-                self.with(|model, now| model.delete(name, now))?;
+                let (name, enforced) = (input.stream()?, input.flag("EnforceConsumerDeletion"));
+                self.with(|model, now| {
+                    let stream = model.stream(name, now)?;
+                    if enforced { Ok(()) } else { stream.check_unconsumed(now) }?;
+                    model.delete(name, now)
+                })?;
                 empty()
             }
-            "IncreaseStreamRetentionPeriod" => self.change_retention(&input, |hours, old| {
+            "IncreaseStreamRetentionPeriod" => self.change_retention(input, |hours, old| {
                 (hours >= old && hours <= 8760)
                     .then_some(())
                     .ok_or("not be shorter than existing retention period, nor longer than 8760 hours")
             }),
-            "DecreaseStreamRetentionPeriod" => self.change_retention(&input, |hours, old| {
+            "DecreaseStreamRetentionPeriod" => self.change_retention(input, |hours, old| {
                 (hours <= old && hours >= 24)
                     .then_some(())
                     .ok_or("not be longer than existing retention period, nor shorter than 24 hours")
@@ -190,14 +145,16 @@ impl Service for Kinesis {
                 self.with(|model, now| model.reshard(name, now, |stream| stream.merge(shard, adjacent, now)))?;
                 empty()
             }
-            "UpdateShardCount" => self.update_shard_count(&input),
+            "UpdateShardCount" => self.update_shard_count(input),
+            "RegisterStreamConsumer" => self.register_stream_consumer(input),
+            "DescribeStreamConsumer" => self.describe_stream_consumer(input),
+            "ListStreamConsumers" => self.list_stream_consumers(input),
+            "DeregisterStreamConsumer" => self.deregister_stream_consumer(input),
             _ => Err(Refusal::client("UnknownOperationException", String::new())),
         }
     }
-}
 
-impl Kinesis {
-    fn get_records(&self, input: &Input<'_>) -> Answer {
+    fn get_records(&self, input: &Input<'_>) -> Outcome {
         let text = input.required("ShardIterator")?;
         let iterator = ShardIterator::decode(text).ok_or_else(|| invalid("Invalid ShardIterator."))?;
         let limit = input.count("Limit").unwrap_or(10_000);
@@ -212,30 +169,14 @@ impl Kinesis {
         Ok(answers::page(&page))
     }
 
-    fn get_shard_iterator(&self, input: &Input<'_>) -> Answer {
+    fn get_shard_iterator(&self, input: &Input<'_>) -> Outcome {
         let (name, shard, kind) = (input.stream()?, input.required("ShardId")?, input.required("ShardIteratorType")?);
         if !is_shard_id(shard) {
             let message = format!("Could not find shard {shard} in stream {name} under account {ACCOUNT}.");
             return Err(Refusal::client("ResourceNotFoundException", message));
         }
         let sequence = input.text("StartingSequenceNumber");
-        let from = match (kind, sequence) {
-            ("TRIM_HORIZON", None) => StartAt::TrimHorizon,
-            ("LATEST", None) => StartAt::Latest,
-            ("AT_SEQUENCE_NUMBER", Some(sequence)) => StartAt::At(sequence.to_owned()),
-            ("AFTER_SEQUENCE_NUMBER", Some(sequence)) => StartAt::After(sequence.to_owned()),
-            ("AT_TIMESTAMP", None) => StartAt::Timestamp(input.timestamp("Timestamp").ok_or_else(|| {
-                invalid(
-                    "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
-                )
-            })?),
-            _ => {
-                let sequence = if sequence.is_some() { "also a" } else { "no" };
-                return Err(invalid(format!(
-                    "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {sequence} StartingSequenceNumber."
-                )));
-            }
-        };
+        let from = input.start_at(kind, sequence)?;
         let iterator = self.with(|model, now| {
             let limits = model.limits;
             model.stream(name, now)?.iterator(shard, &from, now, &limits)
@@ -243,7 +184,7 @@ impl Kinesis {
         json(&json!({ "ShardIterator": iterator.encode() }))
     }
 
-    fn list_shards(&self, input: &Input<'_>) -> Answer {
+    fn list_shards(&self, input: &Input<'_>) -> Outcome {
         let (shards, next) = self.with(|model, now| {
             let limits = model.limits;
             let listing = first_or_following(input, model, now)?;
@@ -256,7 +197,7 @@ impl Kinesis {
         json(&answer)
     }
 
-    fn describe_stream(&self, input: &Input<'_>) -> Answer {
+    fn describe_stream(&self, input: &Input<'_>) -> Outcome {
         let name = input.stream()?;
         let limit = usize::try_from(input.count("Limit").unwrap_or(DESCRIBE_SHARDS_DEFAULT)).unwrap_or(usize::MAX);
         self.with(|model, now| {
@@ -271,7 +212,7 @@ impl Kinesis {
         })
     }
 
-    fn list_streams(&self, input: &Input<'_>) -> Answer {
+    fn list_streams(&self, input: &Input<'_>) -> Outcome {
         let after = input.text("NextToken").or_else(|| input.text("ExclusiveStartStreamName"));
         let limit = usize::try_from(input.count("Limit").unwrap_or(LIST_STREAMS_DEFAULT)).unwrap_or(usize::MAX);
         let names: Vec<String> = self.with(|model, now| {
@@ -288,7 +229,7 @@ impl Kinesis {
         json(&answer)
     }
 
-    fn put_record(&self, input: &Input<'_>) -> Answer {
+    fn put_record(&self, input: &Input<'_>) -> Outcome {
         let (name, entry) = (input.stream()?, entry(input)?);
         self.with(|model, now| {
             let limits = model.limits;
@@ -298,7 +239,7 @@ impl Kinesis {
         })
     }
 
-    fn put_records(&self, input: &Input<'_>) -> Answer {
+    fn put_records(&self, input: &Input<'_>) -> Outcome {
         let name = input.stream()?;
         let entries = input.0.get("Records").and_then(Value::as_array).ok_or_else(|| missing("Records"))?;
         if !(1..=PUT_RECORDS_MAX).contains(&entries.len()) {
@@ -332,7 +273,7 @@ impl Kinesis {
         json(&json!({ "FailedRecordCount": failed, "Records": results }))
     }
 
-    fn change_retention(&self, input: &Input<'_>, check: impl Fn(u32, u32) -> Result<(), &'static str>) -> Answer {
+    fn change_retention(&self, input: &Input<'_>, check: impl Fn(u32, u32) -> Result<(), &'static str>) -> Outcome {
         let (name, hours) = (input.stream()?, input.required_count("RetentionPeriodHours")?);
         self.with(|model, now| {
             let stream = model.stream(name, now)?;
@@ -344,7 +285,7 @@ impl Kinesis {
         })
     }
 
-    fn update_shard_count(&self, input: &Input<'_>) -> Answer {
+    fn update_shard_count(&self, input: &Input<'_>) -> Outcome {
         let (name, target) = (input.stream()?, input.required_count("TargetShardCount")?);
         self.with(|model, now| {
             let current = model.stream(name, now)?.open_count();

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::limits::Meters;
 use super::sequence::Sequence;
 use crate::simulated::clock::Millis;
@@ -93,6 +95,8 @@ pub(crate) struct Shard {
     pub(crate) is_gone: bool,
     /// Not shown in listings, though it is there.
     pub(crate) is_hidden: bool,
+    /// Rings when something came or changed that a subscription may have to tell.
+    pub(crate) bell: Arc<Notify>,
 }
 
 impl Shard {
@@ -111,6 +115,7 @@ impl Shard {
             meters: Meters::default(),
             is_gone: false,
             is_hidden: false,
+            bell: Arc::default(),
         }
     }
 
@@ -139,6 +144,7 @@ impl Shard {
         let record =
             Arc::new(Record { shard: self.number, sequence, arrival: self.last_arrival, key, data, encrypted });
         self.records.push_back(Arc::clone(&record));
+        self.bell.notify_waiters();
         record
     }
 
@@ -159,6 +165,12 @@ impl Shard {
     /// The ordinal of the first record that arrived at `at` or later.
     pub(crate) fn ordinal_at(&self, at: Millis) -> u64 {
         self.base + self.records.partition_point(|record| record.arrival < at) as u64
+    }
+
+    /// The number that stands for having passed everything before `next`, by now.
+    pub(crate) fn reached(&self, next: u64, now: Millis) -> Sequence {
+        let at = u64::try_from(self.last_arrival.max(now) / 1000).unwrap_or_default();
+        Sequence { created: self.created_secs, ordinal: next - 1, at, shard: self.number }
     }
 
     /// Records from `ordinal` on, as many as the page takes, and the ordinal after them.

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::consumers::Consumers;
+use super::habits::{Encryption, Habits};
 use super::limits::{Limits, Window};
 use super::shard::{KeyRange, Record, Shard, ShardView, shard_id, shard_number};
 use crate::simulated::clock::Millis;
@@ -38,100 +41,6 @@ impl Status {
     }
 }
 
-/// The key that a stream is encrypted with, and what comes of using it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encryption {
-    /// None.
-    #[default]
-    None,
-    /// It works.
-    Kms,
-    /// `KMSAccessDeniedException`.
-    KmsAccessDenied,
-    /// `KMSDisabledException`.
-    KmsDisabled,
-    /// `KMSInvalidStateException`.
-    KmsInvalidState,
-    /// `KMSNotFoundException`.
-    KmsNotFound,
-    /// `KMSOptInRequired`.
-    KmsOptInRequired,
-    /// `KMSThrottlingException`.
-    KmsThrottling,
-}
-
-impl Encryption {
-    fn check(self) -> Result<(), Refusal> {
-        let code = match self {
-            Self::None | Self::Kms => return Ok(()),
-            Self::KmsAccessDenied => "KMSAccessDeniedException",
-            Self::KmsDisabled => "KMSDisabledException",
-            Self::KmsInvalidState => "KMSInvalidStateException",
-            Self::KmsNotFound => "KMSNotFoundException",
-            Self::KmsOptInRequired => "KMSOptInRequired",
-            Self::KmsThrottling => "KMSThrottlingException",
-        };
-        Err(Refusal::client(code, "The ciphertext could not be decrypted with the stream's key."))
-    }
-}
-
-/// What the last page of a closed shard says of its children.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Children {
-    /// `ChildShards` is there, as with AWS.
-    #[default]
-    Told,
-    /// It is missing, as with emulators.
-    Omitted,
-}
-
-/// How a closed shard ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LastPage {
-    /// The page with the last records has no next iterator.
-    #[default]
-    WithRecords,
-    /// An empty page follows.
-    Empty,
-}
-
-/// What becomes of a `ShardFilter`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Filters {
-    /// It holds.
-    #[default]
-    Honoured,
-    /// It is ignored, `ExclusiveStartShardId` too: every listing shows everything.
-    Ignored,
-}
-
-/// What pages say of the distance to the tip.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lag {
-    /// The truth.
-    #[default]
-    Told,
-    /// Always 0, as most emulators say.
-    Zero,
-    /// Nothing.
-    Omitted,
-}
-
-/// In which ways a stream differs from the well-behaved default. All of them are the service's right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Habits {
-    /// `ChildShards` at the end of a shard.
-    pub children: Children,
-    /// The end of a shard.
-    pub last_page: LastPage,
-    /// `ShardFilter` of listings.
-    pub filters: Filters,
-    /// `MillisBehindLatest`.
-    pub lag: Lag,
-    /// Listings show what was this long ago.
-    pub listing_lag: Duration,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
     pub(crate) name: String,
@@ -150,6 +59,7 @@ pub(crate) struct Stream {
     pub(crate) written: Vec<Arc<Record>>,
     pub(crate) keeps_truth: bool,
     pub(crate) listings: Window,
+    pub(crate) consumers: Consumers,
 }
 
 impl Stream {
@@ -168,6 +78,7 @@ impl Stream {
             written: Vec::new(),
             keeps_truth: true,
             listings: Window::default(),
+            consumers: Consumers::default(),
         };
         for range in even_ranges(shards.max(1)) {
             stream.add_shard(range, Vec::new(), now);
@@ -206,6 +117,21 @@ impl Stream {
             "ResourceInUseException",
             format!("Stream {name} under account {account} not ACTIVE, instead in state {status}"),
         ))
+    }
+
+    /// Lets every subscription look again.
+    pub(crate) fn ring(&self) {
+        self.shards.iter().for_each(|shard| shard.bell.notify_waiters());
+    }
+
+    /// Lets the subscriptions to one shard look again.
+    pub(crate) fn ring_shard(&self, number: u32) {
+        self.bell(number).notify_waiters();
+    }
+
+    /// The bell of a shard that there is.
+    pub(crate) fn bell(&self, number: u32) -> Arc<Notify> {
+        Arc::clone(&self.shards[number as usize].bell)
     }
 
     pub(crate) fn open_count(&self) -> usize {
@@ -352,6 +278,7 @@ impl Stream {
     fn close(&mut self, number: u32, now: Millis) {
         let shard = &mut self.shards[number as usize];
         shard.closed = Some(now);
+        shard.bell.notify_waiters();
         self.owners.remove(&shard.range.start);
     }
 
