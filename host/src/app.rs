@@ -5,6 +5,7 @@
 //! anything that writes. A mistake found early leaves everything as it was.
 
 pub mod assemble;
+mod enrolling;
 pub mod load;
 pub mod open;
 mod start;

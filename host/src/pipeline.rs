@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use host_core::coordinator::{Coordinator, Effect, Event, Notice, Round, Scope};
 use host_core::cursor::Cursor;
 use host_core::gap::OnGap;
@@ -160,6 +161,8 @@ pub struct Pipeline {
     pub clock: Clock,
     /// How long draining may take.
     pub shutdown_timeout: Duration,
+    /// How long deregistering consumers may take at the end of a run that nothing went wrong with.
+    pub deregister_timeout: Duration,
 }
 
 /// What is left to keep while running.
@@ -226,7 +229,7 @@ pub struct Ended {
 impl Pipeline {
     /// Runs until caught up, drained or failed. `stop` asks to drain.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { mut inputs, mut progress, shutdown_timeout, .. } = self;
+        let Self { mut inputs, mut progress, shutdown_timeout, deregister_timeout, .. } = self;
         let mut running = Running {
             core: self.core,
             streams: self.streams,
@@ -302,6 +305,9 @@ impl Pipeline {
         }
         running.abandon();
         progress.finish();
+        if running.failure.is_none() {
+            running.leave(deregister_timeout).await;
+        }
         Ended { core: running.core, failure: running.failure }
     }
 }
@@ -383,6 +389,15 @@ impl Running {
             reader.closed.cancel();
         }
         self.data_plane = None;
+    }
+
+    /// Deregisters the consumers that this pipeline registered. Never after a failure: the next start reads on with them.
+    async fn leave(&self, within: Duration) {
+        let consumers = self.streams.iter().filter_map(|stream| match &stream.retrieval {
+            Retrieval::FanOut(fan_out) => Some(fan_out.consumer.deregister(within)),
+            Retrieval::Polling(_) => None,
+        });
+        join_all(consumers).await;
     }
 
     fn data_plane_gone(&mut self) {

@@ -10,22 +10,23 @@ use host_core::coordinator::{AssignerPolicy, Coordinator, Event, Settings, Start
 use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
-use host_core::reading::Pace;
 use host_core::service_time::{ServiceClock, falls_before_horizon};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::enrolling::{self, Enrolling};
 use crate::assigner::{self, Assign, Assigned, Assigner, KnownShards};
 use crate::clock::Clock;
-use crate::config::{self, BuiltinAssigner, InitialPosition, Manifest, Reader, StreamArn};
+use crate::config::{self, BuiltinAssigner, InitialPosition, Manifest, StreamArn};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::lanes::{Lanes, Losses, OpenDeserializer};
 use crate::pipeline::positions::{Keeper, Positions};
 use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Retrieval, Stream, Totals};
-use crate::ports::{StreamApi, StreamDescription};
+use crate::ports::{FanOutApi, StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::thread::{self as sink_thread, RoutedSink};
+use crate::source::classify::Place;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::places::Places;
 use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity, StreamState};
@@ -63,6 +64,10 @@ pub struct FoundStream {
     pub description: StreamDescription,
     /// Its clock, compared with ours.
     pub clock: ServiceClock,
+    /// Where it is, as messages tell it.
+    pub place: Place,
+    /// Where subscriptions to its shards are had.
+    pub fan_out: Arc<dyn FanOutApi>,
 }
 
 impl FoundStream {
@@ -76,7 +81,7 @@ impl FoundStream {
 ///
 /// # Errors
 /// The positions are not ours or belong to another stream of that name, a sink does not resume, the machine has no thread.
-pub fn assemble(
+pub async fn assemble(
     manifest: &Manifest,
     ports: Ports,
     until_caught_up: bool,
@@ -93,6 +98,8 @@ pub fn assemble(
     tracing::debug!(?resumed, "sinks are at their places");
     let positions = Positions::start(manifest.name.as_str(), keeper)?;
     let settings = settings(manifest, &begun, until_caught_up);
+    let retrieval = Enrolling { manifest, claimed: &claimed, positions: &positions, clock, totals: &totals };
+    let retrievals = retrieval.all(&streams, &begun).await?;
     let rows = begun.into_iter().flat_map(|begun| begun.rows).collect();
     let (sender, inputs) = mpsc::channel(INPUTS);
     let abandoned = Arc::new(AtomicBool::new(false));
@@ -114,7 +121,9 @@ pub fn assemble(
     let names = manifest.source.streams.iter().map(|arn| arn.name().to_owned()).collect();
     Ok(Pipeline {
         core: Coordinator::new(settings, rows, clock.now()),
-        streams: manifest.source.streams.iter().zip(streams).map(|(arn, found)| running.stream(arn, found)).collect(),
+        streams: (manifest.source.streams.iter().zip(streams).zip(retrievals))
+            .map(|((arn, found), retrieval)| running.stream(arn, found, retrieval))
+            .collect(),
         reader: ReaderSettings { retry: RetryLimits::from(&manifest.aws.retry), on_gap: manifest.source.on_gap },
         subtasks,
         lanes,
@@ -128,6 +137,7 @@ pub fn assemble(
         progress: Progress::new(manifest.name.as_str(), names, screen),
         clock,
         shutdown_timeout: manifest.shutdown_timeout,
+        deregister_timeout: enrolling::deregister_timeout(manifest),
     })
 }
 
@@ -166,7 +176,7 @@ struct Streams<'a> {
 }
 
 impl Streams<'_> {
-    fn stream(&self, arn: &StreamArn, found: FoundStream) -> Stream {
+    fn stream(&self, arn: &StreamArn, found: FoundStream, retrieval: Retrieval) -> Stream {
         let subject = Subject { stream: arn.name().to_owned(), purpose: Purpose::Listing };
         let limits = RetryLimits::from(&self.manifest.aws.retry);
         let listing = PatientCall::starting(subject, limits, Arc::clone(&self.totals.health), self.clock);
@@ -178,10 +188,7 @@ impl Streams<'_> {
             stop_at: self.until_caught_up.then(|| found.clock.latest(self.clock.wall())),
             listing: Arc::new(Mutex::new(listing)),
             places: Arc::clone(&self.places),
-            retrieval: match &self.manifest.source.reader {
-                Reader::Polling(polling) | Reader::Auto(_, polling) => Retrieval::Polling(pace(polling)),
-                Reader::Efo(_) => todo!(),
-            },
+            retrieval,
             api: found.api,
         }
     }
@@ -194,8 +201,8 @@ fn owner_name() -> String {
 }
 
 /// A stream whose start is durable.
-struct Begun {
-    identity: StreamIdentity,
+pub(super) struct Begun {
+    pub(super) identity: StreamIdentity,
     settings: StreamSettings,
     rows: Vec<ShardRow>,
 }
@@ -308,15 +315,6 @@ fn resume(
     }
     let names = sinks.iter().map(|sink| sink.name.clone()).collect();
     Ok((Keeper { store, streams, sinks: names, settles, resumed: resumed.clone() }, resumed))
-}
-
-fn pace(polling: &config::Polling) -> Pace {
-    Pace {
-        max_calls_per_second: polling.max_calls_per_second,
-        max_bytes_per_second: polling.max_bytes_per_second,
-        empty_interval: polling.empty_interval,
-        max_records: polling.max_records,
-    }
 }
 
 /// Starts the assigner's thread.

@@ -59,7 +59,7 @@ pub(super) async fn start(
         assigner: assigner.map(|assigner| Box::new(assigner) as Box<dyn Assign>),
         components: components(&ready),
     };
-    assemble(manifest, ports, settings.until_caught_up, screen, clock, totals)
+    assemble(manifest, ports, settings.until_caught_up, screen, clock, totals).await
 }
 
 /// The components of the run, for the store.
@@ -90,7 +90,8 @@ async fn find_stream(
     totals: &Totals,
 ) -> Result<FoundStream, Failure> {
     let access = access.in_region(arn.region());
-    let api: Arc<dyn StreamApi> = Arc::new(KinesisStream::new(access.kinesis(), arn.clone(), access.settings()));
+    let stream = Arc::new(KinesisStream::new(access.kinesis(), arn.clone(), access.settings()));
+    let (api, place): (Arc<dyn StreamApi>, _) = (Arc::clone(&stream) as Arc<dyn StreamApi>, stream.place().clone());
     let subject = Subject { stream: arn.name().to_owned(), purpose: Purpose::Describing };
     let limits = RetryLimits::from(&manifest.aws.retry);
     let mut call = PatientCall::starting(subject, limits, Arc::clone(&totals.health), clock);
@@ -105,7 +106,7 @@ async fn find_stream(
     if clock.skew() >= SKEW_TOLD {
         tracing::warn!(stream = arn.name(), skew = ?clock.skew(), "this machine's clock differs from the service's; the service's counts");
     }
-    Ok(FoundStream { api, description, clock })
+    Ok(FoundStream { api, description, clock, place, fan_out: stream })
 }
 
 fn aws(manifest: &Manifest, settings: &RunSettings) -> AwsSettings {
