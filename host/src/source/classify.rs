@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::event_stream::RawMessage;
 use host_core::shard::ShardId;
 
-use self::table::{CODES, Fate, MALFORMED, Row, by_fate, by_status};
+use self::table::{CODES, FAN_OUT, Fate, MALFORMED, NO_FAN_OUT, Row, Subject, by_fate, by_status};
 use crate::aws::{AccessFailure, AccessFault, AwsSettings};
 use crate::config::StreamArn;
 
@@ -247,6 +247,7 @@ pub struct SourceError {
     pub message: String,
     /// What to do next, naming the settings to look at.
     advice: String,
+    is_unsupported: bool,
 }
 
 impl SourceError {
@@ -254,6 +255,12 @@ impl SourceError {
     #[must_use]
     pub fn advice(&self) -> &str {
         &self.advice
+    }
+
+    /// Whether it says that the service knows no enhanced fan-out, as some emulators do not.
+    #[must_use]
+    pub const fn is_unsupported(&self) -> bool {
+        self.is_unsupported
     }
 }
 
@@ -306,11 +313,11 @@ impl CallSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let fits = |row: &&Row, code: &str| {
-            row.codes.contains(&code) && row.says.holds(message, &self.place.stream, self.shard)
-        };
+        let subject = Subject { operation: self.operation, stream: &self.place.stream, shard: self.shard };
+        let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
+        let is_unsupported = FAN_OUT.contains(&self.operation) && is_unsupported(code, status, message);
         let message = match row {
             Some(row) if row.quotes_secrets => String::new(),
             _ => one_line(message),
@@ -320,6 +327,9 @@ impl CallSite<'_> {
             None => format!("HTTP status {status}"),
         };
         let message = if message.is_empty() { named } else { format!("{named}: {message}") };
+        if is_unsupported {
+            return SourceError { is_unsupported, ..self.error(&NO_FAN_OUT, message) };
+        }
         self.error(row.unwrap_or_else(|| by_status(status, code.is_some())), message)
     }
 
@@ -396,8 +406,24 @@ impl CallSite<'_> {
             problem,
             message,
             advice: place.fill(row.advice),
+            is_unsupported: false,
         }
     }
+}
+
+/// Whether an answer says that there is no such operation.
+fn is_unsupported(code: Option<&str>, status: u16, message: &str) -> bool {
+    const CODES: [&str; 5] = [
+        "UnknownOperationException",
+        "UnknownOperation",
+        "UnsupportedOperationException",
+        "InvalidAction",
+        "NotImplemented",
+    ];
+    const TEXTS: [&str; 5] =
+        ["not implemented", "not yet implemented", "not been implemented", "unknown operation", "not yet been emulated"];
+    let message = message.to_lowercase();
+    status == 501 || code.is_some_and(|code| CODES.contains(&code)) || TEXTS.iter().any(|text| message.contains(text))
 }
 
 /// The exception's name, which the frame tells in a header; the SDK looks for it in the payload.

@@ -4,6 +4,7 @@
 //! It keeps the truth: everything that was ever written, in order, whatever was trimmed, split or hung afterwards, so
 //! that a test can compare what came out with what went in.
 
+mod fan_out;
 mod state;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
 use tokio::sync::Notify;
 
+pub use self::fan_out::Subscriptions;
 use self::state::{Failure, Shard, State, spread};
 use crate::columns::{BATCH_DATA_BYTES_MAX, RecordView, cut};
 use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
@@ -25,7 +27,7 @@ const READ_RECORDS_MAX: usize = 10_000;
 /// What one page holds at most, in bytes of data, as the service has it.
 const PAGE_DATA_BYTES_MAX: usize = 10 * 1024 * 1024;
 
-/// The four calls of the port, for scripts and counts.
+/// The calls of the ports, for scripts and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     /// [`StreamApi::describe`].
@@ -36,6 +38,18 @@ pub enum Call {
     Open,
     /// [`StreamApi::read`].
     Read,
+    /// [`FanOutApi::describe_consumer`](crate::ports::FanOutApi::describe_consumer).
+    DescribeConsumer,
+    /// [`FanOutApi::list_consumers`](crate::ports::FanOutApi::list_consumers).
+    ListConsumers,
+    /// [`FanOutApi::register_consumer`](crate::ports::FanOutApi::register_consumer).
+    RegisterConsumer,
+    /// [`FanOutApi::deregister_consumer`](crate::ports::FanOutApi::deregister_consumer).
+    DeregisterConsumer,
+    /// [`FanOutApi::subscribe`](crate::ports::FanOutApi::subscribe).
+    Subscribe,
+    /// An event of a subscription; counted once it is told.
+    Event,
 }
 
 impl Call {
@@ -45,6 +59,11 @@ impl Call {
             Self::ListShards => "ListShards",
             Self::Open => "GetShardIterator",
             Self::Read => "GetRecords",
+            Self::DescribeConsumer => "DescribeStreamConsumer",
+            Self::ListConsumers => "ListStreamConsumers",
+            Self::RegisterConsumer => "RegisterStreamConsumer",
+            Self::DeregisterConsumer => "DeregisterStreamConsumer",
+            Self::Subscribe | Self::Event => "SubscribeToShard",
         }
     }
 }
@@ -197,7 +216,10 @@ impl MemoryStream {
                 && shard.description.range.is_some_and(|range| range.start <= hash && hash <= range.end)
         };
         let index = state.shards.iter().position(owns).expect("the test has closed the shard of this key");
-        state.write(index, partition_key, data)
+        let written = state.write(index, partition_key, data);
+        drop(state);
+        self.changed.notify_waiters();
+        written
     }
 
     /// Writes a record to a shard, whatever its key, closed or not.
@@ -207,7 +229,10 @@ impl MemoryStream {
     pub fn put_to(&self, shard: &ShardId, partition_key: &str, data: &[u8]) -> Written {
         let mut state = self.state();
         let index = state.index(shard).expect("the test writes to a shard that exists");
-        state.write(index, partition_key, data)
+        let written = state.write(index, partition_key, data);
+        drop(state);
+        self.changed.notify_waiters();
+        written
     }
 
     /// Sets the arrival time of the next record.
@@ -226,6 +251,7 @@ impl MemoryStream {
         let middle = range.start + (range.end - range.start) / 2;
         let lower = state.add_shard(vec![shard.clone()], HashRange { start: range.start, end: middle });
         let upper = state.add_shard(vec![shard.clone()], HashRange { start: middle + 1, end: range.end });
+        self.changed.notify_waiters();
         [lower, upper]
     }
 
@@ -237,6 +263,7 @@ impl MemoryStream {
         let mut state = self.state();
         let (a, b) = (state.close(shard), state.close(adjacent));
         let range = HashRange { start: a.start.min(b.start), end: a.end.max(b.end) };
+        self.changed.notify_waiters();
         state.add_shard(vec![shard.clone(), adjacent.clone()], range)
     }
 
@@ -246,6 +273,7 @@ impl MemoryStream {
     /// There is no such open shard.
     pub fn close(&self, shard: &ShardId) {
         self.state().close(shard);
+        self.changed.notify_waiters();
     }
 
     /// Takes the oldest `count` records of a shard out of the stream: retention has passed. The truth keeps them.
@@ -262,14 +290,16 @@ impl MemoryStream {
     /// Takes a shard out of the stream, records and all: retention has passed since it was closed.
     pub fn expire_shard(&self, shard: &ShardId) {
         self.state().shards.retain(|other| other.description.id != *shard);
+        self.changed.notify_waiters();
     }
 
     /// Deletes the stream.
     pub fn delete(&self) {
         self.state().exists = false;
+        self.changed.notify_waiters();
     }
 
-    /// Deletes the stream and makes it anew under its name: no records, open shards with the old names and ranges of the
+    /// Deletes the stream and makes it anew under its name: no consumers, no records, open shards with the old names and ranges of the
     /// first ones, a later creation time.
     pub fn recreate(&self) {
         let mut state = self.state();
@@ -282,6 +312,8 @@ impl MemoryStream {
             shard.records.clear();
             shard.trimmed = 0;
         }
+        state.fan_out.forget();
+        self.changed.notify_waiters();
     }
 
     /// Sets what descriptions say of the service's time; `None` says nothing, which is the default.
@@ -291,9 +323,11 @@ impl MemoryStream {
 
     // Misbehaving.
 
-    /// Lets the next `times` calls of a kind fail with an exception of the service, for one shard or for all.
+    /// Lets the next `times` calls of a kind fail with an exception of the service, for one shard or for all. A
+    /// [`Call::Event`] that fails ends its subscription, and does so at once.
     pub fn fail_next(&self, call: Call, shard: Option<&ShardId>, code: &str, times: u32) {
         self.state().failures.push(Failure { call, shard: shard.cloned(), code: code.to_owned(), left: times });
+        self.changed.notify_waiters();
     }
 
     /// Calls fail no longer.
@@ -306,14 +340,17 @@ impl MemoryStream {
         self.state().generation += 1;
     }
 
-    /// Lets reads of a shard wait until [`Self::release`].
+    /// Lets reads of a shard, and subscriptions to it that are not granted yet, wait until [`Self::release`].
     pub fn hang(&self, shard: &ShardId) {
         self.state().hung.insert(shard.clone());
     }
 
-    /// Lets reads of a shard go on.
+    /// Lets what waits for a shard go on.
     pub fn release(&self, shard: &ShardId) {
-        self.state().hung.remove(shard);
+        let mut state = self.state();
+        state.hung.remove(shard);
+        state.fan_out.stalled.remove(shard);
+        drop(state);
         self.changed.notify_waiters();
     }
 
@@ -369,6 +406,11 @@ impl MemoryStream {
         } else {
             Err(site.answered(Some("ResourceNotFoundException"), 400, "Stream not found."))
         }
+    }
+
+    fn arn(&self) -> String {
+        let Place { stream, region, account, .. } = &*self.place;
+        format!("arn:aws:kinesis:{region}:{account}:stream/{stream}")
     }
 
     fn not_found(&self, call: Call, shard: &ShardId) -> SourceError {
@@ -456,9 +498,8 @@ impl StreamApi for MemoryStream {
         async {
             self.begin(Call::Describe, None)?;
             let state = self.state();
-            let Place { stream, region, account, .. } = &*self.place;
             Ok(StreamDescription {
-                arn: format!("arn:aws:kinesis:{region}:{account}:stream/{stream}"),
+                arn: self.arn(),
                 created: state.created,
                 retention_hours: state.retention_hours,
                 service_time: state.service_time,

@@ -1,7 +1,7 @@
 //! The reference of all errors of the service, `docs/errors.md`, as text: made of the table that errors are judged by.
 
 use super::SourceErrorKind;
-use super::table::{CODES, FATES, MALFORMED, NAMELESS, NEW_CODE, Row, STATUSES};
+use super::table::{CODES, FATES, MALFORMED, NAMELESS, NEW_CODE, NO_FAN_OUT, Row, STATUSES};
 
 const OPENING: &str = "# Errors of the service
 
@@ -40,6 +40,7 @@ pub fn reference() -> String {
     for (shown, _, row) in STATUSES {
         page.push_str(&line(shown, row));
     }
+    page.push_str(&line("501, an unknown operation, or a text that says so, to a call of fan-out", &NO_FAN_OUT));
     page.push_str(&line("any other, with a code", &NEW_CODE));
     page.push_str(&line("any other, without one", &NAMELESS));
     page.push_str("\n## Without an answer, or with one that makes no sense\n\n");

@@ -9,9 +9,9 @@ mod texts;
 
 use super::{Fault, SourceErrorKind};
 
-pub(super) use answers::{FATES, Fate, MALFORMED, NAMELESS, NEW_CODE, STATUSES, by_fate, by_status};
+pub(super) use answers::{FATES, Fate, MALFORMED, NAMELESS, NEW_CODE, NO_FAN_OUT, STATUSES, by_fate, by_status};
 pub(super) use codes::CODES;
-pub(super) use texts::Says;
+pub(super) use texts::{FAN_OUT, Says, Subject};
 
 /// What a group of errors means.
 pub(super) struct Row {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, SequenceNumber, ShardDescription, ShardId};
 
+use super::fan_out::FanOut;
 use super::{Call, Children, Lag, LastPage, ListingOrder, Written};
 use crate::ports::ShardIterator;
 
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub(super) last_page: LastPage,
     pub(super) calls: BTreeMap<Call, u64>,
     pub(super) service_time: Option<EpochMillis>,
+    pub(super) fan_out: FanOut,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl State {
             last_page: LastPage::WithRecords,
             calls: BTreeMap::new(),
             service_time: None,
+            fan_out: FanOut::default(),
         };
         for range in descriptions {
             state.add_shard(Vec::new(), range);
@@ -104,11 +107,10 @@ impl State {
     }
 
     pub(super) fn write(&mut self, index: usize, partition_key: &str, data: &[u8]) -> Written {
-        // As wide as the service's: 56 digits.
-        let text = format!("4959033827149025660855969253836157109592{:016}", self.written.len());
+        let sequence = self.sequence(self.written.len());
         let written = Written {
             shard: self.shards[index].description.id.clone(),
-            sequence: SequenceNumber::parse(&text).expect("digits"),
+            sequence,
             arrival: EpochMillis(self.now),
             partition_key: partition_key.to_owned(),
             data: data.to_vec(),
@@ -117,6 +119,21 @@ impl State {
         self.shards[index].records.push(self.written.len());
         self.written.push(written.clone());
         written
+    }
+
+    /// The number of the record with this index.
+    fn sequence(&self, index: usize) -> SequenceNumber {
+        // As wide as the service's: 56 digits.
+        let text = format!("4959033827149025660855969253836157109592{index:016}");
+        SequenceNumber::parse(&text).expect("digits")
+    }
+
+    /// A number after everything that is written, and before everything that will be.
+    pub(super) fn sequence_of_now(&self) -> SequenceNumber {
+        match self.written.len().checked_sub(1) {
+            Some(last) => self.sequence(last),
+            None => SequenceNumber::parse("1").expect("a digit"),
+        }
     }
 
     pub(super) fn scripted_failure(&mut self, call: Call, shard: Option<&ShardId>) -> Option<String> {

@@ -24,6 +24,14 @@ pub(in super::super) const MALFORMED: Row = Row::new(
     "nothing of the answer was used; check that {endpoint} is Kinesis",
 );
 
+/// The service knows no enhanced fan-out, as some emulators do not: HTTP 501, an unknown operation, or a text that says so.
+pub(in super::super) const NO_FAN_OUT: Row = Row::new(
+    &[],
+    (SourceErrorKind::Invalid, Fault::Settings),
+    "cannot be read with enhanced fan-out: there is none",
+    "read by polling (`reader = \"polling\"` in [source]), or check aws.endpoint: {endpoint} may be an incomplete emulator",
+);
+
 /// Statuses from and to, both included.
 type Ranges = &'static [(u16, u16)];
 

@@ -1,10 +1,20 @@
 //! By code. `KMS…` mean what their counterparts without the prefix mean.
 
-use super::texts::{Missing, Says};
+use super::texts::{FAN_OUT, Missing, Says};
 use super::{Fault, Row, SourceErrorKind, WAIT};
+
+/// Codes of what IAM refuses.
+const DENIALS: &[&str] = &["AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"];
 
 /// Codes of the service, of its front end, and of emulators.
 pub(in super::super) const CODES: &[Row] = &[
+    Row::new(
+        &["LimitExceededException"],
+        (SourceErrorKind::Throttled, Fault::Load),
+        "has as many consumers as it may have, or too many are being registered",
+        "the call is repeated more slowly; if it persists, deregister consumers that nobody uses (20 of a stream, 5 at a time)",
+    )
+    .saying(Says::Called(&["RegisterStreamConsumer"])),
     Row::new(
         &["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"],
         (SourceErrorKind::Throttled, Fault::Load),
@@ -46,9 +56,23 @@ pub(in super::super) const CODES: &[Row] = &[
     Row::new(
         &["ResourceInUseException"],
         (SourceErrorKind::InUse, Fault::Load),
-        "is in use, or being created, changed or deleted",
+        "is subscribed to with the same consumer, or the consumer is not active",
         "the call is repeated after a pause; if it persists, look for another reader of the same consumer: each pipeline needs one \
          of its own",
+    )
+    .saying(Says::Called(&["SubscribeToShard"])),
+    Row::new(
+        &["ResourceInUseException"],
+        (SourceErrorKind::InUse, Fault::Nobody),
+        "has a consumer of this name, or is being created, changed or deleted",
+        "the consumer is looked for again",
+    )
+    .saying(Says::Called(&["RegisterStreamConsumer"])),
+    Row::new(
+        &["ResourceInUseException"],
+        (SourceErrorKind::InUse, Fault::Load),
+        "is being created, changed or deleted",
+        "the call is repeated after a pause; if it persists, look what becomes of the stream",
     ),
     Row::new(
         &["ExpiredNextTokenException"],
@@ -93,6 +117,13 @@ pub(in super::super) const CODES: &[Row] = &[
     .saying(Says::Missing(Missing::Shard)),
     Row::new(
         &["ResourceNotFoundException"],
+        (SourceErrorKind::ConsumerGone, Fault::Settings),
+        "has no such consumer",
+        "a managed consumer is registered again; for any other check [source.efo], and that nobody deregisters it",
+    )
+    .saying(Says::Missing(Missing::Consumer)),
+    Row::new(
+        &["ResourceNotFoundException"],
         (SourceErrorKind::StreamGone, Fault::Settings),
         "does not exist",
         "check stream_arn and aws.region",
@@ -105,7 +136,16 @@ pub(in super::super) const CODES: &[Row] = &[
         "check stream_arn and aws.region",
     ),
     Row::new(
-        &["AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"],
+        DENIALS,
+        (SourceErrorKind::Denied, Fault::Settings),
+        "may not be read with enhanced fan-out",
+        "grant kinesis:RegisterStreamConsumer and ListStreamConsumers on {stream}, and kinesis:DescribeStreamConsumer, \
+         DeregisterStreamConsumer and SubscribeToShard on its consumers (the stream's ARN with /consumer/* behind it), to the \
+         identity of {credentials}",
+    )
+    .saying(Says::Called(FAN_OUT)),
+    Row::new(
+        DENIALS,
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read",
         "grant kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on {stream} to the identity of {credentials}",
@@ -174,6 +214,6 @@ pub(in super::super) const CODES: &[Row] = &[
         ],
         (SourceErrorKind::Invalid, Fault::Settings),
         "cannot be read as asked",
-        "check stream_arn and initial_timestamp, and what the message names",
+        "check stream_arn, initial_timestamp and [source.efo], and what the message names",
     ),
 ];

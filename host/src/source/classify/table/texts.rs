@@ -2,12 +2,25 @@
 
 use host_core::shard::ShardId;
 
+/// The operations of enhanced fan-out.
+pub(in super::super) const FAN_OUT: &[&str] = &[
+    "DescribeStreamConsumer",
+    "ListStreamConsumers",
+    "RegisterStreamConsumer",
+    "DeregisterStreamConsumer",
+    "SubscribeToShard",
+];
+/// Those that may miss a consumer; the others miss the stream.
+const OF_A_CONSUMER: &[&str] = &["DescribeStreamConsumer", "DeregisterStreamConsumer", "SubscribeToShard"];
+
 /// What an answer must say for a row to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Says {
     Anything,
     /// One of these, in lower case.
     OneOf(&'static [&'static str]),
+    /// Nothing: that the call was one of these operations.
+    Called(&'static [&'static str]),
     /// That this is what does not exist.
     Missing(Missing),
 }
@@ -17,38 +30,53 @@ pub(in super::super) enum Says {
 pub(in super::super) enum Missing {
     Stream,
     Shard,
+    Consumer,
+}
+
+/// What a call was about.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Subject<'a> {
+    pub(in super::super) operation: &'a str,
+    pub(in super::super) stream: &'a str,
+    pub(in super::super) shard: Option<&'a ShardId>,
 }
 
 impl Says {
-    /// Whether `text` says so, of a call about `stream` and perhaps `shard`.
-    pub(in super::super) fn holds(self, text: &str, stream: &str, shard: Option<&ShardId>) -> bool {
+    /// Whether `text` says so, of a call about `subject`.
+    pub(in super::super) fn holds(self, text: &str, subject: Subject<'_>) -> bool {
         match self {
             Self::Anything => true,
             Self::OneOf(fragments) => {
                 let text = text.to_lowercase();
                 fragments.iter().any(|fragment| text.contains(fragment))
             }
-            Self::Missing(what) => missing(text, stream, shard) == Some(what),
+            Self::Called(operations) => operations.contains(&subject.operation),
+            Self::Missing(what) => missing(text, subject) == Some(what),
         }
     }
 
     /// The condition, for the reference.
-    pub(in super::super) fn shown(self) -> &'static str {
-        match self {
+    pub(in super::super) fn shown(self) -> String {
+        let fixed = match self {
             Self::Anything => "",
             Self::OneOf([first, ..]) if first.starts_with("starting") => " about a sequence number",
             Self::OneOf(_) => " about a timestamp that lies ahead",
+            Self::Called([only]) => return format!(" to `{only}`"),
+            Self::Called(_) => " to a call of fan-out",
             Self::Missing(Missing::Stream) => " of a stream",
             Self::Missing(Missing::Shard) => " of a shard",
-        }
+            Self::Missing(Missing::Consumer) => " of a consumer",
+        };
+        fixed.to_owned()
     }
 }
 
-/// Which resource the text names as missing: the service says "Stream NAME under account N not found." and "Shard ID in
-/// stream NAME under account N does not exist", others word it otherwise. A call that names no shard can miss only the
-/// stream. `None` if the text does not tell; then somebody must look.
-fn missing(text: &str, stream: &str, shard: Option<&ShardId>) -> Option<Missing> {
+/// Which resource the text names as missing: the service says "Stream NAME under account N not found.", "Shard ID in
+/// stream NAME under account N does not exist" and "Consumer ARN not found.", others word it otherwise. A call that names
+/// neither shard nor consumer can miss only the stream. `None` if the text does not tell; then somebody must look.
+fn missing(text: &str, Subject { operation, stream, shard }: Subject<'_>) -> Option<Missing> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)));
+    let first = words.clone().find(|word| !word.is_empty()).unwrap_or_default();
     // A full stop may be the sentence's or the name's; and a stream may be called "shard".
     let words: Vec<&str> = words
         .filter(|word| *word != stream)
@@ -56,14 +84,21 @@ fn missing(text: &str, stream: &str, shard: Option<&ShardId>) -> Option<Missing>
         .filter(|word| !word.is_empty() && *word != stream)
         .collect();
     let says = |wanted: &str| words.iter().any(|word| word.eq_ignore_ascii_case(wanted));
+    let is_of_a_consumer = OF_A_CONSUMER.contains(&operation);
     let names_a_shard =
         words.iter().any(|word| word.starts_with("shardId-") || shard.is_some_and(|shard| *word == shard.as_str()));
+    // A sentence that begins with the word means the thing, whatever the stream is called; and only a consumer's ARN has
+    // something behind the stream's name.
+    let names_a_consumer = is_of_a_consumer
+        && (says("consumer") || first.eq_ignore_ascii_case("consumer") || text.contains("/consumer/"));
     match shard {
-        _ if names_a_shard => Some(Missing::Shard),
-        None => Some(Missing::Stream),
-        Some(_) if says("stream") => Some(Missing::Stream),
+        Some(_) if names_a_shard => Some(Missing::Shard),
+        _ if names_a_consumer => Some(Missing::Consumer),
+        None if names_a_shard => Some(Missing::Shard),
+        None if !is_of_a_consumer => Some(Missing::Stream),
+        _ if says("stream") => Some(Missing::Stream),
         Some(_) if says("shard") => Some(Missing::Shard),
-        Some(_) => None,
+        _ => None,
     }
 }
 
@@ -94,14 +129,46 @@ mod tests {
             ("Requested resource not found", "quakes", None),
             ("", "quakes", None),
         ] {
-            assert_eq!(missing(text, stream, Some(&shard)), what, "{text}");
+            for operation in ["GetShardIterator", "SubscribeToShard"] {
+                let subject = Subject { operation, stream, shard: Some(&shard) };
+                assert_eq!(missing(text, subject), what, "{operation}: {text}");
+            }
         }
+    }
+
+    #[test]
+    fn a_missing_consumer_is_told_from_a_missing_shard_and_a_missing_stream() {
+        let shard = ShardId::new("shardId-000000000005");
+        let arn = "Consumer arn:aws:kinesis:us-east-1:1:stream/quakes/consumer/app:7 not found.";
+        let of_odd_stream = "arn:aws:kinesis:us-east-1:1:stream/consumer/consumer/app:7 not found.";
+        for (text, stream, what) in [
+            (arn, "quakes", Some(Missing::Consumer)),
+            (of_odd_stream, "consumer", Some(Missing::Consumer)),
+            ("Consumer app under stream quakes not found.", "quakes", Some(Missing::Consumer)),
+            ("consumer not found", "consumer", Some(Missing::Consumer)),
+            ("Stream consumer under account 1 not found.", "consumer", Some(Missing::Stream)),
+            ("Stream arn:aws:kinesis:us-east-1:1:stream/consumer not found.", "consumer", Some(Missing::Stream)),
+            ("Stream my-consumer under account 1 not found.", "my-consumer", Some(Missing::Stream)),
+            ("Shard shardId-000000000005 of consumer app not found", "quakes", Some(Missing::Shard)),
+        ] {
+            let subject = Subject { operation: "SubscribeToShard", stream, shard: Some(&shard) };
+            assert_eq!(missing(text, subject), what, "{text}");
+            if what != Some(Missing::Shard) {
+                let subject = Subject { operation: "DescribeStreamConsumer", stream, shard: None };
+                assert_eq!(missing(text, subject), what, "{text}");
+                let subject = Subject { operation: "RegisterStreamConsumer", stream, shard: None };
+                assert_eq!(missing(text, subject), Some(Missing::Stream), "{text}");
+            }
+        }
+        let silent = Subject { operation: "DescribeStreamConsumer", stream: "quakes", shard: None };
+        assert_eq!(missing("Requested resource not found", silent), None);
     }
 
     #[test]
     fn a_call_that_names_no_shard_can_miss_only_the_stream() {
         for text in ["", "Requested resource not found", "Stream quakes under account 1 not found."] {
-            assert_eq!(missing(text, "quakes", None), Some(Missing::Stream), "{text}");
+            let subject = Subject { operation: "ListShards", stream: "quakes", shard: None };
+            assert_eq!(missing(text, subject), Some(Missing::Stream), "{text}");
         }
     }
 }
