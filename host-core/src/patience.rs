@@ -250,7 +250,7 @@ impl Patience {
 }
 
 /// Nonsense is no reason to hurry.
-const fn sane(jitter: f64) -> f64 {
+pub(crate) const fn sane(jitter: f64) -> f64 {
     if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 1.0 }
 }
 

@@ -79,6 +79,25 @@ pub struct ComponentDigest {
     pub digest: String,
 }
 
+/// A consumer of enhanced fan-out that the pipeline registered itself, so that it deregisters this one and no other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RegisteredConsumer {
+    /// `ConsumerName`.
+    pub name: String,
+    /// `ConsumerARN`. `None` right before it is registered: whatever consumer of this name is found after a crash is the
+    /// pipeline's own.
+    pub arn: Option<String>,
+}
+
+impl RegisteredConsumer {
+    /// Whether the consumer that the service shows now is this one. One that was deregistered and registered again by
+    /// somebody else has another ARN.
+    #[must_use]
+    pub fn is(&self, name: &str, arn: &str) -> bool {
+        self.name == name && self.arn.as_deref().is_none_or(|ours| ours == arn)
+    }
+}
+
 /// What the store holds of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamState {
@@ -86,6 +105,8 @@ pub struct StreamState {
     pub identity: StreamIdentity,
     /// Where it began.
     pub start: StartPoint,
+    /// The consumer that the pipeline registered, if it did.
+    pub consumer: Option<RegisteredConsumer>,
     /// Its shards, ordered by identifier; all of them are of stream 0, see [`Self::rows_in`].
     pub rows: Vec<ShardRow>,
 }
@@ -173,6 +194,18 @@ pub trait LeaseStore: Send {
     /// # Errors
     /// [`StoreError::Invalid`] if the pipeline never started the stream; [`StoreError::Fenced`].
     fn forget_stream(&mut self, stream: &StreamIdentity) -> Result<(), StoreError>;
+
+    /// Remembers which consumer of a stream the pipeline registered, over what it remembered before; `None`: none is its
+    /// own. Call it without an ARN right before a registration and with one right after, so that a crash in between leaves
+    /// no consumer that nobody deregisters.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] if the stream has no start; [`StoreError::Fenced`].
+    fn note_consumer(
+        &mut self,
+        stream: &StreamIdentity,
+        consumer: Option<&RegisteredConsumer>,
+    ) -> Result<(), StoreError>;
 
     /// Applies all of `commit` or none of it, in the order create, advance, forget, marks. `streams` are those of the
     /// manifest by their index, which is the index that shards carry; `sinks` are the names of its sinks by theirs.

@@ -28,7 +28,9 @@ use host::sink::memory::MemorySink;
 use host::sink::thread::RoutedSink;
 use host::source::memory::{MemoryStream, Written};
 use host::state::memory::{MemoryLeases, MemoryStore};
-use host::state::{Claimed, ComponentDigest, LeaseStore, Owner, PipelineId, StartPoint, StoreError, StreamIdentity};
+use host::state::{
+    Claimed, ComponentDigest, LeaseStore, Owner, PipelineId, RegisteredConsumer, StartPoint, StoreError, StreamIdentity,
+};
 use host::subtask::Deserialize;
 use host_core::checkpoint::{Commit, ShardRow};
 use host_core::moment::EpochMillis;
@@ -278,6 +280,14 @@ impl LeaseStore for Watched {
 
     fn forget_stream(&mut self, stream: &StreamIdentity) -> Result<(), StoreError> {
         self.inner.forget_stream(stream)
+    }
+
+    fn note_consumer(
+        &mut self,
+        stream: &StreamIdentity,
+        consumer: Option<&RegisteredConsumer>,
+    ) -> Result<(), StoreError> {
+        self.inner.note_consumer(stream, consumer)
     }
 
     fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {

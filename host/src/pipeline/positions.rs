@@ -1,15 +1,17 @@
 //! The thread that keeps positions: settles the sinks, then commits, one commit at a time.
 
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use host_core::checkpoint::{Commit, SinkMark};
 use host_core::coordinator::Event;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::pipeline::Input;
 use crate::pipeline::failure::Failure;
 use crate::ports::Settle;
-use crate::state::{LeaseStore, StreamIdentity};
+use crate::source::consumer::Note;
+use crate::state::{LeaseStore, RegisteredConsumer, StoreError, StreamIdentity};
 
 /// What this thread is called when it is gone.
 pub(super) const POSITIONS: &str = "positions";
@@ -29,9 +31,16 @@ pub struct Keeper {
     pub resumed: Vec<SinkMark>,
 }
 
+/// What the thread is asked to do.
+enum Order {
+    Commit(Commit),
+    /// Remember the consumer of the stream with this index, and answer.
+    Note(usize, Option<RegisteredConsumer>, oneshot::Sender<Result<(), Failure>>),
+}
+
 /// The loop's side: commits go out, answers come back. Dropping it releases the pipeline.
 pub struct Positions {
-    commits: Option<mpsc::UnboundedSender<Commit>>,
+    orders: Option<mpsc::UnboundedSender<Order>>,
     answers: mpsc::UnboundedReceiver<Input>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,12 +51,20 @@ impl Positions {
     /// # Errors
     /// The system has no thread to give.
     pub fn start(pipeline: &str, mut keeper: Keeper) -> Result<Self, Failure> {
-        // Unbounded, yet never more than one commit is out: the core waits for the answer.
-        let (commits, mut orders) = mpsc::unbounded_channel::<Commit>();
+        // Unbounded, yet never more than one commit and one note for each stream are out: whoever orders waits for the answer.
+        let (sender, mut orders) = mpsc::unbounded_channel::<Order>();
         let (answer, answers) = mpsc::unbounded_channel();
         let builder = thread::Builder::new().name(format!("{pipeline} positions"));
         let spawned = builder.spawn(move || {
-            while let Some(commit) = orders.blocking_recv() {
+            while let Some(order) = orders.blocking_recv() {
+                let commit = match order {
+                    Order::Commit(commit) => commit,
+                    Order::Note(stream, consumer, noted) => {
+                        // Who does not wait for it any more has no use for it either.
+                        drop(noted.send(keeper.note(stream, consumer.as_ref())));
+                        continue;
+                    }
+                };
                 let input = match keeper.keep(commit) {
                     Ok(id) => Input::Event(Event::Committed { id }),
                     Err(failure) => Input::Failed(failure),
@@ -61,15 +78,30 @@ impl Positions {
             }
         });
         let thread = spawned.map_err(|source| Failure::Thread { part: "positions".to_owned(), source })?;
-        Ok(Self { commits: Some(commits), answers, thread: Some(thread) })
+        Ok(Self { orders: Some(sender), answers, thread: Some(thread) })
     }
 
     /// Orders a commit.
     pub fn commit(&self, commit: Commit) {
-        if let Some(commits) = &self.commits {
+        if let Some(orders) = &self.orders {
             // A thread that is gone has said so through its answers.
-            drop(commits.send(commit));
+            drop(orders.send(Order::Commit(commit)));
         }
+    }
+
+    /// What notes the consumer of the stream with this index. It may outlive this, and then only fails.
+    #[must_use]
+    pub fn note_consumer(&self, stream: usize) -> Note {
+        // Weak: the thread ends with the last order, and whoever drops this waits for that.
+        let orders = self.orders.as_ref().map(mpsc::UnboundedSender::downgrade);
+        Arc::new(move |consumer| {
+            let (noted, answer) = oneshot::channel();
+            if let Some(orders) = orders.as_ref().and_then(mpsc::WeakUnboundedSender::upgrade) {
+                // One that is not taken drops `noted`, which tells.
+                drop(orders.send(Order::Note(stream, consumer, noted)));
+            }
+            Box::pin(async move { answer.await.unwrap_or(Err(Failure::Vanished { part: POSITIONS })) })
+        })
     }
 
     /// The next answer.
@@ -83,7 +115,7 @@ impl Positions {
 
 impl Drop for Positions {
     fn drop(&mut self) {
-        self.commits = None;
+        self.orders = None;
         if let Some(thread) = self.thread.take() {
             // A panic in there was reported by the panic hook.
             drop(thread.join());
@@ -92,6 +124,14 @@ impl Drop for Positions {
 }
 
 impl Keeper {
+    fn note(&mut self, stream: usize, consumer: Option<&RegisteredConsumer>) -> Result<(), Failure> {
+        // An index that no stream has is a bug of ours, and the store's word for it fits.
+        let identity = self.streams.get(stream).ok_or_else(|| StoreError::Invalid {
+            what: format!("note a consumer of stream {stream} of {}", self.streams.len()),
+        })?;
+        Ok(self.store.note_consumer(identity, consumer)?)
+    }
+
     fn keep(&mut self, mut commit: Commit) -> Result<u64, Failure> {
         for mark in std::mem::take(&mut self.resumed) {
             if !commit.marks.iter().any(|newer| newer.sink == mark.sink) {

@@ -268,7 +268,7 @@ impl StreamEntry {
             .collect::<Result<_, _>>()?;
         unique(rows.iter().map(|row| row.row.shard.as_str()), "shard")?;
         let identity = StreamIdentity { arn: self.arn.clone(), created: time(&self.created)? };
-        Ok(StoredStream { stream_id: 0, identity, start, rows })
+        Ok(StoredStream { stream_id: 0, identity, start, consumer: None, rows })
     }
 }
 

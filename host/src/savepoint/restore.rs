@@ -42,6 +42,7 @@ pub fn plan(
     let state = |stream: &StoredStream| StreamState {
         identity: stream.identity.clone(),
         start: stream.start,
+        consumer: None,
         rows: stream.rows.iter().map(|stored| stored.row.clone()).collect(),
     };
     let marks = if is_fork || how.without_marks { Vec::new() } else { stored.marks.clone() };

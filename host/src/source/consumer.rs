@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::pipeline::failure::Failure;
+use crate::state::RegisteredConsumer;
+
+/// Remembers which consumer is the pipeline's own, and returns once that is durable.
+pub type Note = Arc<dyn Fn(Option<RegisteredConsumer>) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
 
 /// What became of a consumer that the service does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

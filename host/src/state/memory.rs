@@ -10,8 +10,8 @@ use host_core::shard::{Position, ShardId};
 
 use super::error::age_of;
 use super::{
-    Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, StartPoint, StoreError,
-    StreamIdentity, StreamState, in_stream, rules,
+    Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, RegisteredConsumer, StartPoint,
+    StoreError, StreamIdentity, StreamState, in_stream, rules,
 };
 
 /// Where an injected failure strikes.
@@ -50,6 +50,7 @@ struct Pipeline {
 #[derive(Clone, Debug)]
 struct Stream {
     start: StartPoint,
+    consumer: Option<RegisteredConsumer>,
     /// By the shard's text; the shards in them are of stream 0.
     rows: BTreeMap<String, ShardRow>,
 }
@@ -154,7 +155,7 @@ impl LeaseStore for MemoryLeases {
             if let Some(found) = pipeline.streams.get(stream) {
                 return Err(StoreError::AlreadyStarted { arn: stream.arn.clone(), start: found.start });
             }
-            let mut started = Stream { start, rows: BTreeMap::new() };
+            let mut started = Stream { start, consumer: None, rows: BTreeMap::new() };
             rows.iter().try_for_each(|row| started.create(row))?;
             pipeline.streams.insert(stream.clone(), started);
             Ok(())
@@ -165,6 +166,18 @@ impl LeaseStore for MemoryLeases {
         self.write(|pipeline| match pipeline.streams.remove(stream) {
             Some(_) => Ok(()),
             None => Err(rules::not_started(stream)),
+        })
+    }
+
+    fn note_consumer(
+        &mut self,
+        stream: &StreamIdentity,
+        consumer: Option<&RegisteredConsumer>,
+    ) -> Result<(), StoreError> {
+        self.write(|pipeline| {
+            let found = pipeline.streams.get_mut(stream).ok_or_else(|| rules::not_started(stream))?;
+            found.consumer = consumer.cloned();
+            Ok(())
         })
     }
 
@@ -230,7 +243,12 @@ impl Pipeline {
 
 impl Stream {
     fn state(&self, identity: &StreamIdentity) -> StreamState {
-        StreamState { identity: identity.clone(), start: self.start, rows: self.rows.values().cloned().collect() }
+        StreamState {
+            identity: identity.clone(),
+            start: self.start,
+            consumer: self.consumer.clone(),
+            rows: self.rows.values().cloned().collect(),
+        }
     }
 
     fn create(&mut self, row: &ShardRow) -> Result<(), StoreError> {

@@ -14,8 +14,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::error::age_of;
 use super::lock::{self, ProcessLock, Refused};
 use super::{
-    Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, StartPoint, StoreError,
-    StreamIdentity, StreamState, rules,
+    Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, RegisteredConsumer, StartPoint,
+    StoreError, StreamIdentity, StreamState, rules,
 };
 
 mod file;
@@ -160,6 +160,17 @@ impl LeaseStore for SqliteStore {
             claim.counters.retain(|(stream_id, _), _| *stream_id != forgotten);
         }
         Ok(())
+    }
+
+    fn note_consumer(
+        &mut self,
+        stream: &StreamIdentity,
+        consumer: Option<&RegisteredConsumer>,
+    ) -> Result<(), StoreError> {
+        self.write(|writing, _| {
+            let set = rows::set_consumer(writing.transaction, writing.stream_id(stream)?, consumer);
+            set.map_err(|error| writing.failed(error))
+        })
     }
 
     fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
@@ -386,7 +397,7 @@ fn claimed(mut stored: StoredPipeline) -> (Claim, Claimed) {
         let counters = stream.rows.iter().map(|stored| (row_key(stream.stream_id, &stored.row.shard), stored.counter));
         claim.counters.extend(counters);
         let rows = stream.rows.into_iter().map(|stored| stored.row).collect();
-        streams.push(StreamState { identity: stream.identity, start: stream.start, rows });
+        streams.push(StreamState { identity: stream.identity, start: stream.start, consumer: stream.consumer, rows });
     }
     let previous = stored.claims.remove(&(stored.generation - 1));
     let claimed = Claimed { generation: claim.generation, streams, marks: stored.marks, previous };

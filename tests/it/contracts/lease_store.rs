@@ -6,7 +6,8 @@ use host::state::error::Outcome;
 use host::state::memory::{Failure, MemoryStore};
 use host::state::sqlite::SqliteStore;
 use host::state::{
-    ComponentDigest, Ending, LeaseStore, Owner, PipelineId, StartPoint, StoreError, StreamIdentity, StreamState, lock,
+    ComponentDigest, Ending, LeaseStore, Owner, PipelineId, RegisteredConsumer, StartPoint, StoreError, StreamIdentity,
+    StreamState, lock,
 };
 use host_core::checkpoint::{Advance, Commit, ShardRow, SinkMark};
 use host_core::moment::EpochMillis;
@@ -88,6 +89,9 @@ contract! {
     a_recreated_stream_is_another_stream
     a_stream_without_a_start_takes_no_rows
     a_recreated_stream_is_forgotten_alone
+    a_consumer_is_noted_for_its_stream_over_the_one_before
+    a_consumer_of_a_stream_without_a_start_is_refused
+    a_forgotten_streams_consumer_is_forgotten
     a_live_owner_is_named_and_not_disturbed
     a_dead_owner_is_followed_at_once
     a_released_claim_is_told_from_a_dead_one
@@ -196,7 +200,7 @@ fn everything_reads_back_equal_after_a_reopen(harness: &dyn Harness) {
     let end = row("d", Position::ShardEnd);
     store.commit(&[stream()], &create(vec![end.clone()]), &[]).expect("new");
     let [a, b, c] = rows;
-    let expected = StreamState { identity: stream(), start, rows: vec![a, b, c, end] };
+    let expected = StreamState { identity: stream(), start, consumer: None, rows: vec![a, b, c, end] };
     assert_eq!(found(harness, store), (vec![expected], Vec::new()));
 }
 
@@ -442,7 +446,8 @@ fn a_stream_starts_once(harness: &dyn Harness) {
     let again = store.start_stream(&stream(), StartPoint::AtTimestamp(EpochMillis(1)), &[]);
     assert!(matches!(again, Err(StoreError::AlreadyStarted { start: StartPoint::TrimHorizon, .. })), "{again:?}");
     let streams = found(harness, store).0;
-    assert_eq!(streams, [StreamState { identity: stream(), start: StartPoint::TrimHorizon, rows: Vec::new() }]);
+    let expected = StreamState { identity: stream(), start: StartPoint::TrimHorizon, consumer: None, rows: Vec::new() };
+    assert_eq!(streams, [expected]);
 }
 
 fn a_recreated_stream_is_another_stream(harness: &dyn Harness) {
@@ -482,6 +487,42 @@ fn a_recreated_stream_is_forgotten_alone(harness: &dyn Harness) {
     let found: Vec<_> = streams.into_iter().map(|stream| (stream.identity, stream.rows)).collect();
     assert_eq!(found, [(other_stream(), vec![row("a", after(5))]), (newer, vec![row("a", after(4))])]);
     assert_eq!(marks, [("out".to_owned(), 3)]);
+}
+
+fn consumer(name: &str, arn: Option<&str>) -> RegisteredConsumer {
+    RegisteredConsumer { name: name.to_owned(), arn: arn.map(str::to_owned) }
+}
+
+fn a_consumer_is_noted_for_its_stream_over_the_one_before(harness: &dyn Harness) {
+    let mut store = both_started(harness);
+    let steps =
+        [Some(consumer("fast", None)), Some(consumer("fast", Some("arn:1"))), None, Some(consumer("faster", None))];
+    store.note_consumer(&other_stream(), Some(&consumer("fast", Some("arn:2")))).expect("the owner");
+    store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
+    for noted in steps {
+        store.note_consumer(&stream(), noted.as_ref()).expect("the owner");
+        let claimed = store.claim(&owner("host:1", 2_000), &[]).expect("its own");
+        assert_eq!(claimed.streams[1].consumer, noted);
+    }
+    store.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]).expect("notes move no row");
+    let streams = found(harness, store).0;
+    let consumers: Vec<_> = streams.into_iter().map(|stream| stream.consumer).collect();
+    assert_eq!(consumers, [Some(consumer("fast", Some("arn:2"))), Some(consumer("faster", None))]);
+}
+
+fn a_consumer_of_a_stream_without_a_start_is_refused(harness: &dyn Harness) {
+    let mut store = started(harness);
+    let newer = StreamIdentity { created: EpochMillis(8), ..stream() };
+    assert!(is_invalid(&store.note_consumer(&newer, Some(&consumer("fast", None)))));
+    assert_eq!(found(harness, store).0[0].consumer, None);
+}
+
+fn a_forgotten_streams_consumer_is_forgotten(harness: &dyn Harness) {
+    let mut store = started(harness);
+    store.note_consumer(&stream(), Some(&consumer("fast", None))).expect("the owner");
+    store.forget_stream(&stream()).expect("it was started");
+    store.start_stream(&stream(), StartPoint::TrimHorizon, &[]).expect("it is forgotten");
+    assert_eq!(found(harness, store).0[0].consumer, None);
 }
 
 fn a_live_owner_is_named_and_not_disturbed(harness: &dyn Harness) {
@@ -533,6 +574,7 @@ fn an_older_generation_writes_nothing(harness: &dyn Harness) {
         zombie.commit(&[stream()], &Commit::default(), &[]),
         zombie.start_stream(&other, StartPoint::TrimHorizon, &[]),
         zombie.forget_stream(&stream()),
+        zombie.note_consumer(&stream(), Some(&consumer("fast", None))),
     ] {
         let refused = refused.expect_err("fenced");
         assert_eq!(refused.outcome(), Outcome::NothingChanged);
@@ -574,6 +616,7 @@ fn an_unclaimed_handle_writes_nothing(harness: &dyn Harness) {
     store.release().expect("the owner");
     assert!(matches!(store.commit(&[stream()], &Commit::default(), &[]), Err(StoreError::NotClaimed { .. })));
     assert!(matches!(store.forget_stream(&stream()), Err(StoreError::NotClaimed { .. })));
+    assert!(matches!(store.note_consumer(&stream(), None), Err(StoreError::NotClaimed { .. })));
     assert!(matches!(store.release(), Err(StoreError::NotClaimed { .. })));
 }
 

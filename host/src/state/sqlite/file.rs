@@ -18,15 +18,18 @@ use crate::state::StoreError;
 pub(super) const APPLICATION_ID: i64 = 0x536c_7562;
 
 /// The format that this release writes (`user_version`).
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// What leads from each format to the next, the first from format 1.
-const UPGRADES: [&str; FORMAT as usize - 1] = [include_str!("to_2.sql")];
+const UPGRADES: [&str; FORMAT as usize - 1] = [include_str!("to_2.sql"), include_str!("to_3.sql")];
 
-/// What lets a connection that only looks read each older format as if it were today's, the first format 1. A temporary
-/// view goes before the table of its name, and lies outside of the file.
-const OLDER: [&str; FORMAT as usize - 1] =
-    ["CREATE TEMP VIEW shards AS SELECT *, NULL AS complete_until_ms FROM main.shards;"];
+/// What lets a connection that only looks read each older format as if it were today's, the first format 1: each lacks
+/// what it says here and all that follows. A temporary view goes before the table of its name, and lies outside of the
+/// file.
+const OLDER: [&str; FORMAT as usize - 1] = [
+    "CREATE TEMP VIEW shards AS SELECT *, NULL AS complete_until_ms FROM main.shards;",
+    "CREATE TEMP VIEW streams AS SELECT *, NULL AS consumer_name, NULL AS consumer_arn FROM main.streams;",
+];
 
 /// How long a write waits for that of another pipeline in the same file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,7 +92,9 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         Found::Ours => read_only(path),
         Found::Older(format) => {
             let connection = read_only(path)?;
-            connection.execute_batch(OLDER[format]).map_err(|error| failed("read", path, error))?;
+            for lacking in OLDER.iter().skip(format) {
+                connection.execute_batch(lacking).map_err(|error| failed("read", path, error))?;
+            }
             Ok(connection)
         }
         Found::Empty => Err(StoreError::Missing { path: path.to_owned() }),

@@ -11,6 +11,7 @@ use super::file::{APPLICATION_ID, FORMAT};
 use super::*;
 
 const FORMAT_1: &str = include_str!("formats/format_1.sql");
+const FORMAT_2: &str = include_str!("formats/format_2.sql");
 
 fn id() -> PipelineId {
     PipelineId { tenant: "default".to_owned(), pipeline: "quakes".to_owned() }
@@ -22,23 +23,44 @@ fn after(sequence: &str) -> Position {
 
 /// A database of format 1 in which one pipeline has a finished shard, one on its way and a mark.
 fn of_format_1(directory: &Path) -> PathBuf {
+    of_format(
+        1,
+        FORMAT_1,
+        "INSERT INTO shards VALUES
+           (1, 'a', 1, 5, 4, 'shard-end', NULL, NULL, NULL, '[]', '[\"b\"]', '0', '9', 50, 60),
+           (1, 'b', 1, 5, 2, 'after', '41', 3, NULL, '[\"a\"]', '[]', NULL, NULL, NULL, NULL);",
+        directory,
+    )
+}
+
+/// The same of format 2, in which rows know until when they are complete.
+fn of_format_2(directory: &Path) -> PathBuf {
+    of_format(
+        2,
+        FORMAT_2,
+        "INSERT INTO shards VALUES
+           (1, 'a', 1, 5, 4, 'shard-end', NULL, NULL, NULL, '[]', '[\"b\"]', '0', '9', 50, 60, 70),
+           (1, 'b', 1, 5, 2, 'after', '41', 3, NULL, '[\"a\"]', '[]', NULL, NULL, NULL, NULL, 80);",
+        directory,
+    )
+}
+
+fn of_format(format: i64, statements: &str, shards: &str, directory: &Path) -> PathBuf {
     let path = directory.join("state.db");
     let connection = Connection::open(&path).expect("a new file");
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).expect("set");
-    connection.execute_batch(FORMAT_1).expect("the statements of format 1");
+    connection.execute_batch(statements).expect("the statements of that format");
     connection
         .execute_batch(
             "INSERT INTO pipelines VALUES (1, 'default', 'quakes', 5);
              INSERT INTO claims VALUES (1, 5, 'host:1', 1000, '[{\"role\": \"deserializer\", \"digest\": \"sha256:00\"}]', 1);
              INSERT INTO streams VALUES (1, 1, 'arn', 7, 'at-timestamp', 3);
-             INSERT INTO shards VALUES
-               (1, 'a', 1, 5, 4, 'shard-end', NULL, NULL, NULL, '[]', '[\"b\"]', '0', '9', 50, 60),
-               (1, 'b', 1, 5, 2, 'after', '41', 3, NULL, '[\"a\"]', '[]', NULL, NULL, NULL, NULL);
              INSERT INTO marks VALUES (1, 'out', 99);",
         )
-        .expect("rows of format 1");
+        .expect("rows that are the same in every format");
+    connection.execute_batch(shards).expect("rows of that format");
     connection.pragma_update(None, "application_id", APPLICATION_ID).expect("set");
-    connection.pragma_update(None, "user_version", 1).expect("set");
+    connection.pragma_update(None, "user_version", format).expect("set");
     path
 }
 
@@ -96,6 +118,46 @@ fn a_database_of_format_1_is_looked_at_without_a_change() {
     assert_eq!((rows, stored.marks), (vec![(4, None), (2, None)], vec![("out".to_owned(), 99)]));
     assert_eq!(std::fs::read(&path).expect("a file"), before);
     assert_eq!(format_of(&path), 1);
+}
+
+#[test]
+fn a_database_of_format_2_is_brought_up_to_date_and_learns_of_consumers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = of_format_2(directory.path());
+    let mut store = SqliteStore::open(&path, &id()).expect("an older format");
+    assert_eq!(format_of(&path), FORMAT);
+    let owner = Owner { name: "host:2".to_owned(), since: EpochMillis(2_000) };
+    let claimed = store.claim(&owner, &[]).expect("nobody owns it");
+    let [state] = claimed.streams.as_slice() else { panic!("{:?}", claimed.streams) };
+    let complete: Vec<_> = state.rows.iter().map(|row| row.complete_until).collect();
+    assert_eq!((complete, &state.consumer), (vec![Some(EpochMillis(70)), Some(EpochMillis(80))], &None));
+    let consumer = RegisteredConsumer { name: "fast".to_owned(), arn: None };
+    store.note_consumer(&state.identity, Some(&consumer)).expect("the owner");
+    let stored = look(&path, &id()).expect("today's format").expect("it ran");
+    assert_eq!(stored.streams[0].consumer, Some(consumer));
+}
+
+#[test]
+fn a_database_of_format_2_is_looked_at_without_a_change() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = of_format_2(directory.path());
+    let before = std::fs::read(&path).expect("a file");
+    let stored = look(&path, &id()).expect("an older format").expect("it ran");
+    let [stream] = stored.streams.as_slice() else { panic!("{:?}", stored.streams) };
+    let complete: Vec<_> = stream.rows.iter().map(|stored| stored.row.complete_until).collect();
+    assert_eq!((complete, &stream.consumer), (vec![Some(EpochMillis(70)), Some(EpochMillis(80))], &None));
+    assert_eq!((std::fs::read(&path).expect("a file"), format_of(&path)), (before, 2));
+}
+
+#[test]
+fn a_consumer_without_a_name_is_damage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = of_format_2(directory.path());
+    drop(SqliteStore::open(&path, &id()).expect("an older format"));
+    let connection = Connection::open(&path).expect("opens");
+    connection.execute_batch("UPDATE streams SET consumer_arn = 'arn'").expect("written");
+    let damaged = look(&path, &id()).expect_err("no release wrote it").to_string();
+    assert!(damaged.contains("stream arn: a consumer without a name"), "{damaged}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use crate::state::{ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, StartPoint, StreamIdentity};
+use crate::state::{
+    ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, RegisteredConsumer, StartPoint, StreamIdentity,
+};
 
 /// The format of a row; raised when its columns change their meaning.
 const ROW_FORMAT: i64 = 1;
@@ -43,6 +45,7 @@ pub(crate) struct StoredStream {
     pub(crate) stream_id: i64,
     pub(crate) identity: StreamIdentity,
     pub(crate) start: StartPoint,
+    pub(crate) consumer: Option<RegisteredConsumer>,
     pub(crate) rows: Vec<StoredRow>,
 }
 
@@ -73,8 +76,8 @@ pub(in crate::state) fn read(connection: &Connection, id: &PipelineId) -> Result
     let claims = read_claims(connection, pipeline_id)?;
     let mut streams = Vec::new();
     let mut statement = connection.prepare_cached(
-        "SELECT stream_id, stream_arn, created_ms, start, start_timestamp_ms FROM streams
-         WHERE pipeline_id = ? ORDER BY stream_arn, created_ms",
+        "SELECT stream_id, stream_arn, created_ms, start, start_timestamp_ms, consumer_name, consumer_arn
+         FROM streams WHERE pipeline_id = ? ORDER BY stream_arn, created_ms",
     )?;
     let mut found = statement.query([pipeline_id])?;
     while let Some(row) = found.next()? {
@@ -84,8 +87,15 @@ pub(in crate::state) fn read(connection: &Connection, id: &PipelineId) -> Result
             ("at-timestamp", Some(at)) => StartPoint::AtTimestamp(EpochMillis(at)),
             (start, _) => return Err(RowError::Damaged(format!("stream {}: start {start:?}", identity.arn))),
         };
+        let consumer = match (row.get::<_, Option<String>>(5)?, row.get(6)?) {
+            (Some(name), arn) => Some(RegisteredConsumer { name, arn }),
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(RowError::Damaged(format!("stream {}: a consumer without a name", identity.arn)));
+            }
+        };
         let stream_id = row.get(0)?;
-        streams.push(StoredStream { stream_id, identity, start, rows: read_shards(connection, stream_id)? });
+        streams.push(StoredStream { stream_id, identity, start, consumer, rows: read_shards(connection, stream_id)? });
     }
     let marks = connection
         .prepare_cached("SELECT sink, mark FROM marks WHERE pipeline_id = ? ORDER BY sink")?
@@ -146,6 +156,20 @@ pub(in crate::state) fn set_start(
         params![kind, timestamp, stream_id],
     )?;
     Ok(updated == 1)
+}
+
+/// Writes which consumer of a stream is the pipeline's own.
+pub(in crate::state) fn set_consumer(
+    connection: &Connection,
+    stream_id: i64,
+    consumer: Option<&RegisteredConsumer>,
+) -> Result<(), rusqlite::Error> {
+    let name = consumer.map(|consumer| consumer.name.as_str());
+    let arn = consumer.and_then(|consumer| consumer.arn.as_deref());
+    connection
+        .prepare_cached("UPDATE streams SET consumer_name = ?, consumer_arn = ? WHERE stream_id = ?")?
+        .execute(params![name, arn, stream_id])?;
+    Ok(())
 }
 
 /// The key of a stream.

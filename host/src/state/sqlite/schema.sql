@@ -25,6 +25,8 @@ CREATE TABLE streams (
   created_ms INTEGER NOT NULL,           -- with the ARN, the stream's identity
   start TEXT NOT NULL,
   start_timestamp_ms INTEGER,
+  consumer_name TEXT,                    -- of the consumer that the pipeline registered, or is about to
+  consumer_arn TEXT,                     -- once it is registered
   UNIQUE (pipeline_id, stream_arn, created_ms),
   CHECK (start IN ('trim-horizon', 'at-timestamp')),
   CHECK ((start = 'at-timestamp') = (start_timestamp_ms IS NOT NULL))

@@ -11,14 +11,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{
-    Advance, Harness, LeaseStore, MemoryStore, Sqlite, StartPoint, advance_in, both_started, found, other_stream,
-    owner, pipeline, row_in, stream,
+    Advance, Harness, LeaseStore, MemoryStore, RegisteredConsumer, Sqlite, StartPoint, advance_in, both_started, found,
+    other_stream, owner, pipeline, row_in, stream,
 };
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
     Commit(Vec<Change>),
+    /// The consumer of a stream, by the number that stays.
+    Note(u8, Option<RegisteredConsumer>),
     /// The process dies and another takes over, whose manifest lists the streams in the other order.
     TakeOver,
 }
@@ -61,9 +63,17 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+fn noted() -> impl Strategy<Value = RegisteredConsumer> {
+    (0_u8..2, prop::option::of(0_u8..2)).prop_map(|(name, arn)| RegisteredConsumer {
+        name: format!("consumer-{name}"),
+        arn: arn.map(|arn| format!("arn:{arn}")),
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => vec(change(), 1..4).prop_map(Step::Commit),
+        2 => (0_u8..2, prop::option::of(noted())).prop_map(|(stream, consumer)| Step::Note(stream, consumer)),
         1 => Just(Step::TakeOver),
     ]
 }
@@ -126,6 +136,7 @@ fn indexed(commit: &Commit, swapped: bool) -> Commit {
 fn run(harness: &dyn Harness, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut store: Box<dyn LeaseStore> = both_started(harness);
     let mut model = Model::new();
+    let mut consumers = [None, None];
     let (mut streams, mut swapped) = ([stream(), other_stream()], false);
     for (at, step) in steps.iter().enumerate() {
         match step {
@@ -136,6 +147,11 @@ fn run(harness: &dyn Harness, steps: &[Step]) -> Result<(), TestCaseError> {
                 prop_assert_eq!(claimed.streams[1].start, StartPoint::TrimHorizon);
                 streams.swap(0, 1);
                 swapped = !swapped;
+            }
+            Step::Note(stream, consumer) => {
+                let stream = usize::from(*stream);
+                store.note_consumer(&streams[stream ^ usize::from(swapped)], consumer.as_ref()).expect("it is started");
+                consumers[stream].clone_from(consumer);
             }
             Step::Commit(changes) => {
                 let commit = commit_of(changes, &model);
@@ -149,6 +165,7 @@ fn run(harness: &dyn Harness, steps: &[Step]) -> Result<(), TestCaseError> {
     let rows =
         |stream| -> Vec<ShardRow> { model.values().filter(|row| row.shard.stream() == stream).cloned().collect() };
     let states = found(harness, store).0;
+    prop_assert_eq!([&states[1].consumer, &states[0].consumer], [&consumers[0], &consumers[1]]);
     prop_assert_eq!(states[1].rows_in(0), rows(0));
     prop_assert_eq!(states[0].rows_in(1), rows(1));
     Ok(())
