@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::state::{Shard, State};
 use super::{Call, Children, Lag, LastPage, MemoryStream, own};
-use crate::columns::{BATCH_DATA_BYTES_MAX, cut};
+use crate::columns::{BATCH_DATA_BYTES_MAX, RecordColumns, cut};
+use crate::flow::{Budget, Held};
 use crate::ports::{ConsumerDescription, ConsumerKey, FanOutApi, Pushed, Subscription};
 use crate::source::classify::{CallSite, SourceError};
 
@@ -163,7 +164,13 @@ impl MemoryStream {
         site.answered(Some("ResourceNotFoundException"), 400, &format!("Consumer {arn} not found."))
     }
 
-    fn grant(&self, consumer: &str, shard: &ShardId, from: &Position) -> Result<MemorySubscription, SourceError> {
+    fn grant(
+        &self,
+        consumer: &str,
+        shard: &ShardId,
+        from: &Position,
+        budget: &Budget,
+    ) -> Result<MemorySubscription, SourceError> {
         let site = CallSite { place: &self.place, operation: Call::Subscribe.operation(), shard: Some(shard) };
         let in_use = |text: &str| site.answered(Some("ResourceInUseException"), 400, text);
         let mut state = self.state();
@@ -181,7 +188,9 @@ impl MemoryStream {
             Position::After { sequence, .. } => {
                 records.partition_point(|&record| state.written[record].sequence <= *sequence)
             }
-            Position::ShardEnd => return Err(self.invalid(Call::Subscribe, shard, "a shard that has ended is not read")),
+            Position::ShardEnd => {
+                return Err(self.invalid(Call::Subscribe, shard, "a shard that has ended is not read"));
+            }
         };
         let (now, key) = (Instant::now(), (consumer.to_owned(), shard.clone()));
         let fan_out = &mut state.fan_out;
@@ -196,7 +205,16 @@ impl MemoryStream {
         fan_out.live.insert(id, Live { consumer: consumer.to_owned(), shard: shard.clone(), fate: Fate::GoesOn });
         fan_out.peak = fan_out.peak.max(fan_out.live.len());
         self.changed.notify_waiters();
-        Ok(MemorySubscription { stream: self.clone(), id, shard: shard.clone(), next, granted: now, told: None })
+        Ok(MemorySubscription {
+            stream: self.clone(),
+            id,
+            shard: shard.clone(),
+            next,
+            granted: now,
+            told: None,
+            budget: budget.clone(),
+            awaits_room: false,
+        })
     }
 }
 
@@ -261,6 +279,7 @@ impl FanOutApi for MemoryStream {
         shard: &'a ShardId,
         from: &'a Position,
         timeout: Duration,
+        budget: &'a Budget,
     ) -> BoxFuture<'a, Result<Box<dyn Subscription>, SourceError>> {
         async move {
             let shard = own(shard);
@@ -268,7 +287,7 @@ impl FanOutApi for MemoryStream {
             let site = CallSite { place: &self.place, operation: Call::Subscribe.operation(), shard: Some(&shard) };
             let released = self.until(|state| !state.hung.contains(&shard));
             tokio::time::timeout(timeout, released).await.map_err(|_elapsed| site.unanswered())?;
-            Ok(Box::new(self.grant(consumer_arn, &shard, from)?) as Box<dyn Subscription>)
+            Ok(Box::new(self.grant(consumer_arn, &shard, from, budget)?) as Box<dyn Subscription>)
         }
         .boxed()
     }
@@ -283,6 +302,16 @@ struct MemorySubscription {
     granted: Instant,
     /// When the last event was told.
     told: Option<Instant>,
+    budget: Budget,
+    awaits_room: bool,
+}
+
+/// Something to tell, that is not told yet.
+struct Due {
+    pushed: Pushed,
+    /// Index of the record after its last one.
+    to: usize,
+    size: usize,
 }
 
 impl Drop for MemorySubscription {
@@ -300,12 +329,13 @@ impl Subscription for MemorySubscription {
                 tokio::pin!(changed);
                 // Registered before the look, so that no change falls between the two.
                 changed.as_mut().enable();
-                let told = self.look(Instant::now());
-                if let Some(told) = told {
-                    if !matches!(&told, Ok(Some(pushed)) if !pushed.is_last) {
+                match self.look(Instant::now()) {
+                    Some(Ok(Some(due))) => return Ok(Some(self.tell(due).await)),
+                    Some(told) => {
                         self.close();
+                        return told.map(|_end| None);
                     }
-                    return told;
+                    None => {}
                 }
                 tokio::select! {
                     () = changed => {}
@@ -315,9 +345,32 @@ impl Subscription for MemorySubscription {
         }
         .boxed()
     }
+
+    fn awaits_room(&self) -> bool {
+        self.awaits_room
+    }
+
+    fn silence(&self, lasted: Duration) -> SourceError {
+        let site = CallSite { place: &self.stream.place, operation: Call::Event.operation(), shard: Some(&self.shard) };
+        site.silent(lasted)
+    }
 }
 
 impl MemorySubscription {
+    /// Once there is room for it, and not before, the event counts as told.
+    async fn tell(&mut self, due: Due) -> Pushed {
+        self.awaits_room = true;
+        let held = self.budget.reserve(due.size).await;
+        self.awaits_room = false;
+        (self.next, self.told) = (due.to, Some(Instant::now()));
+        *self.stream.state().calls.entry(Call::Event).or_default() += 1;
+        self.stream.changed.notify_waiters();
+        if due.pushed.is_last {
+            self.close();
+        }
+        Pushed { held, ..due.pushed }
+    }
+
     fn close(&self) {
         self.stream.state().fan_out.live.remove(&self.id);
         self.stream.changed.notify_waiters();
@@ -334,7 +387,7 @@ impl MemorySubscription {
     }
 
     /// What there is to tell now.
-    fn look(&mut self, now: Instant) -> Option<Result<Option<Pushed>, SourceError>> {
+    fn look(&self, now: Instant) -> Option<Result<Option<Due>, SourceError>> {
         let stream = self.stream.clone();
         let site = CallSite { place: &stream.place, operation: Call::Event.operation(), shard: Some(&self.shard) };
         let mut state = stream.state();
@@ -361,25 +414,25 @@ impl MemorySubscription {
         if state.fan_out.by_arn(&consumer).is_none() {
             return Some(Err(stream.no_consumer(Call::Event, &consumer)));
         }
-        let Some(index) = state.index(&self.shard) else { return Some(Err(stream.not_found(Call::Event, &self.shard))) };
+        let Some(index) = state.index(&self.shard) else {
+            return Some(Err(stream.not_found(Call::Event, &self.shard)));
+        };
         if now >= self.granted + SUBSCRIPTION {
             return Some(Ok(None));
         }
-        let (pushed, to) = event(&state, &self.shard, index, self.next);
+        let (pushed, to) = event(&state, &self.shard, index, self.next, self.budget.nothing());
         // The first event comes at once, records or not.
         let is_due = self.told.is_none_or(|told| now >= told + HEARTBEAT);
         if pushed.batches.is_empty() && !pushed.is_last && !is_due {
             return None;
         }
-        (self.next, self.told) = (to, Some(now));
-        *state.calls.entry(Call::Event).or_default() += 1;
-        stream.changed.notify_waiters();
-        Some(Ok(Some(pushed)))
+        let size = pushed.batches.iter().map(RecordColumns::size).sum();
+        Some(Ok(Some(Due { pushed, to, size })))
     }
 }
 
 /// What follows `from` in a shard, and the index of what comes after that.
-fn event(state: &State, id: &ShardId, index: usize, from: usize) -> (Pushed, usize) {
+fn event(state: &State, id: &ShardId, index: usize, from: usize, held: Held) -> (Pushed, usize) {
     let Shard { description, records, trimmed } = &state.shards[index];
     let from = from.max(*trimmed).min(records.len());
     let taken: Vec<_> = records[from..].iter().take(state.fan_out.event_records).map(|&r| &state.written[r]).collect();
@@ -410,6 +463,7 @@ fn event(state: &State, id: &ShardId, index: usize, from: usize) -> (Pushed, usi
             Lag::Omitted => None,
         },
         children,
+        held,
     };
     (pushed, to)
 }
