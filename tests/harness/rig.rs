@@ -19,13 +19,14 @@ use host::clock::Clock;
 use host::columns::RecordColumns;
 use host::component::deserializer::{Delivery, Deserialized, RecordError, ShardContext};
 use host::component::error::{ComponentError, ErrorClass, GuestError};
-use host::config::{Manifest, Reader, StreamArn};
+use host::config::{Efo, Lifecycle, Manifest, Reader, Retry, StreamArn};
 use host::pipeline::failure::Failure;
 use host::pipeline::{Ended, Totals};
-use host::ports::StreamApi;
+use host::ports::{FanOutApi, StreamApi};
 use host::progress::Screen;
 use host::sink::memory::MemorySink;
 use host::sink::thread::RoutedSink;
+use host::source::classify::Place;
 use host::source::memory::{MemoryStream, Written};
 use host::state::memory::{MemoryLeases, MemoryStore};
 use host::state::{
@@ -323,6 +324,8 @@ pub struct Rig {
     pub assigner: Option<Box<dyn Fn() -> Box<dyn Assign>>>,
     /// Streams beside the first, in the order of the manifest's.
     pub others: Vec<Arc<dyn StreamApi>>,
+    /// How subscriptions to each stream are had, in the order of the manifest's.
+    pub fan_out: Vec<Arc<dyn FanOutApi>>,
     /// What the stand-ins were asked for.
     pub log: Arc<Mutex<StandInLog>>,
     durable: Arc<Durable>,
@@ -361,6 +364,7 @@ impl Rig {
         let rig = Self {
             manifest,
             api: Arc::new(stream.clone()),
+            fan_out: vec![Arc::new(stream.clone())],
             stream,
             store: MemoryStore::default(),
             sink: MemorySink::default(),
@@ -391,6 +395,7 @@ impl Rig {
         let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}");
         self.manifest.source.streams.push(StreamArn::parse(&arn).expect("a stream's name"));
         self.others.push(Arc::new(stream.clone()));
+        self.fan_out.push(Arc::new(stream.clone()));
         stream
     }
 
@@ -398,6 +403,18 @@ impl Rig {
     pub fn polling(&mut self) -> &mut host::config::Polling {
         let Reader::Polling(polling) = &mut self.manifest.source.reader else { panic!("this rig does not poll") };
         polling
+    }
+
+    /// From now on runs read by enhanced fan-out, with a managed consumer called `rig`.
+    pub fn read_by_fan_out(&mut self) -> &mut Efo {
+        let pause = Duration::from_millis(1);
+        let lifecycle =
+            Lifecycle::Managed { name: "rig".to_owned(), keep: false, deregister_timeout: Duration::from_secs(10) };
+        let describe_retry = Retry { max_attempts: 100, min_delay: pause, max_delay: pause };
+        let efo = Efo { lifecycle, subscription_timeout: Duration::from_secs(60), describe_retry };
+        self.manifest.source.reader = Reader::Efo(efo);
+        let Reader::Efo(efo) = &mut self.manifest.source.reader else { unreachable!("set right above") };
+        efo
     }
 
     /// The ids of the stream's shards, in the order they were made.
@@ -441,11 +458,13 @@ impl Rig {
         let clock = Clock::start();
         let totals = Arc::new(Totals::default());
         let mut streams = Vec::new();
-        for api in iter::once(&self.api).chain(&self.others) {
+        for (index, api) in iter::once(&self.api).chain(&self.others).enumerate() {
+            let fan_out = self.fan_out.get(index).unwrap_or(&self.fan_out[0]);
             let asked = clock.wall();
             let (api, description) = (Arc::clone(api), api.describe().await?);
             let clock = ServiceClock::compare(description.service_time, asked, clock.wall());
-            streams.push(FoundStream { api, description, clock });
+            let place = place(&description.arn);
+            streams.push(FoundStream { api, description, clock, place, fan_out: Arc::clone(fan_out) });
         }
         let component = Arc::clone(&self.component);
         let ports = Ports {
@@ -458,7 +477,7 @@ impl Rig {
             components: vec![ComponentDigest { role: "deserializer".to_owned(), digest: "sha256:0".to_owned() }],
         };
         let screen = Screen::lines();
-        let pipeline = assemble(&self.manifest, ports, until_caught_up, &screen, clock, Arc::clone(&totals))?;
+        let pipeline = assemble(&self.manifest, ports, until_caught_up, &screen, clock, Arc::clone(&totals)).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(pipeline.run(stop.clone()));
         Ok(Run { stop, task, totals })
@@ -532,6 +551,17 @@ pub fn wall() -> EpochMillis {
 }
 
 /// A stream whose records are well within its retention, and older than any run.
+fn place(arn: &str) -> Place {
+    let stream = arn.rsplit('/').next().unwrap_or_default().to_owned();
+    Place {
+        stream,
+        region: "us-east-1".to_owned(),
+        account: "000000000000".to_owned(),
+        endpoint: Some("memory:".to_owned()),
+        credentials: "no credentials".to_owned(),
+    }
+}
+
 fn young_stream(name: &str, shards: u32) -> MemoryStream {
     let stream = MemoryStream::new(name, shards);
     stream.set_now(EpochMillis(wall().0 - AGE));
