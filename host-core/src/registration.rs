@@ -409,12 +409,8 @@ mod tests {
     fn script() -> impl Strategy<Value = Script> {
         let failed = || trouble().prop_map(Answer::Failed);
         let described = prop_oneof![3 => prop::option::of(status()).prop_map(Answer::Described), 1 => failed()];
-        let registered = prop_oneof![
-            status().prop_map(Answer::Registered),
-            Just(Answer::Exists),
-            Just(Answer::TooMany),
-            failed(),
-        ];
+        let registered =
+            prop_oneof![status().prop_map(Answer::Registered), Just(Answer::Exists), Just(Answer::TooMany), failed(),];
         let counted = prop_oneof![
             3 => (0_usize..60, 0_usize..2).prop_map(|(registered, deleting)| Answer::Counted { registered, deleting }),
             1 => failed(),
