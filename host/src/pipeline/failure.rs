@@ -7,6 +7,7 @@ use crate::component::error::ComponentError;
 use crate::pipeline::notices;
 use crate::ports::SinkError;
 use crate::source::classify::SourceError;
+use crate::source::consumer::ConsumerError;
 use crate::state::StoreError;
 
 /// Whose turn it is to do something.
@@ -26,6 +27,9 @@ pub enum Failure {
     /// The stream could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// There is no consumer of enhanced fan-out to read with.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
     /// A sink could not be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -152,6 +156,7 @@ impl Failure {
         match self {
             Self::Open { .. } => 2,
             Self::Source(_)
+            | Self::Consumer(_)
             | Self::Sink(_)
             | Self::Store(_)
             | Self::Poison { .. }
@@ -178,6 +183,7 @@ impl Failure {
             | Self::Gap { .. }
             | Self::Recreated { .. }
             | Self::Thread { .. } => Whose::Operator,
+            Self::Consumer(error) => error.whose(),
             Self::Source(_) | Self::Vanished { .. } | Self::DrainTimedOut { .. } => Whose::Service,
         }
     }

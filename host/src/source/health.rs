@@ -106,6 +106,8 @@ pub enum Purpose {
     Listing,
     /// `GetShardIterator` and `GetRecords`.
     Reading(ShardId),
+    /// `DescribeStreamConsumer` and what goes with it.
+    Enrolling,
 }
 
 /// A call that is made again and again: of which stream, what for.
@@ -121,6 +123,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.purpose {
             Purpose::Describing => write!(f, "describing stream {:?}", self.stream),
+            Purpose::Enrolling => write!(f, "waiting for the consumer of stream {:?}", self.stream),
             Purpose::Listing => write!(f, "listing the shards of stream {:?}", self.stream),
             Purpose::Reading(shard) => write!(f, "reading shard {shard} of stream {:?}", self.stream),
         }
@@ -272,6 +275,12 @@ impl Health {
                 "{subject} has failed for a while and is tried on; positions stay where they are"
             );
         }
+    }
+
+    /// Something other than a failed call is waited for, longer than it should. Whether that is to be told.
+    #[must_use]
+    pub fn waits(&self, subject: &Subject, class: &'static str) -> bool {
+        self.board().struggles(subject, class) == News::Struggling
     }
 
     /// A call succeeded, and perhaps ended a spell of failures that struggled.
