@@ -12,3 +12,4 @@ mod gaps;
 mod losses;
 mod alignment;
 mod assigners;
+mod fan_out;

@@ -135,7 +135,7 @@ impl Consumer {
             Lifecycle::Managed { name, keep, deregister_timeout: _ } => Wanted::Managed { name, keep },
             Lifecycle::SelfManaged(Consumers::Named(name)) => Wanted::Named(name),
             Lifecycle::SelfManaged(Consumers::Arns(arns)) => {
-                Wanted::Arn(arns.get(index).expect("a manifest names one for each of its streams").clone())
+                Wanted::Arn(arns.get(index).expect("a manifest names one for each of its streams").to_string())
             }
         };
         let subject = Subject { stream: stream.name().to_owned(), purpose: Purpose::Enrolling };

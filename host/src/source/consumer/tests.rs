@@ -5,6 +5,8 @@ use futures_util::future::join_all;
 use host_core::shard::{Position, ShardId};
 
 use super::*;
+use crate::config::ConsumerArn;
+use crate::flow::Budget;
 use crate::pipeline::failure::Whose;
 use crate::ports::{ConsumerDescription, Subscription};
 use crate::source::classify::CallSite;
@@ -190,6 +192,7 @@ impl FanOutApi for Fake {
         _: &'a ShardId,
         _: &'a Position,
         _: Duration,
+        _: &'a Budget,
     ) -> BoxFuture<'a, Result<Box<dyn Subscription>, SourceError>> {
         unreachable!("a consumer does not subscribe")
     }
@@ -288,7 +291,10 @@ async fn a_self_managed_consumer_that_is_not_there_is_refused_at_once_with_the_c
 #[tokio::test(start_paused = true)]
 async fn a_consumer_named_by_its_arn_is_looked_for_by_its_arn() {
     let fake = Fake::with(&[("other", ConsumerStatus::Active), ("fast", ConsumerStatus::Active)]);
-    let arns = |n: &str| Lifecycle::SelfManaged(Consumers::Arns(vec![format!("{ARN}/consumer/fast:{n}")]));
+    let arns = |n: &str| {
+        let arn = ConsumerArn::parse(&format!("{ARN}/consumer/fast:{n}")).expect("a consumer's ARN");
+        Lifecycle::SelfManaged(Consumers::Arns(vec![arn]))
+    };
     let consumer = enrol(&fake, arns("101")).await.expect("it is there");
     assert!(consumer.arn().ends_with("fast:101"));
     let refused = refusal(&fake, arns("7")).await.to_string();
