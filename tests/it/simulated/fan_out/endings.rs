@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::simulated::{Children, Encryption, LastPage, Limits, TakeOver, Wait};
+use tests::simulated::{Children, ConsumerStatus, Encryption, LastPage, Limits, TakeOver, Wait};
 
 use super::{BOTH, CONSUMER, EPOCH, FIRST, Fan, STREAM, after, horizon, latest, texts, try_subscribe};
 
@@ -179,8 +179,13 @@ async fn a_subscription_ends_with_its_consumer_its_shard_or_its_stream() {
         assert_ne!(again, fan.consumer);
         assert_eq!(fan.refused(client, latest()).await.0, "ResourceNotFoundException");
         let mut feed = try_subscribe(client, &again, FIRST, latest()).await.expect("a subscription");
+        // It is there for a while after that, but reads no more.
+        kinesis.take_time(Duration::from_secs(30));
         client.deregister_stream_consumer().consumer_arn(&again).send().await.expect("deregistered");
         assert_eq!(feed.failure().await, "ResourceNotFoundException");
+        assert_eq!(kinesis.consumers(STREAM)[0].status, ConsumerStatus::Deleting);
+        fan.advance(30_000);
+        kinesis.take_time(Duration::ZERO);
         let last = kinesis.register_consumer(STREAM, CONSUMER);
         let mut feed = try_subscribe(client, &last, FIRST, latest()).await.expect("a subscription");
         kinesis.delete(STREAM);
