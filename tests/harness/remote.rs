@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ferrokinesis::shard_iterator::create_shard_iterator;
-use host::ports::{ShardIterator, StreamApi};
+use host::ports::{FanOutApi, ShardIterator, StreamApi};
 use host::source::kinesis::KinesisStream;
 use host_core::shard::{HashRange, ShardDescription, ShardId};
 
 use crate::deviations::BackendName;
+use crate::fan_out_contract::FanOutBackend;
 use crate::service::Service;
 use crate::stream_contract::Backend;
 
@@ -80,5 +81,11 @@ impl<P: Provider> Backend for Remote<P> {
         // The text that all these services give out, made a second after the epoch.
         let first = "49590338271490256608559692538361571095921575989136588898";
         ShardIterator(create_shard_iterator(&self.name, shard.as_str(), first, 1_000))
+    }
+}
+
+impl<P: Provider> FanOutBackend for Remote<P> {
+    fn fan_out(&self) -> &dyn FanOutApi {
+        &self.stream
     }
 }

@@ -43,15 +43,15 @@ pub trait Backend: Sized {
     fn expired_iterator(&self, shard: &ShardId) -> impl Future<Output = ShardIterator>;
 }
 
-fn range(shard: &ShardDescription) -> HashRange {
+pub(crate) fn range(shard: &ShardDescription) -> HashRange {
     shard.range.expect("Kinesis tells every shard's range")
 }
 
-fn numbered(count: usize, size: usize) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn numbered(count: usize, size: usize) -> Vec<(String, Vec<u8>)> {
     (0..count).map(|index| (format!("key-{}", index % 7), format!("{index:0size$}").into_bytes())).collect()
 }
 
-fn records_in(batches: &[RecordColumns]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn records_in(batches: &[RecordColumns]) -> Vec<(String, Vec<u8>)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a partition key is text");
     let of_batch = |batch: &RecordColumns| {
         let rows = batch.partition_key.iter().zip(batch.data.iter());
@@ -60,16 +60,16 @@ fn records_in(batches: &[RecordColumns]) -> Vec<(String, Vec<u8>)> {
     batches.iter().flat_map(of_batch).collect()
 }
 
-fn sequences(batches: &[RecordColumns]) -> Vec<SequenceNumber> {
+pub(crate) fn sequences(batches: &[RecordColumns]) -> Vec<SequenceNumber> {
     let parse = |bytes: &[u8]| SequenceNumber::parse(std::str::from_utf8(bytes).expect("ASCII")).expect("decimal");
     batches.iter().flat_map(|batch| batch.sequence_number.iter().map(parse).collect::<Vec<_>>()).collect()
 }
 
-async fn shards(backend: &impl Backend) -> Vec<ShardDescription> {
+pub(crate) async fn shards(backend: &impl Backend) -> Vec<ShardDescription> {
     backend.api().list_shards(None).await.expect("a listing")
 }
 
-async fn open_shards(backend: &impl Backend) -> Vec<ShardDescription> {
+pub(crate) async fn open_shards(backend: &impl Backend) -> Vec<ShardDescription> {
     shards(backend).await.into_iter().filter(|shard| !shard.closed).collect()
 }
 

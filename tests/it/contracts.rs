@@ -1,5 +1,6 @@
 //! Contracts of the host's ports: one suite each, run on every implementation, the in-memory fake included.
 
+mod fan_out;
 mod lease_store;
 mod sink;
 mod stream;

@@ -14,7 +14,7 @@ use tests::stream_contract::Backend;
 
 const STREAM: &str = "quakes";
 
-struct Memory(MemoryStream);
+pub(super) struct Memory(pub(super) MemoryStream);
 
 impl Backend for Memory {
     const NAME: BackendName = BackendName::Memory;
@@ -63,7 +63,7 @@ impl Backend for Memory {
 }
 
 /// Without the host's mending.
-struct Raw;
+pub(super) struct Raw;
 
 impl Provider for Raw {
     const NAME: BackendName = BackendName::Ferrokinesis;
@@ -75,6 +75,6 @@ impl Provider for Raw {
     }
 }
 
-type Ferrokinesis = Remote<Raw>;
+pub(super) type Ferrokinesis = Remote<Raw>;
 
 stream_contract! { in_memory = super::Memory, over_ferrokinesis = super::Ferrokinesis }

@@ -28,6 +28,15 @@ use crate::source::classify::{CallSite, Place, SourceError, SourceErrorKind};
 type Events = EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>;
 
 impl KinesisStream {
+    /// Where a subscription that begins after a record may repeat it. The embedded service takes note of the kind of a
+    /// position only, and so begins every subscription at the horizon. As with names, AWS itself is believed.
+    fn may_be_replayed(&self, from: &Position) -> Option<SequenceNumber> {
+        match from {
+            Position::After { sequence, .. } if self.place.endpoint.is_some() => Some(sequence.clone()),
+            Position::After { .. } | Position::TrimHorizon | Position::AtTimestamp(_) | Position::ShardEnd => None,
+        }
+    }
+
     /// All pages of one listing of consumers; `None` if its token expired, so that it must begin again.
     async fn all_consumers(&self) -> Result<Option<Vec<ConsumerDescription>>, SourceError> {
         let site = self.site("ListStreamConsumers", None);
@@ -164,6 +173,7 @@ impl FanOutApi for KinesisStream {
                 place: self.place.clone(),
                 shard: shard.clone(),
                 last: Vec::new(),
+                replayed: self.may_be_replayed(from),
             };
             Ok(Box::new(subscription) as Box<dyn Subscription>)
         }
@@ -179,6 +189,8 @@ struct SdkSubscription {
     shard: ShardId,
     /// The sequence number of the last record, as text.
     last: Vec<u8>,
+    /// Records up to this one are passed over; `None` once one came that is past it.
+    replayed: Option<SequenceNumber>,
 }
 
 impl Subscription for SdkSubscription {
@@ -208,7 +220,7 @@ impl SdkSubscription {
             let received = events.recv().await;
             let told = match received {
                 Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => {
-                    let pushed = pushed(event, &mut self.last, self.meter.last());
+                    let pushed = pushed(event, &mut self.last, &mut self.replayed, self.meter.last());
                     pushed.map(Some).map_err(|what| self.site().malformed(&what))
                 }
                 // An event of a kind that this SDK does not know yet.
@@ -225,7 +237,21 @@ impl SdkSubscription {
 }
 
 /// Turns one event into columns and checks them against the record before.
-fn pushed(event: SubscribeToShardEvent, last: &mut Vec<u8>, held: Held) -> Result<Pushed, String> {
+fn pushed(
+    mut event: SubscribeToShardEvent,
+    last: &mut Vec<u8>,
+    replayed: &mut Option<SequenceNumber>,
+    held: Held,
+) -> Result<Pushed, String> {
+    let is_without_records = event.records.is_empty();
+    if let Some(start) = replayed {
+        let is_old = |text: &str| SequenceNumber::parse(text).is_ok_and(|number| number <= *start);
+        let old = event.records.iter().take_while(|record| is_old(&record.sequence_number)).count();
+        event.records.drain(..old);
+        if !event.records.is_empty() {
+            *replayed = None;
+        }
+    }
     let batches = cut(&event.records, BATCH_DATA_BYTES_MAX, view);
     check_order(&batches, last)?;
     if let Some(batch) = batches.last().filter(|batch| batch.len() > 0) {
@@ -238,7 +264,7 @@ fn pushed(event: SubscribeToShardEvent, last: &mut Vec<u8>, held: Held) -> Resul
     let continuation = SequenceNumber::parse(&event.continuation_sequence_number).ok();
     // Some tell children together with a continuation from the moment of the split on, be there records left or not. What
     // is left follows in the next event, or after the continuation.
-    let may_go_on = continuation.is_some() && !batches.is_empty();
+    let may_go_on = continuation.is_some() && !is_without_records;
     Ok(Pushed {
         batches,
         is_last: !is_told || (!children.is_empty() && !may_go_on),
@@ -337,6 +363,25 @@ mod tests {
             assert_eq!(pushed.is_last, is_last, "{numbers:?}{rest}");
             assert_eq!(pushed.continuation.is_some(), rest.contains("\"12\""), "{rest}");
             assert_eq!(pushed.children.len(), rest.matches("ShardId").count(), "{rest}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_emulator_repeats_is_passed_over_and_ends_no_shard() {
+        let (send, answer) = pieces();
+        send.send(granted()).expect("the server listens");
+        let server = Canned::serve(vec![answer]).await;
+        let from = Position::after(SequenceNumber::parse("9").expect("decimal"));
+        let sent = server.stream().await.subscribe(CONSUMER, &shard(), &from, PATIENCE).await;
+        let mut subscription = sent.expect("granted");
+        let rest = ",\"ContinuationSequenceNumber\":\"12\",\"ChildShards\":[{\"ShardId\":\"c\",\"ParentShards\":[\"a\"],\
+                    \"HashKeyRange\":{\"StartingHashKey\":\"0\",\"EndingHashKey\":\"9\"}}]";
+        for (told, kept, is_last) in
+            [(&["7", "8"][..], &[][..], false), (&["9", "10"], &["10"], false), (&[], &[], true)]
+        {
+            send.send(records(told, rest)).expect("the server listens");
+            let pushed = subscription.next().await.expect("an event").expect("not the end");
+            assert!(numbers(&pushed) == kept && pushed.is_last == is_last, "{told:?}: {pushed:?}");
         }
     }
 

@@ -64,3 +64,55 @@ impl Lines {
         Line(line)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::aws::AwsSettings;
+
+    async fn lines() -> Lines {
+        let client = AwsSettings::local("us-east-1", "http://127.0.0.1:1").kinesis().await;
+        Lines::new(client.config())
+    }
+
+    fn clients(leases: &[Line]) -> usize {
+        let mut clients: Vec<_> = leases.iter().map(|line| Arc::as_ptr(&line.0)).collect();
+        clients.sort();
+        clients.dedup();
+        clients.len()
+    }
+
+    #[tokio::test]
+    async fn sixteen_share_a_line_and_what_is_given_back_is_leased_again() {
+        let lines = lines().await;
+        let mut leases: Vec<Line> = (0..16).map(|_| lines.lease()).collect();
+        assert_eq!(clients(&leases), 1);
+        leases.extend((0..17).map(|_| lines.lease()));
+        assert_eq!(clients(&leases), 3);
+        leases.remove(0);
+        leases.push(lines.lease());
+        assert_eq!(clients(&leases), 3, "the place on the first line");
+        assert!(Arc::ptr_eq(&leases[0].0, &leases[leases.len() - 1].0));
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_empty_are_dropped() {
+        let lines = lines().await;
+        drop((0..40).map(|_| lines.lease()).collect::<Vec<_>>());
+        let _held = lines.lease();
+        assert_eq!(lines.open.lock().expect("no panic").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_but_connecting_has_a_limit_and_nothing_watches_the_flow() {
+        let lines = lines().await;
+        let timeouts = lines.config.timeout_config().expect("set");
+        assert_eq!(timeouts.connect_timeout(), Some(Duration::from_secs(3)));
+        assert_eq!((timeouts.read_timeout(), timeouts.operation_timeout()), (None, None));
+        assert_eq!(timeouts.operation_attempt_timeout(), None);
+        assert!(!lines.config.stalled_stream_protection().expect("set").is_enabled());
+        assert_eq!(lines.config.retry_config().expect("set").max_attempts(), 1);
+    }
+}
