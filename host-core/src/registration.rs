@@ -105,6 +105,7 @@ pub struct Registration {
     may_be_ours: bool,
     /// The answer that is due is that of a registration.
     is_registering: bool,
+    has_registered: bool,
     has_looked: bool,
     waits: u32,
     doublings: u32,
@@ -124,12 +125,19 @@ impl Registration {
             is_managed,
             may_be_ours: is_managed && is_intended,
             is_registering: false,
+            has_registered: false,
             has_looked: false,
             waits: 0,
             doublings: 0,
             unreachable: 0,
             denied: 0,
         }
+    }
+
+    /// Whether a consumer that shows up from now on may be one that was registered here, or by the intention before.
+    #[must_use]
+    pub const fn may_be_ours(&self) -> bool {
+        self.may_be_ours
     }
 
     /// The call that was asked for ended so. `jitter` is a fresh random number in 0..1.
@@ -141,7 +149,9 @@ impl Registration {
         }
         match answer {
             Answer::Described(None) if self.is_managed => {
-                self.is_registering = true;
+                // An intention from before the first look came to nothing. A registration that was just made may not show yet.
+                self.may_be_ours &= self.has_registered;
+                (self.is_registering, self.has_registered) = (true, true);
                 Step::Register
             }
             Answer::Described(None) => match self.phase {
@@ -338,6 +348,7 @@ mod tests {
         let intended = || Registration::new(LIMITS, Phase::Starting, true, true);
         assert_eq!(steps(intended(), &[is(Active)]), [OURS]);
         assert_eq!(steps(intended(), &[is(Deleting), is(Active)])[1], READY);
+        assert_eq!(steps(intended(), &[NONE, Answer::Exists, is(Active)])[2], READY);
         assert_eq!(steps(Registration::new(LIMITS, Phase::Starting, false, true), &[is(Active)]), [READY]);
     }
 

@@ -146,3 +146,47 @@ impl Keeper {
         Ok(commit.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use host_core::moment::EpochMillis;
+
+    use super::*;
+    use crate::state::memory::MemoryStore;
+    use crate::state::{Owner, PipelineId, StartPoint};
+
+    fn owner() -> Owner {
+        Owner { name: "host:1".to_owned(), since: EpochMillis(0) }
+    }
+
+    #[tokio::test]
+    async fn a_noted_consumer_is_durable_once_it_is_answered_for_and_its_note_holds_nobody_up() {
+        let id = PipelineId { tenant: "default".to_owned(), pipeline: "quakes".to_owned() };
+        let stream = StreamIdentity { arn: "arn".to_owned(), created: EpochMillis(7) };
+        let disk = MemoryStore::default();
+        let mut store = disk.open(&id);
+        store.claim(&owner(), &[]).expect("nobody owns it");
+        store.start_stream(&stream, StartPoint::TrimHorizon, &[]).expect("not started yet");
+        let keeper = Keeper {
+            store: Box::new(store),
+            streams: vec![stream],
+            sinks: Vec::new(),
+            settles: Vec::new(),
+            resumed: Vec::new(),
+        };
+        let positions = Positions::start("quakes", keeper).expect("a thread");
+        let (note, elsewhere) = (positions.note_consumer(0), positions.note_consumer(1));
+        let consumer = Some(RegisteredConsumer { name: "fast".to_owned(), arn: None });
+        note(consumer.clone()).await.expect("the owner");
+        let refused = elsewhere(consumer.clone()).await;
+        assert!(matches!(refused, Err(Failure::Store(StoreError::Invalid { .. }))), "{refused:?}");
+        disk.break_lock(&id);
+        let claimed = disk.open(&id).claim(&owner(), &[]).expect("the lock is lost");
+        assert_eq!(claimed.streams[0].consumer, consumer);
+        let fenced = note(None).await;
+        assert!(matches!(fenced, Err(Failure::Store(StoreError::Fenced { .. }))), "{fenced:?}");
+        drop(positions);
+        let late = note(None).await;
+        assert!(matches!(late, Err(Failure::Vanished { part: POSITIONS })), "{late:?}");
+    }
+}

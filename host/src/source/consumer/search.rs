@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use host_core::moment::Moment;
 use host_core::patience::{Phase, Spell};
-use host_core::registration::{Answer, Step};
+use host_core::registration::{Answer, Registration, Step};
 
 use super::{Consumer, ConsumerError, error, status_name};
 use crate::ports::ConsumerDescription;
@@ -50,6 +50,24 @@ impl Consumer {
     ) -> Result<ConsumerDescription, ConsumerError> {
         let _on_board = OnBoard { health: &self.health, subject: &self.subject };
         let mut registration = self.registration(phase, noted.as_ref());
+        let found = self.follow(&mut registration, phase, noted).await;
+        if found.is_err()
+            && !registration.may_be_ours()
+            && noted.as_ref().is_some_and(|noted| noted.arn.is_none())
+            && let Err(error) = self.note(noted, None).await
+        {
+            // An intention that stays would make the next consumer of this name ours, whoever registers it.
+            tracing::warn!(%error, "the intention to register {} stays noted", self.described());
+        }
+        found
+    }
+
+    async fn follow(
+        &self,
+        registration: &mut Registration,
+        phase: Phase,
+        noted: &mut Option<RegisteredConsumer>,
+    ) -> Result<ConsumerDescription, ConsumerError> {
         let began = self.clock.now();
         let mut search =
             Search { began, phase, waits: 0, is_told: false, found: None, others: Vec::new(), error: None };

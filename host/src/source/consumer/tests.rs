@@ -332,7 +332,7 @@ async fn the_limit_of_consumers_is_told_with_some_of_their_names_and_at_once() {
     let fake = Fake::with(&others);
     fake.fail("register", "LimitExceededException", 1);
     let refused = refusal(&fake, managed(false)).await;
-    assert_eq!(fake.log(), ["describe", "note fast", "register", "list"]);
+    assert_eq!(fake.log(), ["describe", "note fast", "register", "list", "note nothing"]);
     assert_eq!(
         refused.to_string(),
         format!(
@@ -418,7 +418,6 @@ async fn a_registration_whose_answer_was_lost_is_recognized() {
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_somebody_else_registered_first_is_not_deregistered() {
     let fake = Fake::with(&[("fast", ConsumerStatus::Active)]);
-    fake.fail("describe", "ConsumerGone", 0);
     let race = fake.clone();
     // Absent at the first look: somebody else registers it between that and ours.
     race.world().consumers[0].name = "late".to_owned();
@@ -444,6 +443,17 @@ async fn nothing_is_registered_that_could_not_be_noted() {
     let refused = Consumer::enrol(enrolment).await.expect_err("not noted");
     assert!(matches!(&refused, ConsumerError::Unnoted { .. }) && !refused.leaves_polling(), "{refused}");
     assert_eq!(fake.count("register"), 0);
+}
+
+/// Else whoever registers a consumer of that name later would lose it to our next stop.
+#[tokio::test(start_paused = true)]
+async fn a_refused_registration_leaves_no_intention_and_a_lost_one_does() {
+    for (code, withdrawn) in [("AccessDeniedException", 1), ("ValidationException", 1), ("InternalFailure", 0)] {
+        let fake = Fake::default();
+        fake.fail("register", code, 200);
+        refusal(&fake, managed(false)).await;
+        assert_eq!(fake.count("note nothing"), withdrawn, "{code}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
