@@ -74,7 +74,7 @@ fn a_newer_database_is_refused_untouched() {
     patch(&path, USER_VERSION, &9_u32.to_be_bytes());
     assert_eq!(
         refusal(directory.path(), &path),
-        "state database state.db has format 9, this release reads up to 2; nothing was changed; run the release that \
+        "state database state.db has format 9, this release reads up to 3; nothing was changed; run the release that \
          wrote it, or a newer one"
     );
 }
