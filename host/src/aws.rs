@@ -25,7 +25,7 @@ use aws_config::{BehaviorVersion, FrameworkMetadata, Region, SdkConfig};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 pub use self::failure::{AccessFailure, AccessFault};
-pub(crate) use self::http::client as http_client;
+pub(crate) use self::http::Connections;
 use crate::config::{Credentials, Manifest, Secret};
 
 /// How long establishing a connection may take, unless told otherwise.

@@ -41,26 +41,47 @@ struct Ways {
     far: Result<SharedHttpClient, AccessFailure>,
 }
 
-/// A client with connections of its own. Reads the environment, and the bundle that it names.
-pub(crate) fn client() -> SharedHttpClient {
-    let trust = trust(|name| std::env::var_os(name));
-    let secure = |proxy: fn() -> ProxyConfig| {
-        let context = TlsContext::builder().with_trust_store(trust.clone()?).build();
-        let context = context.expect("a trust store is all that it needs");
-        Ok(Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut connector = ConnectorBuilder::default().proxy_config(proxy());
+/// A client. Reads the environment, and the bundle that it names.
+pub(super) fn client() -> SharedHttpClient {
+    Connections::of_environment().client()
+}
+
+/// What clients of separate connections have in common: the environment and the bundle that it names are read once.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    trust: Result<TrustStore, AccessFailure>,
+}
+
+impl Connections {
+    /// Reads the environment, and the bundle that it names.
+    pub(crate) fn of_environment() -> Self {
+        Self { trust: trust(|name| std::env::var_os(name)) }
+    }
+
+    /// A client that shares connections with no other.
+    pub(crate) fn client(&self) -> SharedHttpClient {
+        let secure = |proxy: fn() -> ProxyConfig| {
+            let context = TlsContext::builder().with_trust_store(self.trust.clone()?).build();
+            let context = context.expect("a trust store is all that it needs");
+            Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+                let mut connector = ConnectorBuilder::default().proxy_config(proxy());
+                connector.set_connector_settings(settings.cloned());
+                connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+                connector.tls_provider(Provider::rustls(CryptoMode::AwsLc)).tls_context(context.clone()).build()
+            }))
+        };
+        let near = Builder::new().build_with_connector_fn(|settings, components| {
+            let mut connector = ConnectorBuilder::default().proxy_config(ProxyConfig::disabled());
             connector.set_connector_settings(settings.cloned());
             connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-            connector.tls_provider(Provider::rustls(CryptoMode::AwsLc)).tls_context(context.clone()).build()
-        }))
-    };
-    let near = Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default().proxy_config(ProxyConfig::disabled());
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector.build_http()
-    });
-    SharedHttpClient::new(Ways { near, near_secure: secure(ProxyConfig::disabled), far: secure(ProxyConfig::from_env) })
+            connector.build_http()
+        });
+        SharedHttpClient::new(Ways {
+            near,
+            near_secure: secure(ProxyConfig::disabled),
+            far: secure(ProxyConfig::from_env),
+        })
+    }
 }
 
 impl HttpClient for Ways {

@@ -372,7 +372,7 @@ mod tests {
         send.send(granted()).expect("the server listens");
         let server = Canned::serve(vec![answer]).await;
         let from = Position::after(SequenceNumber::parse("9").expect("decimal"));
-        let sent = server.stream().await.subscribe(CONSUMER, &shard(), &from, PATIENCE).await;
+        let sent = server.stream().await.subscribe(CONSUMER, &shard(), &from, PATIENCE, &Budget::new(64 << 20)).await;
         let mut subscription = sent.expect("granted");
         let rest = ",\"ContinuationSequenceNumber\":\"12\",\"ChildShards\":[{\"ShardId\":\"c\",\"ParentShards\":[\"a\"],\
                     \"HashKeyRange\":{\"StartingHashKey\":\"0\",\"EndingHashKey\":\"9\"}}]";

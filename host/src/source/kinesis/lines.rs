@@ -3,13 +3,16 @@
 //! Over TLS the SDK speaks HTTP/2, where everything that one client asks for travels over one connection. That connection
 //! has a bounded number of requests under way, past which a request waits unsent, and one window for all of them: a few
 //! shards that nobody reads at the moment would fill it, and stall the others. So subscriptions stay away from the client
-//! of all other calls, and few share one. Lines are filled from the first on, so that the last ones empty and are dropped.
+//! of all other calls, and few share one. A line costs about half a megabyte and, with its first connection, a millisecond for
+//! the certificates that are trusted: only reading them can be shared. Lines are filled from the first on, so that the last ones empty and are dropped.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{Config, StalledStreamProtectionConfig};
+
+use crate::aws::Connections;
 
 /// How many subscriptions share a connection. Sixteen shards that nobody reads hold up 16 x 2 MB at most, and the windows
 /// for that are the connection's 5 MB: so even then few stall, and for as long as their reader is slow.
@@ -19,6 +22,7 @@ const SUBSCRIPTIONS_PER_LINE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Lines {
     config: Config,
+    connections: Connections,
     open: Mutex<Vec<Arc<Client>>>,
 }
 
@@ -46,7 +50,7 @@ impl Lines {
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self { config, open: Mutex::default() }
+        Self { config, connections: Connections::of_environment(), open: Mutex::default() }
     }
 
     /// A place on the first line that has one.
@@ -58,7 +62,7 @@ impl Lines {
             open.retain(|line| leased(line) > 0);
             return lease;
         }
-        let config = self.config.to_builder().http_client(crate::aws::http_client()).build();
+        let config = self.config.to_builder().http_client(self.connections.client()).build();
         let line = Arc::new(Client::from_conf(config));
         open.push(Arc::clone(&line));
         Line(line)
