@@ -72,7 +72,9 @@ impl Difference {
             Self::FailsOnNoIterator => "a text that is no iterator is answered as a failure of the service",
             Self::CannotUpdateShardCount => "there is no `UpdateShardCount`",
             Self::OrphansOnUpdateShardCount => "shards that come from `UpdateShardCount` name no parents",
-            Self::GrantsManySubscriptions => "one consumer may have many subscriptions to a shard, and none ends another",
+            Self::GrantsManySubscriptions => {
+                "one consumer may have many subscriptions to a shard, and none ends another"
+            }
         }
     }
 

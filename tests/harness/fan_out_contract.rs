@@ -307,7 +307,8 @@ pub async fn a_second_subscription_is_refused_at_first_and_takes_over_later<B: F
     let Err(error) = second else { return };
     assert_eq!(error.kind, SourceErrorKind::InUse, "{error}");
     tokio::time::sleep(EXCLUSIVE).await;
-    let mut second = backend.fan_out().subscribe(&consumer, &shard.id, &Position::TrimHorizon, PATIENCE).await.expect("granted");
+    let mut second =
+        backend.fan_out().subscribe(&consumer, &shard.id, &Position::TrimHorizon, PATIENCE).await.expect("granted");
     let end = loop {
         match tokio::time::timeout(PATIENCE, first.next()).await.expect("an end") {
             Ok(Some(_)) => {}

@@ -122,7 +122,8 @@ pub(crate) fn exception(status: u16, code: &str, message: &str) -> Answer {
 }
 
 async fn send_pieces(mut socket: TcpStream, pieces: Arc<tokio::sync::Mutex<UnboundedReceiver<Vec<u8>>>>) {
-    let head = "HTTP/1.1 200 Canned\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "HTTP/1.1 200 Canned\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut pieces = pieces.lock().await;
     let mut bytes = head.as_bytes().to_vec();
     // The client may go away at any time.

@@ -414,8 +414,13 @@ fn is_unsupported(code: Option<&str>, status: u16, message: &str) -> bool {
         "InvalidAction",
         "NotImplemented",
     ];
-    const TEXTS: [&str; 5] =
-        ["not implemented", "not yet implemented", "not been implemented", "unknown operation", "not yet been emulated"];
+    const TEXTS: [&str; 5] = [
+        "not implemented",
+        "not yet implemented",
+        "not been implemented",
+        "unknown operation",
+        "not yet been emulated",
+    ];
     let message = message.to_lowercase();
     status == 501 || code.is_some_and(|code| CODES.contains(&code)) || TEXTS.iter().any(|text| message.contains(text))
 }

@@ -155,7 +155,8 @@ impl FanOutApi for KinesisStream {
             let site = self.site("SubscribeToShard", Some(shard));
             let Start { kind, sequence, timestamp } = Start::of(from, site)?;
             let position = StartingPosition::builder().r#type(kind).set_sequence_number(sequence);
-            let position = position.set_timestamp(timestamp).build().map_err(|error| site.malformed(&error.to_string()))?;
+            let position =
+                position.set_timestamp(timestamp).build().map_err(|error| site.malformed(&error.to_string()))?;
             let line = self.lines.lease();
             let request = line.client().subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
             // The SDK's own limits do not include its wait for the first event, so the limit is put around all of it.
@@ -255,6 +256,7 @@ fn pushed(
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
     use host_core::moment::EpochMillis;
     use tokio::sync::mpsc::UnboundedSender;
 
@@ -294,7 +296,8 @@ mod tests {
     }
 
     fn records(numbers: &[&str], rest: &str) -> Vec<u8> {
-        let record = |number: &&str| format!("{{\"SequenceNumber\":\"{number}\",\"Data\":\"AQ==\",\"PartitionKey\":\"k\"}}");
+        let record =
+            |number: &&str| format!("{{\"SequenceNumber\":\"{number}\",\"Data\":\"AQ==\",\"PartitionKey\":\"k\"}}");
         let records: Vec<String> = numbers.iter().map(record).collect();
         event(&format!("{{\"Records\":[{}],\"MillisBehindLatest\":7{rest}}}", records.join(",")))
     }
@@ -352,7 +355,9 @@ mod tests {
         let mut subscription = sent.expect("granted");
         let rest = ",\"ContinuationSequenceNumber\":\"12\",\"ChildShards\":[{\"ShardId\":\"c\",\"ParentShards\":[\"a\"],\
                     \"HashKeyRange\":{\"StartingHashKey\":\"0\",\"EndingHashKey\":\"9\"}}]";
-        for (told, kept, is_last) in [(&["7", "8"][..], &[][..], false), (&["9", "10"], &["10"], false), (&[], &[], true)] {
+        for (told, kept, is_last) in
+            [(&["7", "8"][..], &[][..], false), (&["9", "10"], &["10"], false), (&[], &[], true)]
+        {
             send.send(records(told, rest)).expect("the server listens");
             let pushed = subscription.next().await.expect("an event").expect("not the end");
             assert!(numbers(&pushed) == kept && pushed.is_last == is_last, "{told:?}: {pushed:?}");
@@ -478,7 +483,10 @@ mod tests {
         let mut settings = AwsSettings::local("us-east-1", &server.endpoint);
         settings.read_timeout = Duration::from_millis(300);
         settings.call_timeout = Duration::from_millis(300);
-        let stream = KinesisStream::connect(arn(), &settings).await;
+        // What watches the flow of other answers' bodies, far stricter than usual.
+        let watch = StalledStreamProtectionConfig::enabled().grace_period(Duration::from_millis(50)).build();
+        let config = settings.kinesis().await.config().to_builder().stalled_stream_protection(watch).build();
+        let stream = KinesisStream::new(aws_sdk_kinesis::Client::from_conf(config), arn(), &settings);
         let mut subscription = subscribe(&stream).await.expect("granted");
         tokio::time::pause();
         for _ in 0..3 {
@@ -487,7 +495,7 @@ mod tests {
         }
         tokio::time::resume();
         // And by the other clock, which the SDK measures the flow of bodies with.
-        let silent = tokio::time::timeout(Duration::from_millis(700), subscription.next()).await;
+        let silent = tokio::time::timeout(Duration::from_millis(1_500), subscription.next()).await;
         assert!(silent.is_err(), "{silent:?}");
         send.send(records(&["7"], "")).expect("the server listens");
         assert_eq!(numbers(&subscription.next().await.expect("an event").expect("not the end")), ["7"]);

@@ -181,7 +181,9 @@ impl MemoryStream {
             Position::After { sequence, .. } => {
                 records.partition_point(|&record| state.written[record].sequence <= *sequence)
             }
-            Position::ShardEnd => return Err(self.invalid(Call::Subscribe, shard, "a shard that has ended is not read")),
+            Position::ShardEnd => {
+                return Err(self.invalid(Call::Subscribe, shard, "a shard that has ended is not read"));
+            }
         };
         let (now, key) = (Instant::now(), (consumer.to_owned(), shard.clone()));
         let fan_out = &mut state.fan_out;
@@ -361,7 +363,9 @@ impl MemorySubscription {
         if state.fan_out.by_arn(&consumer).is_none() {
             return Some(Err(stream.no_consumer(Call::Event, &consumer)));
         }
-        let Some(index) = state.index(&self.shard) else { return Some(Err(stream.not_found(Call::Event, &self.shard))) };
+        let Some(index) = state.index(&self.shard) else {
+            return Some(Err(stream.not_found(Call::Event, &self.shard)));
+        };
         if now >= self.granted + SUBSCRIPTION {
             return Some(Ok(None));
         }
@@ -476,9 +480,12 @@ mod tests {
             (Some(SourceErrorKind::ConsumerGone), act(&|stream, _| stream.remove_consumer("app"))),
             (Some(SourceErrorKind::StreamGone), act(&|stream, _| stream.delete())),
             (Some(SourceErrorKind::ShardGone), act(&|stream, shard| stream.expire_shard(shard))),
-            (Some(SourceErrorKind::InUse), act(&|stream, shard| {
-                stream.fail_next(Call::Event, Some(shard), "ResourceInUseException", 1);
-            })),
+            (
+                Some(SourceErrorKind::InUse),
+                act(&|stream, shard| {
+                    stream.fail_next(Call::Event, Some(shard), "ResourceInUseException", 1);
+                }),
+            ),
         ] {
             let (stream, shard, mut subscription) = subscribed().await;
             subscription.next().await.expect("no error").expect("the first");

@@ -89,8 +89,8 @@ fn missing(text: &str, Subject { operation, stream, shard }: Subject<'_>) -> Opt
         words.iter().any(|word| word.starts_with("shardId-") || shard.is_some_and(|shard| *word == shard.as_str()));
     // A sentence that begins with the word means the thing, whatever the stream is called; and only a consumer's ARN has
     // something behind the stream's name.
-    let names_a_consumer = is_of_a_consumer
-        && (says("consumer") || first.eq_ignore_ascii_case("consumer") || text.contains("/consumer/"));
+    let names_a_consumer =
+        is_of_a_consumer && (says("consumer") || first.eq_ignore_ascii_case("consumer") || text.contains("/consumer/"));
     match shard {
         Some(_) if names_a_shard => Some(Missing::Shard),
         _ if names_a_consumer => Some(Missing::Consumer),
