@@ -68,6 +68,7 @@ fn describe(consumer: Consumer, site: CallSite<'_>) -> Result<ConsumerDescriptio
     Ok(ConsumerDescription { name: consumer.consumer_name, arn: consumer.consumer_arn, status })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK deprecates naming the variant of what it does not know")]
 fn status(told: &Status, site: CallSite<'_>) -> Result<ConsumerStatus, SourceError> {
     match told {
         Status::Creating => Ok(ConsumerStatus::Creating),
@@ -234,7 +235,7 @@ fn pushed(
     }
     let batches = cut(&event.records, BATCH_DATA_BYTES_MAX, view);
     check_order(&batches, last)?;
-    if let Some(batch) = batches.last().filter(|batch| batch.len() > 0) {
+    if let Some(batch) = batches.last().filter(|batch| !batch.is_empty()) {
         last.clear();
         last.extend_from_slice(batch.sequence_number.get(batch.len() - 1));
     }
