@@ -101,7 +101,8 @@ pub struct Pushed {
     /// Where to subscribe again (`ContinuationSequenceNumber`), even after an event without records; `None` if the event
     /// does not tell.
     pub continuation: Option<SequenceNumber>,
-    /// The shard is closed, and the records of this very event are its last: there is no continuation, or children are told.
+    /// The shard is closed, and the records of this very event are its last: there is no continuation, or children are told
+    /// by an event that leaves nothing to come.
     pub is_last: bool,
     /// `MillisBehindLatest`. A hint: emulators say 0 while they are behind.
     pub millis_behind_latest: Option<i64>,

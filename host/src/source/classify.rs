@@ -349,7 +349,9 @@ impl CallSite<'_> {
             SdkError::TimeoutError(_) => self.unanswered(),
             SdkError::ResponseError(_) => self.fated(Fate::TornAnswer, &chain(error)),
             // The SDK's enum may grow.
-            _ => self.fated(Fate::Network, &chain(error)),
+            SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) | _ => {
+                self.fated(Fate::Network, &chain(error))
+            }
         }
     }
 

@@ -70,6 +70,7 @@ fn describe(consumer: Consumer, site: CallSite<'_>) -> Result<ConsumerDescriptio
     Ok(ConsumerDescription { name: consumer.consumer_name, arn: consumer.consumer_arn, status })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK deprecates naming the variant of what it does not know")]
 fn status(told: &Status, site: CallSite<'_>) -> Result<ConsumerStatus, SourceError> {
     match told {
         Status::Creating => Ok(ConsumerStatus::Creating),
@@ -254,7 +255,7 @@ fn pushed(
     }
     let batches = cut(&event.records, BATCH_DATA_BYTES_MAX, view);
     check_order(&batches, last)?;
-    if let Some(batch) = batches.last().filter(|batch| batch.len() > 0) {
+    if let Some(batch) = batches.last().filter(|batch| !batch.is_empty()) {
         last.clear();
         last.extend_from_slice(batch.sequence_number.get(batch.len() - 1));
     }
@@ -277,6 +278,7 @@ fn pushed(
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
     use host_core::moment::EpochMillis;
     use tokio::sync::mpsc::UnboundedSender;
 
@@ -512,7 +514,10 @@ mod tests {
         let mut settings = AwsSettings::local("us-east-1", &server.endpoint);
         settings.read_timeout = Duration::from_millis(300);
         settings.call_timeout = Duration::from_millis(300);
-        let stream = KinesisStream::connect(arn(), &settings).await;
+        // What watches the flow of other answers' bodies, far stricter than usual.
+        let watch = StalledStreamProtectionConfig::enabled().grace_period(Duration::from_millis(50)).build();
+        let config = settings.kinesis().await.config().to_builder().stalled_stream_protection(watch).build();
+        let stream = KinesisStream::new(aws_sdk_kinesis::Client::from_conf(config), arn(), &settings);
         let mut subscription = subscribe(&stream).await.expect("granted");
         tokio::time::pause();
         for _ in 0..3 {
@@ -521,7 +526,7 @@ mod tests {
         }
         tokio::time::resume();
         // And by the other clock, which the SDK measures the flow of bodies with.
-        let silent = tokio::time::timeout(Duration::from_millis(700), subscription.next()).await;
+        let silent = tokio::time::timeout(Duration::from_millis(1_500), subscription.next()).await;
         assert!(silent.is_err(), "{silent:?}");
         send.send(records(&["7"], "")).expect("the server listens");
         assert_eq!(numbers(&subscription.next().await.expect("an event").expect("not the end")), ["7"]);

@@ -42,7 +42,7 @@ impl Lines {
     pub(super) fn new(config: &Config) -> Self {
         let connect = config.timeout_config().and_then(TimeoutConfig::connect_timeout);
         let mut timeouts = TimeoutConfig::builder();
-        timeouts.set_connect_timeout(connect.map(Into::into));
+        timeouts.set_connect_timeout(connect);
         let timeouts =
             timeouts.disable_operation_timeout().disable_operation_attempt_timeout().disable_read_timeout().build();
         let config = config
