@@ -7,6 +7,8 @@ mod npm_server;
 mod pypi_server;
 // Every backend keeps the contract of streams, but for the listed deviations.
 mod contract;
+// What a reader by enhanced fan-out relies on.
+mod fan_out;
 // Reshards under load, kills among them, and the three places to begin at: the binary against every backend.
 mod reshard;
 mod start;
