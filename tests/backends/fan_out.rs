@@ -20,7 +20,7 @@ use crate::on;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For this long after a call that was granted, Kinesis refuses another one for the same consumer and shard.
 const REFUSED: Duration = Duration::from_secs(5);
-/// What the services that are not Kinesis put into one event at most.
+/// What ferrokinesis and kinesis-local put into one event at most; they count records, where Kinesis counts bytes.
 const EVENT_RECORDS_MAX: usize = 10_000;
 /// A shard that no stream of these tests has.
 const NO_SHARD: &str = "shardId-000000000099";
@@ -231,6 +231,8 @@ async fn a_consumer_is_found_from_when_it_is_registered_until_it_is_deregistered
     let again = deregister().await.expect_err("gone").into_service_error();
     assert!(again.is_resource_not_found_exception(), "{again:?}");
     assert_eq!(stream.consumers().await, [second]);
+    let (told, _) = stream.first(arn, stream.shard.id.as_str()).await;
+    assert!(matches!(told, Next::NotFound), "{told:?}");
 }
 
 /// From the oldest record, after a record, after what an event tells for going on, at a time past the last record.
