@@ -17,6 +17,8 @@ pub enum BackendName {
     KinesisLocal,
     /// The npm package `kinesalite`.
     Kinesalite,
+    /// The PyPI package `ministack`.
+    Ministack,
 }
 
 impl BackendName {
@@ -29,6 +31,7 @@ impl BackendName {
             Self::Embedded => "sluicebox local",
             Self::KinesisLocal => "kinesis-local 0.6.2",
             Self::Kinesalite => "kinesalite 3.3.3",
+            Self::Ministack => "ministack 1.5.33",
         }
     }
 }
@@ -50,12 +53,30 @@ pub enum Difference {
     IsNeverBehind,
     /// `GetRecords` with a text that is no iterator.
     FailsOnNoIterator,
+    /// `GetRecords` with a text that is no iterator, the other way.
+    CallsNoIteratorExpired,
+    /// `SplitShard` and `MergeShards`.
+    ForgetsParents,
     /// `UpdateShardCount`.
     CannotUpdateShardCount,
     /// `UpdateShardCount`, the other way.
     OrphansOnUpdateShardCount,
-    /// `SubscribeToShard` beside a subscription of the same consumer.
-    GrantsManySubscriptions,
+    /// `StartingPosition` of `SubscribeToShard`.
+    SubscribesFromTheOldest,
+    /// `SubscribeToShard` at the end of a shard.
+    PushesPastTheEnd,
+    /// `ContinuationSequenceNumber` at the end of a shard.
+    ContinuesPastTheEnd,
+    /// `ChildShards` of an event.
+    TellsChildrenEarly,
+    /// `SubscribeToShard` while there is a subscription.
+    ServesTwoSubscriptions,
+    /// `SubscribeToShard` while there is a subscription, the other way.
+    NeverTakesOver,
+    /// `SubscribeToShard` of a consumer that does not exist.
+    RefusesInAnEvent,
+    /// `SubscribeToShard` to a shard that does not exist.
+    SubscribesToNoShard,
 }
 
 impl Difference {
@@ -70,11 +91,20 @@ impl Difference {
             Self::StampsNewShardsAhead => "what arrives in a new shard is stamped up to a second ahead of the clock",
             Self::IsNeverBehind => "`MillisBehindLatest` is 0 while records are left",
             Self::FailsOnNoIterator => "a text that is no iterator is answered as a failure of the service",
+            Self::CallsNoIteratorExpired => "a text that is no iterator is answered as an expired one",
+            Self::ForgetsParents => "a shard that splits or merges is gone at once, and its records with it",
             Self::CannotUpdateShardCount => "there is no `UpdateShardCount`",
             Self::OrphansOnUpdateShardCount => "shards that come from `UpdateShardCount` name no parents",
-            Self::GrantsManySubscriptions => {
-                "one consumer may have many subscriptions to a shard, and none ends another"
+            Self::SubscribesFromTheOldest => {
+                "a subscription begins with the oldest record, wherever it should, unless that is the latest"
             }
+            Self::PushesPastTheEnd => "a subscription to a closed shard goes on without records, and tells no children",
+            Self::ContinuesPastTheEnd => "the last event of a closed shard tells where to go on",
+            Self::TellsChildrenEarly => "events of a closed shard tell its children before its last records",
+            Self::ServesTwoSubscriptions => "a second subscription is granted at once, beside the first",
+            Self::NeverTakesOver => "a second subscription is refused as long as there is the first",
+            Self::RefusesInAnEvent => "a subscription that is refused is granted, and its first event is the error",
+            Self::SubscribesToNoShard => "a subscription to a shard that does not exist is granted and stays empty",
         }
     }
 
@@ -85,15 +115,23 @@ impl Difference {
             Self::ReplaysPastTheLastRecord | Self::HangsPastTheLastRecord => {
                 "reading_past_the_last_record_gives_nothing_old"
             }
-            Self::TellsNoChildren => "a_closed_shard_ends_without_a_next_iterator_after_its_last_record",
+            Self::TellsNoChildren | Self::ForgetsParents => {
+                "a_closed_shard_ends_without_a_next_iterator_after_its_last_record"
+            }
             Self::StampsWholeSeconds => "arrival_times_have_milliseconds",
             Self::StampsNewShardsAhead => "the_first_record_of_a_new_shard_arrives_by_the_clock",
             Self::IsNeverBehind => "a_page_that_leaves_records_says_that_it_is_behind",
-            Self::FailsOnNoIterator => "a_text_that_is_no_iterator_is_invalid",
+            Self::FailsOnNoIterator | Self::CallsNoIteratorExpired => "a_text_that_is_no_iterator_is_invalid",
             Self::CannotUpdateShardCount | Self::OrphansOnUpdateShardCount => {
                 "doubling_the_shards_makes_children_of_the_old_ones"
             }
-            Self::GrantsManySubscriptions => "a_second_subscription_is_refused_at_first_and_takes_over_later",
+            Self::SubscribesFromTheOldest => "a_subscription_begins_where_it_is_told",
+            Self::PushesPastTheEnd | Self::ContinuesPastTheEnd => "a_subscription_ends_with_the_children_of_its_shard",
+            Self::TellsChildrenEarly => "children_are_told_with_the_last_records",
+            Self::ServesTwoSubscriptions | Self::NeverTakesOver => {
+                "a_second_subscription_is_refused_at_first_and_takes_over_later"
+            }
+            Self::RefusesInAnEvent | Self::SubscribesToNoShard => "what_does_not_exist_cannot_be_subscribed_to",
         }
     }
 }
@@ -110,7 +148,7 @@ pub struct Deviation {
 }
 
 /// The list.
-pub const DEVIATIONS: [Deviation; 18] = [
+pub const DEVIATIONS: [Deviation; 30] = [
     Deviation {
         backend: BackendName::Ferrokinesis,
         difference: Difference::ReplaysPastTheLastRecord,
@@ -138,7 +176,7 @@ pub const DEVIATIONS: [Deviation; 18] = [
     },
     Deviation {
         backend: BackendName::Ferrokinesis,
-        difference: Difference::GrantsManySubscriptions,
+        difference: Difference::ServesTwoSubscriptions,
         why: "not implemented; two pipelines with one consumer both read everything, where the service would let them take turns",
     },
     Deviation {
@@ -200,6 +238,66 @@ pub const DEVIATIONS: [Deviation; 18] = [
         backend: BackendName::Kinesalite,
         difference: Difference::CannotUpdateShardCount,
         why: "older than that operation; split and merge instead",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::CallsNoIteratorExpired,
+        why: "it knows the iterators of the last five minutes, and no others; the host asks for a new one",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::ForgetsParents,
+        why: "it has no closed shards; nothing can save the records, so shards stay as they are in the tests of it",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::OrphansOnUpdateShardCount,
+        why: "it begins anew with empty shards of the old names",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::SubscribesFromTheOldest,
+        why: "it checks a position for its type, and drops the rest of it; what was read comes again",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::ContinuesPastTheEnd,
+        why: "as ferrokinesis, which it serves; only the children tell the end",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::TellsChildrenEarly,
+        why: "it tells them as soon as the shard is closed, and puts 10,000 records into an event at most; a reader that stops there loses what is left, so only the end of the subscription tells the end of the shard",
+    },
+    Deviation {
+        backend: BackendName::Embedded,
+        difference: Difference::ServesTwoSubscriptions,
+        why: "it counts no subscriptions; nobody is refused, and nobody is taken over",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::PushesPastTheEnd,
+        why: "it never looks whether the shard is closed; only a listing tells",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::NeverTakesOver,
+        why: "it keeps who came first, and for some seconds after that one is gone; who renews a subscription is refused for as long",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::RefusesInAnEvent,
+        why: "it checks when the answer has begun; the errors are the same",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::SubscribesToNoShard,
+        why: "it never looks for the shard; only a listing tells",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::ContinuesPastTheEnd,
+        why: "it gives every event one; only the children tell the end",
     },
 ];
 

@@ -1,10 +1,14 @@
-//! Proof on services that are not the project's own: the crate under the embedded endpoint, and two independent ones from
-//! npm. `cargo xtask test --backends` installs those and runs this; docs/backends.md tells what came out.
+//! Proof on services that are not the project's own: the crate under the embedded endpoint, and three
+//! independent ones from npm and PyPI. `cargo xtask test --backends` installs those and runs this; docs/backends.md tells what came out.
 
 // The servers, started once for all tests.
+mod server;
 mod npm_server;
+mod pypi_server;
 // Every backend keeps the contract of streams, but for the listed deviations.
 mod contract;
+// What a reader by enhanced fan-out relies on.
+mod fan_out;
 // Reshards under load, kills among them, and the three places to begin at: the binary against every backend.
 mod reshard;
 mod start;
@@ -28,20 +32,34 @@ impl Provider for Embedded {
     }
 }
 
-/// A test of each claim on each backend. A claim is a function that is generic over its backend.
-macro_rules! on_every_backend {
-    ($($claim:ident),+ $(,)?) => {
-        on_every_backend! { @ embedded = crate::Embedded: $($claim),+ }
-        on_every_backend! { @ kinesis_local = crate::npm_server::KinesisLocal: $($claim),+ }
-        on_every_backend! { @ kinesalite = crate::npm_server::Kinesalite: $($claim),+ }
-    };
-    (@ $module:ident = $backend:ty: $($claim:ident),+) => {
+/// A test of each claim on a backend. A claim is a function that is generic over its backend.
+macro_rules! on {
+    ($module:ident = $backend:ty: $($claim:ident),+ $(,)?) => {
         mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $claim() {
                 super::$claim::<$backend>().await;
             })+
         }
+    };
+}
+use on;
+
+/// The same on each backend whose shards keep their records when they split and merge.
+macro_rules! on_every_backend_with_lineage {
+    ($($claim:ident),+ $(,)?) => {
+        crate::on! { embedded = crate::Embedded: $($claim),+ }
+        crate::on! { kinesis_local = crate::npm_server::KinesisLocal: $($claim),+ }
+        crate::on! { kinesalite = crate::npm_server::Kinesalite: $($claim),+ }
+    };
+}
+use on_every_backend_with_lineage;
+
+/// The same on each backend.
+macro_rules! on_every_backend {
+    ($($claim:ident),+ $(,)?) => {
+        crate::on_every_backend_with_lineage! { $($claim),+ }
+        crate::on! { ministack = crate::pypi_server::Ministack: $($claim),+ }
     };
 }
 use on_every_backend;

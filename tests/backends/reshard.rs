@@ -12,7 +12,7 @@ use tests::remote::{Provider, stream_name};
 use tests::service::Service;
 use tokio::sync::watch;
 
-use crate::on_every_backend;
+use crate::{on, on_every_backend_with_lineage};
 
 const KEYS: u64 = 25;
 /// Rounds of records during each change of shards.
@@ -168,7 +168,9 @@ async fn doubling_the_shards_makes_children_of_the_old_ones<P: Provider>() {
     }
 }
 
-on_every_backend! {
+on! { ministack = crate::pypi_server::Ministack: doubling_the_shards_makes_children_of_the_old_ones }
+
+on_every_backend_with_lineage! {
     doubling_the_shards_makes_children_of_the_old_ones,
     shards_change_under_load_and_every_key_stays_whole_and_in_order,
     kills_while_shards_change_lose_nothing_and_keep_the_order,

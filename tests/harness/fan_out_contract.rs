@@ -310,7 +310,7 @@ pub async fn a_second_subscription_is_refused_at_first_and_takes_over_later<B: F
         .subscribe(&consumer, &shard.id, &Position::TrimHorizon, PATIENCE, &Budget::new(64 << 20))
         .await;
     let second = second.map(drop);
-    judge(B::NAME, Difference::GrantsManySubscriptions, second.is_ok(), &second);
+    judge(B::NAME, Difference::ServesTwoSubscriptions, second.is_ok(), &second);
     let Err(error) = second else { return };
     assert_eq!(error.kind, SourceErrorKind::InUse, "{error}");
     tokio::time::sleep(EXCLUSIVE).await;

@@ -29,7 +29,7 @@ enum Chore {
     Test {
         /// Only tests whose name contains this
         filter: Option<String>,
-        /// Instead the tests against Kinesis services that are not ours, which it installs; needs Node.js
+        /// Instead the tests against Kinesis services that are not ours, which it installs; needs Node.js and Python
         #[arg(long)]
         backends: bool,
     },
@@ -60,7 +60,7 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
-    /// What continuous integration runs: lint, test, and where there is Node.js, test --backends
+    /// What continuous integration runs: lint, test, and where there are Node.js and Python, test --backends
     Ci,
 }
 
