@@ -264,6 +264,15 @@ pub fn summary(
     for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(text, "  {what}: {}", grouped(count)).expect(STRING);
     }
+    if totals.subscriptions.get() > 0 {
+        let (begun, lost) = (grouped(totals.subscriptions.get()), totals.takeovers.get() + totals.silences.get());
+        write!(text, "  subscriptions: {begun}").expect(STRING);
+        if lost > 0 {
+            let (taken, silent) = (grouped(totals.takeovers.get()), grouped(totals.silences.get()));
+            write!(text, " ({taken} taken over by another reader, {silent} fell silent)").expect(STRING);
+        }
+        writeln!(text).expect(STRING);
+    }
     let retries = &totals.health.retries;
     if retries.get() > 0 {
         writeln!(text, "  repeated calls: {} ({retries})", grouped(retries.get())).expect(STRING);

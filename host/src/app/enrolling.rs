@@ -14,7 +14,7 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::positions::Positions;
 use crate::pipeline::{FanOut, Retrieval, Totals};
 use crate::source::consumer::{Consumer, ConsumerError, Enrolment};
-use crate::state::Claimed;
+use crate::state::{Claimed, RegisteredConsumer};
 
 /// What consumers are found or registered with. The positions are ours already, since what is registered is noted there.
 pub(super) struct Enrolling<'a> {
@@ -34,7 +34,10 @@ impl Enrolling<'_> {
 
     async fn one(&self, index: usize, found: &FoundStream, begun: &Begun) -> Result<Retrieval, Failure> {
         let (efo, polling) = match &self.manifest.source.reader {
-            Reader::Polling(polling) => return Ok(Retrieval::Polling(pace(polling))),
+            Reader::Polling(polling) => {
+                self.tell_unused(found, begun);
+                return Ok(Retrieval::Polling(pace(polling)));
+            }
             Reader::Efo(efo) => (efo, None),
             Reader::Auto(efo, polling) => (efo, Some(polling)),
         };
@@ -59,6 +62,27 @@ impl Enrolling<'_> {
         }
     }
 
+    /// What the pipeline registered on a stream, as far as the store knows.
+    fn noted(&self, begun: &Begun) -> Option<&RegisteredConsumer> {
+        self.claimed.streams.iter().find(|stream| stream.identity == begun.identity)?.consumer.as_ref()
+    }
+
+    /// A consumer of an earlier manifest costs money until somebody deregisters it.
+    fn tell_unused(&self, found: &FoundStream, begun: &Begun) {
+        if let Some(consumer) = self.noted(begun) {
+            tracing::warn!(
+                stream = found.place.stream,
+                "the pipeline registered consumer {:?} earlier and now reads by polling; stop it once with reader = \"efo\" and \
+                 it is deregistered, or do that by hand: `aws kinesis deregister-stream-consumer --stream-arn {} \
+                 --consumer-name {} --region {}`",
+                consumer.name,
+                begun.identity.arn,
+                consumer.name,
+                found.place.region
+            );
+        }
+    }
+
     async fn enrol(
         &self,
         efo: &Efo,
@@ -66,7 +90,6 @@ impl Enrolling<'_> {
         found: &FoundStream,
         begun: &Begun,
     ) -> Result<Consumer, ConsumerError> {
-        let known = self.claimed.streams.iter().find(|stream| stream.identity == begun.identity);
         Consumer::enrol(Enrolment {
             api: Arc::clone(&found.fan_out),
             stream: self.manifest.source.streams[index].clone(),
@@ -74,7 +97,7 @@ impl Enrolling<'_> {
             index,
             lifecycle: efo.lifecycle.clone(),
             describe_retry: RetryLimits::from(&efo.describe_retry),
-            noted: known.and_then(|stream| stream.consumer.clone()),
+            noted: self.noted(begun).cloned(),
             note: self.positions.note_consumer(index),
             health: Arc::clone(&self.totals.health),
             clock: self.clock,
