@@ -29,3 +29,4 @@ pub fn component(name: &str) -> PathBuf {
     assert!(path.is_file(), "{} is missing: run `cargo xtask components`", path.display());
     path.canonicalize().expect("an existing file has a path")
 }
+pub mod tls;

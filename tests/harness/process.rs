@@ -82,6 +82,12 @@ impl Running {
     /// several runs adds up as it would in a shell's redirection.
     #[must_use]
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(folder, arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    #[must_use]
+    pub fn start_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let (stdout, stderr) = (folder.join("stdout"), folder.join("stderr"));
         let append = |path: &Path| OpenOptions::new().create(true).append(true).open(path).expect("a writable folder");
         let child = Command::new(sluicebox())
@@ -92,6 +98,7 @@ impl Running {
             .stderr(append(&stderr))
             .env_remove("RUST_LOG")
             .env_remove("RUST_BACKTRACE")
+            .envs(variables.iter().copied())
             .spawn()
             .expect("the binary starts");
         Self { child, stdout, stderr }

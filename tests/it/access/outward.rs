@@ -1,25 +1,16 @@
 //! The way out of this machine: proxies, certificates, endpoints of the environment.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
+use tests::tls::{acceptor, authority};
 use tests::witness::Witness;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::environment::{inner, outer};
 
 /// A host that no network has.
 const FAR: &str = "http://kinesis.eu-west-1.invalid";
-
-fn pem(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("it/access/tls").join(name)
-}
 
 #[tokio::test]
 async fn a_proxy_of_the_environment_is_asked_for_what_is_far_and_not_for_what_it_excludes() {
@@ -89,15 +80,7 @@ async fn an_endpoint_of_the_environment_is_not_where_streams_are_read() {
 async fn secure() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let endpoint = format!("https://localhost:{}", listener.local_addr().expect("bound").port());
-    let certificate = CertificateDer::from_pem_file(pem("server.pem")).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(pem("server.key")).expect("its key");
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows them")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("they belong together");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(&[]);
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             // Who does not trust the certificate goes away.
@@ -124,8 +107,7 @@ async fn certificates_are_checked_against_the_bundle_of_the_environment() {
     }
     let endpoint = secure().await;
     let test = "access::outward::certificates_are_checked_against_the_bundle_of_the_environment";
-    let (ours, path) = (pem("ca.pem"), |path: &Path| path.to_str().expect("a plain path").to_owned());
-    let ours = path(&ours);
+    let ours = authority();
     for variable in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
         assert_eq!(outer(test, "basic", &endpoint, &[(variable, &ours)]).await, "answered", "{variable}");
     }
