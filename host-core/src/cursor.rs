@@ -171,4 +171,4 @@ impl Cursor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

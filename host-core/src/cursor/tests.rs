@@ -1,15 +1,15 @@
 use super::*;
 use crate::shard::SequenceNumber;
 
-fn at(millis: u64) -> Moment {
+pub(crate) fn at(millis: u64) -> Moment {
     Moment::from_millis(millis)
 }
 
-fn after(sequence: u64) -> Position {
+pub(crate) fn after(sequence: u64) -> Position {
     Position::after(SequenceNumber::parse(&sequence.to_string()).expect("decimal"))
 }
 
-fn page(records: u64) -> PageFacts {
+pub(crate) fn page(records: u64) -> PageFacts {
     PageFacts {
         records,
         bytes: records * 100,

@@ -1,6 +1,6 @@
 use super::*;
+use crate::cursor::tests::{after, at, page};
 use crate::moment::EpochMillis;
-use crate::shard::SequenceNumber;
 
 const PACE: Pace = Pace {
     max_calls_per_second: Some(5.0),
@@ -8,27 +8,6 @@ const PACE: Pace = Pace {
     empty_interval: Duration::from_millis(250),
     max_records: 10_000,
 };
-
-fn at(millis: u64) -> Moment {
-    Moment::from_millis(millis)
-}
-
-fn after(sequence: u64) -> Position {
-    Position::after(SequenceNumber::parse(&sequence.to_string()).expect("decimal"))
-}
-
-fn page(records: u64) -> PageFacts {
-    PageFacts {
-        records,
-        bytes: records * 100,
-        last: (records > 0).then(|| after(records)),
-        newest_arrival: (records > 0).then_some(EpochMillis(1_000)),
-        last_arrival: (records > 0).then_some(EpochMillis(1_000)),
-        asked_at: Some(EpochMillis(5_000)),
-        has_next: true,
-        millis_behind: Some(0),
-    }
-}
 
 /// A reader that has an iterator and has just been told to read.
 fn reading(pace: Pace, stop_at: Option<EpochMillis>) -> Reading {

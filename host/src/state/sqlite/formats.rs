@@ -11,7 +11,8 @@ use super::file::{APPLICATION_ID, FORMAT};
 use super::*;
 
 const FORMAT_1: &str = include_str!("formats/format_1.sql");
-const FORMAT_2: &str = include_str!("formats/format_2.sql");
+/// What the second release made of the first one's databases; a new one of its own had the same tables.
+const FORMAT_2: &str = concat!(include_str!("formats/format_1.sql"), include_str!("to_2.sql"));
 
 fn id() -> PipelineId {
     PipelineId { tenant: "default".to_owned(), pipeline: "quakes".to_owned() }
