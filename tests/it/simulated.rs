@@ -11,3 +11,4 @@ mod weather;
 mod starting;
 mod renewed;
 mod fan_out;
+mod pushed;
