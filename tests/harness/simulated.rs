@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::SharedHttpClient;
 use host::aws::AwsSettings;
 use host::config::StreamArn;
 use host::source::kinesis::KinesisStream;
@@ -207,5 +208,17 @@ impl SimulatedAws {
     pub async fn stream(&self, name: &str) -> KinesisStream {
         let arn = StreamArn::parse(&self.kinesis.arn(name)).expect("a stream's name");
         KinesisStream::connect(arn, &self.settings()).await
+    }
+
+    /// The same over HTTP/2 without TLS: one connection for all calls but subscriptions, and one for as many of these as
+    /// share a connection of the host's.
+    ///
+    /// # Panics
+    /// No stream can have that name.
+    pub async fn h2c_stream(&self, name: &str) -> KinesisStream {
+        let arn = StreamArn::parse(&self.kinesis.arn(name)).expect("a stream's name");
+        let address = self.endpoint.trim_start_matches("http://").to_owned();
+        let connect = move || SharedHttpClient::new(h2c::H2c::new(&address, None));
+        KinesisStream::connected_by(self.h2c_client().await, arn, &self.settings(), connect)
     }
 }

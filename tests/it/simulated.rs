@@ -12,3 +12,4 @@ mod starting;
 mod renewed;
 mod fan_out;
 mod secure;
+mod pushed;

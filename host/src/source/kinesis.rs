@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::SharedHttpClient;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::list_shards::{ListShardsError, ListShardsOutput};
 use aws_sdk_kinesis::primitives::DateTime;
@@ -33,7 +34,7 @@ use host_core::shard::{Position, ShardDescription, ShardId};
 
 use self::answers::{describe_shard, millis, page};
 use self::lines::Lines;
-use crate::aws::AwsSettings;
+use crate::aws::{AwsSettings, Connections};
 use crate::config::StreamArn;
 use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
 use crate::source::classify::{CallSite, Place, SourceError};
@@ -67,8 +68,21 @@ impl KinesisStream {
     /// A stream to be read with `client`, which must be made from `settings` and not retry.
     #[must_use]
     pub fn new(client: Client, arn: StreamArn, settings: &AwsSettings) -> Self {
+        let connections = Connections::of_environment();
+        Self::connected_by(client, arn, settings, move || connections.client())
+    }
+
+    /// The same, with subscriptions over HTTP clients of the caller's choice: each that `connect` makes must have
+    /// connections of its own, and `client` is for all other calls.
+    #[must_use]
+    pub fn connected_by(
+        client: Client,
+        arn: StreamArn,
+        settings: &AwsSettings,
+        connect: impl Fn() -> SharedHttpClient + Send + Sync + 'static,
+    ) -> Self {
         let place = Place::of(&arn, settings);
-        let lines = Lines::new(client.config());
+        let lines = Lines::new(client.config(), Box::new(connect));
         Self { client, arn, place, by_name: AtomicBool::new(false), lines }
     }
 

@@ -6,24 +6,31 @@
 //! of all other calls, and few share one. A line costs about half a megabyte and, with its first connection, a millisecond for
 //! the certificates that are trusted: only reading them can be shared. Lines are filled from the first on, so that the last ones empty and are dropped.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
-use aws_sdk_kinesis::config::{Config, StalledStreamProtectionConfig};
-
-use crate::aws::Connections;
+use aws_sdk_kinesis::config::{Config, SharedHttpClient, StalledStreamProtectionConfig};
 
 /// How many subscriptions share a connection. Sixteen shards that nobody reads hold up 16 x 2 MB at most, and the windows
 /// for that are the connection's 5 MB: so even then few stall, and for as long as their reader is slow.
 const SUBSCRIPTIONS_PER_LINE: usize = 16;
 
+/// Makes HTTP clients that share connections with no other.
+type Connect = Box<dyn Fn() -> SharedHttpClient + Send + Sync>;
+
 /// Clients for subscriptions, made on demand; each has connections of its own.
-#[derive(Debug)]
 pub(super) struct Lines {
     config: Config,
-    connections: Connections,
+    connect: Connect,
     open: Mutex<Vec<Arc<Client>>>,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("open", &self.open).finish_non_exhaustive()
+    }
 }
 
 /// A place on a line, given back when dropped.
@@ -39,10 +46,10 @@ impl Line {
 impl Lines {
     /// Lines to where `config` leads, with its credentials. None of its limits of time holds but that of connecting: a
     /// subscription may be silent for as long as its shard is.
-    pub(super) fn new(config: &Config) -> Self {
-        let connect = config.timeout_config().and_then(TimeoutConfig::connect_timeout);
+    pub(super) fn new(config: &Config, connect: Connect) -> Self {
+        let connect_timeout = config.timeout_config().and_then(TimeoutConfig::connect_timeout);
         let mut timeouts = TimeoutConfig::builder();
-        timeouts.set_connect_timeout(connect);
+        timeouts.set_connect_timeout(connect_timeout);
         let timeouts =
             timeouts.disable_operation_timeout().disable_operation_attempt_timeout().disable_read_timeout().build();
         let config = config
@@ -50,7 +57,7 @@ impl Lines {
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self { config, connections: Connections::of_environment(), open: Mutex::default() }
+        Self { config, connect, open: Mutex::default() }
     }
 
     /// A place on the first line that has one.
@@ -62,7 +69,7 @@ impl Lines {
             open.retain(|line| leased(line) > 0);
             return lease;
         }
-        let config = self.config.to_builder().http_client(self.connections.client()).build();
+        let config = self.config.to_builder().http_client((self.connect)()).build();
         let line = Arc::new(Client::from_conf(config));
         open.push(Arc::clone(&line));
         Line(line)
@@ -74,11 +81,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::aws::AwsSettings;
+    use crate::aws::{AwsSettings, Connections};
 
     async fn lines() -> Lines {
         let client = AwsSettings::local("us-east-1", "http://127.0.0.1:1").kinesis().await;
-        Lines::new(client.config())
+        let connections = Connections::of_environment();
+        Lines::new(client.config(), Box::new(move || connections.client()))
     }
 
     fn clients(leases: &[Line]) -> usize {

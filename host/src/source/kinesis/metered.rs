@@ -8,7 +8,8 @@
 //! transport. What lies outside the budget is the first piece of one message per subscription, and what the transport
 //! holds within its window.
 //!
-//! Room is for whole messages, in the order of asking, so two subscriptions that need each other's cannot come about.
+//! Room is for whole messages, in the order of asking, and whoever listens for the next message holds none for the one
+//! before. So two subscriptions that need each other's cannot come about, nor one that needs its own.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -127,6 +128,11 @@ impl<B> Metered<B> {
                 let bytes = self.arrived.split_to(self.left.min(self.arrived.len()));
                 self.left -= bytes.len();
                 return Poll::Ready(Some(bytes.freeze()));
+            }
+            if self.left == 0 {
+                // The decoder is done with the message before. If that is still here, it was no event, and nobody accounts
+                // for it: an event that needs the whole budget would wait for it for ever.
+                self.meter.state().granted.clear();
             }
             if self.left > 0 || self.arrived.len() < PRELUDE_BYTES {
                 return Poll::Ready(None);
@@ -251,7 +257,9 @@ mod tests {
         assert!(meter.is_waiting());
         assert_eq!(*taken.lock().expect("one thread"), 1);
         drop(full);
-        assert_eq!(all(&mut body).await.len(), 4 << 10);
+        for _ in 0..4 {
+            assert_eq!(frame(&mut body).await.map(|bytes| bytes.len()), Some(1 << 10));
+        }
         assert!(!meter.is_waiting());
         assert_eq!(budget.held(), 4 << 10, "it is kept until the event is dealt with");
         let room = meter.last();
@@ -286,6 +294,17 @@ mod tests {
         let budget = Budget::new(4 << 10);
         let (mut body, _, _) = body(vec![message(64 << 10)], &budget);
         assert_eq!(all(&mut body).await.len(), 64 << 10);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_nobody_accounts_for_holds_no_room_once_the_next_is_asked_for() {
+        let budget = Budget::new(4 << 10);
+        let (mut opened, _, _) = body(vec![message(64)], &budget);
+        frame(&mut opened).await.expect("a message");
+        assert!(frame(&mut opened).await.is_none());
+        assert_eq!(budget.held(), 0);
+        let (mut body, _, _) = body(vec![[message(64), message(64 << 10)].concat()], &budget);
+        assert_eq!(all(&mut body).now_or_never().map(|bytes| bytes.len()), Some(64 + (64 << 10)));
     }
 
     #[tokio::test]
