@@ -398,10 +398,10 @@ mod tests {
                 let step = registration.answered(NOW, Answer::Failed(trouble), 1.0);
                 assert!(matches!(step, Step::Wait(until) if until <= NOW + LIMITS.max_delay), "{trouble:?}: {step:?}");
             }
-            assert_eq!(steps(registration.clone(), &[is(Creating); 101])[99..], [
-                wait(60),
-                Step::GiveUp(Reason::StillCreating)
-            ]);
+            assert_eq!(
+                steps(registration.clone(), &[is(Creating); 101])[99..],
+                [wait(60), Step::GiveUp(Reason::StillCreating)]
+            );
             assert_eq!(steps(registration, &[is(Active)]), [READY]);
         }
         let mut starting = managed();
