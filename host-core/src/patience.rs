@@ -212,6 +212,11 @@ impl Patience {
         self.is_told_at_once = true;
     }
 
+    /// What is called may be called, whatever else became of it: earlier refusals are over.
+    pub const fn permitted(&mut self) {
+        self.denied = 0;
+    }
+
     /// The call succeeded. Returns the spell of failures that it ends, if that was told.
     pub fn succeeded(&mut self, now: Moment) -> Option<Spell> {
         let spell = Spell { attempts: self.attempts, lasted: now.since(self.since) };

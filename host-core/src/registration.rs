@@ -14,6 +14,9 @@
 //! *Too many* is what the service says both when a stream has all the consumers that it may have and when it is asked too
 //! often: the number of consumers tells which. A registration without an answer may have happened, and then the consumer
 //! that shows up is ours; one that was refused has not.
+//!
+//! Patience is for what the service says of the consumer. A run does not stop because a call gets no answer, however often
+//! ([`crate::patience`]): such a wait uses up nothing, and only a refusal of rights ends it.
 
 use std::time::Duration;
 
@@ -96,7 +99,8 @@ pub enum Reason {
     Failed,
 }
 
-/// One attempt at having an active consumer. It begins with [`Step::Describe`], and ends after at most `max_attempts` waits.
+/// One attempt at having an active consumer. It begins with [`Step::Describe`], and ends after at most `max_attempts` waits;
+/// in a run, those are not counted that follow a call without an answer.
 #[derive(Clone, Debug)]
 pub struct Registration {
     limits: RetryLimits,
@@ -176,7 +180,7 @@ impl Registration {
                     (true, 0) => Step::GiveUp(Reason::LimitReached),
                     // One of them makes room soon.
                     (true, _) => self.wait(now, Reason::LimitReached, jitter),
-                    (false, _) => self.wait(now, Reason::Failed, jitter),
+                    (false, _) => self.failed(now, Trouble::Throttled, jitter),
                 }
             }
             Answer::Failed(trouble) => {
@@ -210,7 +214,11 @@ impl Registration {
                 phase == Phase::Starting || self.denied >= DENIED_ATTEMPTS
             }
         };
-        if is_hopeless { Step::GiveUp(Reason::Failed) } else { self.wait(now, Reason::Failed, jitter) }
+        match (is_hopeless, self.phase) {
+            (true, _) => Step::GiveUp(Reason::Failed),
+            (false, Phase::Starting) => self.wait(now, Reason::Failed, jitter),
+            (false, Phase::Running) => Step::Wait(now + self.pause(jitter)),
+        }
     }
 
     /// Waits, or gives up for `reason` once patience is at its end.
@@ -219,10 +227,14 @@ impl Registration {
             return Step::GiveUp(reason);
         }
         self.waits += 1;
+        Step::Wait(now + self.pause(jitter))
+    }
+
+    fn pause(&mut self, jitter: f64) -> Duration {
         let bound = self.limits.min_delay.saturating_mul(1 << self.doublings.min(16)).min(self.limits.max_delay);
-        self.doublings += 1;
+        self.doublings = self.doublings.saturating_add(1);
         // From half the bound on: a consumer takes its time, and who looks sooner only spends calls.
-        Step::Wait(now + bound.mul_f64(0.5 + 0.5 * sane(jitter)))
+        bound.mul_f64(0.5 + 0.5 * sane(jitter))
     }
 
     fn look_soon(&mut self, now: Moment) -> Step {
@@ -263,6 +275,11 @@ mod tests {
     /// What `registration` answers to each, with all of every pause.
     fn steps(mut registration: Registration, answers: &[Answer]) -> Vec<Step> {
         answers.iter().map(|answer| registration.answered(NOW, *answer, 1.0)).collect()
+    }
+
+    /// The step that follows the last of them.
+    fn steps_of(registration: &mut Registration, answers: &[Answer]) -> Step {
+        answers.iter().map(|answer| registration.answered(NOW, *answer, 1.0)).last().expect("some")
     }
 
     fn wait(seconds: u64) -> Step {
@@ -356,18 +373,55 @@ mod tests {
     fn what_a_start_may_not_or_cannot_reach_ends_it_and_a_run_bears_it_longer() {
         let failures = |phase, trouble| {
             let mut registration = Registration::new(LIMITS, phase, true, false);
-            (1..).find(|_| matches!(registration.answered(NOW, Answer::Failed(trouble), 1.0), Step::GiveUp(_)))
+            let mut ends =
+                |_: &u32| matches!(registration.answered(NOW, Answer::Failed(trouble), 1.0), Step::GiveUp(_));
+            (1..10_000).find(&mut ends)
         };
         for (trouble, starting, running) in [
-            (Trouble::Denied, 1, DENIED_ATTEMPTS),
-            (Trouble::Unreachable, UNREACHABLE_ATTEMPTS, 101),
-            (Trouble::Throttled, 101, 101),
-            (Trouble::Transient, 101, 101),
-            (Trouble::Contended, 101, 101),
+            (Trouble::Denied, 1, Some(DENIED_ATTEMPTS)),
+            (Trouble::Unreachable, UNREACHABLE_ATTEMPTS, None),
+            (Trouble::Throttled, 101, None),
+            (Trouble::Transient, 101, None),
+            (Trouble::Contended, 101, None),
         ] {
             let found = (failures(Phase::Starting, trouble), failures(Phase::Running, trouble));
-            assert_eq!(found, (Some(starting), Some(running)), "{trouble:?}");
+            assert_eq!(found, (Some(starting), running), "{trouble:?}");
         }
+    }
+
+    #[test]
+    fn an_outage_uses_up_none_of_a_runs_patience_and_all_of_a_starts() {
+        let outage = [Trouble::Throttled, Trouble::Transient, Trouble::Unreachable, Trouble::Contended];
+        for is_managed in [true, false] {
+            let mut registration = Registration::new(LIMITS, Phase::Running, is_managed, false);
+            for trouble in outage.repeat(100) {
+                let step = registration.answered(NOW, Answer::Failed(trouble), 1.0);
+                assert!(matches!(step, Step::Wait(until) if until <= NOW + LIMITS.max_delay), "{trouble:?}: {step:?}");
+            }
+            assert_eq!(
+                steps(registration.clone(), &[is(Creating); 101])[99..],
+                [wait(60), Step::GiveUp(Reason::StillCreating)]
+            );
+            assert_eq!(steps(registration, &[is(Active)]), [READY]);
+        }
+        let mut starting = managed();
+        for _ in 0..100 {
+            assert!(matches!(starting.answered(NOW, Answer::Failed(Trouble::Throttled), 1.0), Step::Wait(_)));
+        }
+        assert_eq!(steps(starting, &[is(Creating)]), [Step::GiveUp(Reason::StillCreating)]);
+    }
+
+    #[test]
+    fn too_many_calls_are_a_throttle_like_any_other() {
+        let throttled = [NONE, Answer::TooMany, Answer::Counted { registered: 3, deleting: 0 }];
+        let mut running = Registration::new(LIMITS, Phase::Running, true, false);
+        let mut starting = managed();
+        for _ in 0..100 {
+            assert!(matches!(steps_of(&mut running, &throttled), Step::Wait(_)));
+            assert!(matches!(steps_of(&mut starting, &throttled), Step::Wait(_)));
+        }
+        assert!(matches!(steps_of(&mut running, &throttled), Step::Wait(_)));
+        assert_eq!(steps_of(&mut starting, &throttled), Step::GiveUp(Reason::Failed));
     }
 
     #[test]
@@ -414,7 +468,10 @@ mod tests {
         ]
     }
 
-    /// Answers to each of the three calls, the last of them for ever.
+    /// Calls after which the service answers.
+    const OUTAGE_CALLS: usize = 60;
+
+    /// Answers to each of the three calls, the last of them for as long as that lasts.
     type Script = (Vec<Answer>, Vec<Answer>, Vec<Answer>);
 
     fn script() -> impl Strategy<Value = Script> {
@@ -438,7 +495,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
         #[test]
-        fn whatever_the_service_answers_it_ends(
+        fn whatever_the_service_answers_it_ends_and_registers_only_what_was_just_missed(
             (described, registered, counted) in script(),
             is_managed: bool,
             is_running: bool,
@@ -449,20 +506,28 @@ mod tests {
             let phase = if is_running { Phase::Running } else { Phase::Starting };
             let limits = RetryLimits { max_attempts, ..LIMITS };
             let mut registration = Registration::new(limits, phase, is_managed, is_intended);
-            let (mut step, mut now, mut waits, mut calls) = (Step::Describe, NOW, 0, [0_usize; 3]);
+            let (mut step, mut now, mut calls) = (Step::Describe, NOW, [0_usize; 3]);
+            let (mut all_waits, mut waits) = (0, 0);
+            let (mut is_missed, mut is_failing, mut is_denied) = (false, false, false);
             loop {
-                let mut next = |which: usize, answers: &[Answer]| {
+                // Nothing fails for ever.
+                let is_over = calls.iter().sum::<usize>() >= OUTAGE_CALLS;
+                let mut next = |which: usize, answers: &[Answer], in_the_end: Answer| {
                     calls[which] += 1;
-                    answers[(calls[which] - 1).min(answers.len() - 1)]
+                    if is_over { in_the_end } else { answers[(calls[which] - 1).min(answers.len() - 1)] }
                 };
                 let answer = match step {
-                    Step::Describe => next(0, &described),
-                    Step::Register => next(1, &registered),
-                    Step::CountConsumers => next(2, &counted),
+                    Step::Describe => next(0, &described, is(Creating)),
+                    Step::Register => {
+                        prop_assert!(is_managed && is_missed, "once for each time that it was missed");
+                        next(1, &registered, Answer::Registered(Creating))
+                    }
+                    Step::CountConsumers => next(2, &counted, Answer::Counted { registered: CONSUMERS_MAX, deleting: 0 }),
                     Step::Wait(until) => {
                         prop_assert!(until > now && until <= now + LIMITS.max_delay);
                         now = until;
-                        waits += 1;
+                        all_waits += 1;
+                        waits += u32::from(!(is_running && is_failing));
                         step = Step::Describe;
                         continue;
                     }
@@ -470,12 +535,22 @@ mod tests {
                         prop_assert!(is_managed || !registered_by_us);
                         break;
                     }
-                    Step::GiveUp(_) => break,
+                    Step::GiveUp(_) => {
+                        prop_assert!(!(is_running && is_failing) || is_denied, "a run stops over what may pass");
+                        break;
+                    }
+                };
+                is_missed = answer == NONE;
+                is_denied = answer == Answer::Failed(Trouble::Denied);
+                is_failing = match answer {
+                    Answer::Failed(_) => true,
+                    Answer::Counted { registered, .. } => !is_limit(registered),
+                    Answer::Described(_) | Answer::Registered(_) | Answer::Exists | Answer::TooMany => false,
                 };
                 step = registration.answered(now, answer, jitter);
                 prop_assert!(waits <= max_attempts);
-                prop_assert!(calls.iter().sum::<usize>() <= 3 * (max_attempts as usize + 1));
-                prop_assert!(is_managed || step != Step::Register);
+                prop_assert!(is_running || all_waits == waits);
+                prop_assert!(calls.iter().sum::<usize>() <= OUTAGE_CALLS + 3 * (max_attempts as usize + 1));
             }
         }
     }

@@ -203,6 +203,7 @@ impl Subscription {
         }
         // Who takes the shard from us may do so again.
         if self.takeovers > 0 && age < UNDISPUTED {
+            self.patience.permitted();
             return None;
         }
         self.takeovers = 0;

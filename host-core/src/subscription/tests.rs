@@ -248,6 +248,19 @@ fn a_refusal_of_rights_is_borne_for_a_few_attempts_and_then_ends_the_run() {
 }
 
 #[test]
+fn refusals_of_rights_do_not_add_up_over_a_quarrel_about_the_shard() {
+    let mut subscription = subscribed();
+    let mut now = at(100);
+    for _ in 0..5 {
+        subscription.event(now, &facts(None), None);
+        again(subscription.failed(now, Failure::InUse, 0.0));
+        again(subscription.failed(now, Failure::Trouble(Trouble::Denied), 0.0));
+        now = now + Duration::from_secs(100);
+        subscription.subscribed(now, 1.0);
+    }
+}
+
+#[test]
 fn a_start_that_lies_ahead_is_waited_for() {
     let from = Position::AtTimestamp(EpochMillis(90_000));
     let cursor = Cursor::new(from.clone(), None);

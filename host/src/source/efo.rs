@@ -10,11 +10,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use host_core::cursor::Cursor;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::patience::{Trouble, Verdict};
 use host_core::shard::{Position, ShardDescription};
 use host_core::subscription::{Action, Failure as Failed, SILENCE_MAX, Subscription, Why};
+use tokio::task::coop::unconstrained;
 
 use super::consumer::Found;
 use super::reader::{End, ShardReader};
@@ -26,7 +28,7 @@ use crate::source::classify::{SourceError, SourceErrorKind};
 /// A subscription at hand.
 struct Line {
     subscription: Box<dyn ports::Subscription>,
-    /// The service's time before which it was not asked for.
+    /// The service's time before which the next event was not made.
     asked_at: EpochMillis,
 }
 
@@ -134,9 +136,21 @@ impl Listener<'_> {
     async fn listen(&mut self) -> Heard {
         let until = self.state.listen(self.reader.clock.now());
         let line = self.line.as_mut().expect("who listens is subscribed");
+        let at_hand = unconstrained(line.subscription.next()).now_or_never();
+        if at_hand.is_none() && !line.subscription.awaits_room() {
+            // What comes now was made not long ago: silence would have ended the subscription. What was at hand may have
+            // been there for as long as the last event was being handed on.
+            let lately = self.reader.stream.clock.earliest(self.reader.clock.wall());
+            line.asked_at = line.asked_at.max(before(lately, SILENCE_MAX));
+        }
         let heard = tokio::select! {
             biased;
-            heard = line.subscription.next() => heard,
+            heard = async {
+                match at_hand {
+                    Some(heard) => heard,
+                    None => line.subscription.next().await,
+                }
+            } => heard,
             // A pipeline that is gone closes its readers.
             _ = self.reader.pause.changed() => return Heard::Nothing,
             () = self.reader.clock.wait_until(until) => {
@@ -174,10 +188,7 @@ impl Listener<'_> {
     async fn event(&mut self, event: Pushed) -> ControlFlow<()> {
         let Pushed { batches, continuation, is_last, millis_behind_latest, children, held } = event;
         let line = self.line.as_ref().expect("events come over it");
-        let clock = self.reader.clock;
-        // It was made after the subscription was asked for, and not long ago: silence would have ended it.
-        let lately = self.reader.stream.clock.earliest(clock.wall());
-        let asked_at = line.asked_at.max(before(lately, SILENCE_MAX));
+        let (clock, asked_at) = (self.reader.clock, line.asked_at);
         let now = self.reader.stream.clock.latest(clock.wall());
         self.reader.look_for_gap(self.state.cursor_mut(), now, batches.first()).await?;
         let index = self.reader.shard.stream();
