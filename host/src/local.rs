@@ -36,6 +36,7 @@ mod setup;
 mod seed;
 mod gate;
 mod mended;
+mod subscription;
 mod ledger;
 mod journal;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use axum::middleware::from_fn_with_state;
 use axum::serve::ListenerExt;
 use ferrokinesis::store::{Store, StoreOptions};
 use tokio::net::TcpListener;
-use tokio::sync::{RwLock, oneshot};
+use tokio::sync::{RwLock, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
@@ -74,8 +74,13 @@ impl Endpoint {
         }
         turn.sweep(&store).await?;
 
-        let gate =
-            Arc::new(Gate { store: store.clone(), durable: options.directory.is_some(), turn: RwLock::new(turn) });
+        let gate = Arc::new(Gate {
+            store: store.clone(),
+            durable: options.directory.is_some(),
+            turn: RwLock::new(turn),
+            changed: watch::Sender::new(0),
+            seats: Arc::default(),
+        });
         drop(tokio::spawn(keep_swept(Arc::downgrade(&gate))));
         let router = ferrokinesis::create_router(store)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

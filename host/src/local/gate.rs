@@ -12,13 +12,14 @@ use ferrokinesis::store::Store;
 use ferrokinesis::types::StreamStatus;
 use futures_util::StreamExt;
 use serde_json::json;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tokio::time::{sleep, timeout};
 
 use super::LocalError;
 use super::journal::{Change, SharedJournal};
 use super::ledger::{Ledger, Scope};
 use super::mended::{mended, mends};
+use super::subscription::{Asked, SUBSCRIBE, Seats, push};
 
 /// The largest request: above what `PutRecords` may carry (10 MiB), base64 and JSON around it included.
 pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
@@ -31,6 +32,9 @@ pub(super) struct Gate {
     /// In memory there is nothing that a read would have to wait for.
     pub(super) durable: bool,
     pub(super) turn: RwLock<Turn>,
+    /// How many turns may have changed more than records; told after every turn.
+    pub(super) changed: watch::Sender<u64>,
+    pub(super) seats: Arc<Seats>,
 }
 
 /// The right to change the store, with what is known of the journal.
@@ -96,7 +100,12 @@ pub(super) async fn admit(State(gate): State<Arc<Gate>>, request: Request, next:
             } else {
                 body
             };
-            gate.read(Request::from_parts(parts, Body::from(body)), next).await
+            let asked = if operation == SUBSCRIBE { Asked::parse(&body) } else { None };
+            let response = Arc::clone(&gate).read(Request::from_parts(parts, Body::from(body)), next).await;
+            match asked {
+                Some(asked) if is_events(&response) => push(gate, asked, response).await,
+                Some(_) | None => response,
+            }
         }
         Access::Change(scope) => {
             let request = Request::from_parts(parts, Body::from(body));
@@ -116,27 +125,27 @@ impl Gate {
         if let Err(reason) = self.shown().await {
             return unavailable(reason);
         }
-        let events = response.headers().get(header::CONTENT_TYPE);
-        if events.is_none_or(|kind| kind != "application/vnd.amazon.eventstream") {
+        if !is_events(&response) {
             return response;
         }
         let (parts, body) = response.into_parts();
         let events = body.into_data_stream().then(move |event| {
             let gate = Arc::clone(&self);
             async move {
-                gate.shown().await.map_err(axum::Error::new)?;
+                drop(gate.shown().await.map_err(axum::Error::new)?);
                 event
             }
         });
         Response::from_parts(parts, Body::from_stream(events))
     }
 
-    /// Waits for the turn that is going on; everything that the store showed before this call is durable after it.
-    async fn shown(&self) -> Result<(), &'static str> {
+    /// Waits for the turn that is going on; everything that the store showed before this call is durable after it, and
+    /// nothing changes while the guard is held.
+    pub(super) async fn shown(&self) -> Result<RwLockReadGuard<'_, Turn>, &'static str> {
         let turn = self.turn.read().await;
         match turn.backing {
             Backing::Closed => Err("the endpoint is shutting down"),
-            Backing::Memory | Backing::Durable(_) if turn.pending.is_empty() && !turn.stale => Ok(()),
+            Backing::Memory | Backing::Durable(_) if turn.pending.is_empty() && !turn.stale => Ok(turn),
             Backing::Memory | Backing::Durable(_) => Err("the journal is behind the streams: check the disk"),
         }
     }
@@ -157,7 +166,10 @@ impl Gate {
         turn.stale = true;
         let response = next.run(request).await;
         match turn.record_with(&self.store, scope, []).await {
-            Ok(()) => response,
+            Ok(()) => {
+                self.changed.send_modify(|streams| *streams += u64::from(scope == Scope::Everything));
+                response
+            }
             Err(error) => {
                 tracing::error!(%error, "a change is not acknowledged");
                 unavailable(&error.to_string())
@@ -247,13 +259,17 @@ pub(super) async fn settled(store: &Store) -> Result<(), LocalError> {
     Ok(())
 }
 
+fn is_events(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/vnd.amazon.eventstream")
+}
+
 /// A server's error, which clients repeat.
 fn unavailable(message: &str) -> Response {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", message)
 }
 
 /// An error in the shape of the API.
-fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {
+pub(super) fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response {
     let headers =
         [(header::CONTENT_TYPE, "application/x-amz-json-1.1"), (HeaderName::from_static("x-amzn-errortype"), code)];
     (status, headers, json!({ "__type": code, "message": message }).to_string()).into_response()

@@ -14,39 +14,24 @@ use std::time::UNIX_EPOCH;
 use axum::body::Bytes;
 use ferrokinesis::sequence::{SeqObj, parse_sequence, resolve_shard_id, shard_ix_to_hex, stringify_sequence};
 use ferrokinesis::store::Store;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Whether an operation has requests to mend.
 pub(super) fn mends(operation: &str) -> bool {
-    ["GetShardIterator", "ListShards", "SubscribeToShard"].contains(&operation)
+    ["GetShardIterator", "ListShards"].contains(&operation)
 }
 
 /// A request of such an operation as the store understands it. To be called while no change is going on.
 pub(super) async fn mended(store: &Store, operation: &str, body: Bytes) -> Bytes {
     let Ok(Value::Object(mut request)) = serde_json::from_slice(&body) else { return body };
-    if operation != "SubscribeToShard"
-        && let Some(stream) = stream_of(store, &request, "StreamARN")
-    {
+    if let Some(stream) = stream_of(store, &request, "StreamARN") {
         request.remove("StreamARN");
         request.entry("StreamName").or_insert(stream.into());
     }
-    let at = match operation {
-        "GetShardIterator" => {
-            at_timestamp(store, text(&request, "StreamName"), &request, &request, "ShardIteratorType").await
-        }
-        "SubscribeToShard" => {
-            let stream = stream_of(store, &request, "ConsumerARN").unwrap_or_default();
-            match request.get("StartingPosition").and_then(Value::as_object) {
-                Some(position) => at_timestamp(store, &stream, &request, position, "Type").await,
-                None => None,
-            }
-        }
-        _ => None,
-    };
-    match (at, operation) {
-        (Some(at), "SubscribeToShard") => drop(request.insert("StartingPosition".to_owned(), at.subscription())),
-        (Some(at), _) => at.place(&mut request),
-        (None, _) => {}
+    if operation == "GetShardIterator"
+        && let Some(at) = at_timestamp(store, &request).await
+    {
+        at.place(&mut request);
     }
     Value::Object(request).to_string().into()
 }
@@ -58,14 +43,6 @@ enum At {
 }
 
 impl At {
-    /// As the position of a subscription.
-    fn subscription(self) -> Value {
-        match self {
-            At::Second(second) => json!({ "Type": "AT_TIMESTAMP", "Timestamp": second }),
-            At::Next(sequence) => json!({ "Type": "AT_SEQUENCE_NUMBER", "SequenceNumber": sequence }),
-        }
-    }
-
     /// As the fields of a request for an iterator.
     fn place(self, request: &mut Map<String, Value>) {
         match self {
@@ -79,21 +56,16 @@ impl At {
     }
 }
 
-/// The position of a request by timestamp; `None` for other requests, and for those that the store will refuse.
-async fn at_timestamp(
-    store: &Store,
-    stream: &str,
-    request: &Map<String, Value>,
-    position: &Map<String, Value>,
-    kind: &str,
-) -> Option<At> {
-    if text(position, kind) != "AT_TIMESTAMP" {
+/// The place of a request by timestamp; `None` for other requests, and for those that the store will refuse.
+async fn at_timestamp(store: &Store, request: &Map<String, Value>) -> Option<At> {
+    if text(request, "ShardIteratorType") != "AT_TIMESTAMP" {
         return None;
     }
-    let second = position.get("Timestamp")?.as_f64()?.floor();
+    let second = request.get("Timestamp")?.as_f64()?.floor();
     if second > now() {
         return None;
     }
+    let stream = text(request, "StreamName");
     let (_, shard) = resolve_shard_id(text(request, "ShardId")).ok()?;
     let description = store.get_stream(stream).await.ok()?;
     let next = store.current_shard_seq(stream, shard).await;
@@ -125,6 +97,8 @@ mod tests {
     use ferrokinesis::types::{
         EpochSeconds, HashKeyRange, SequenceNumberRange, Shard, StoredRecord, StreamBuilder, StreamStatus,
     };
+
+    use serde_json::json;
 
     use super::*;
 
@@ -199,19 +173,5 @@ mod tests {
         let place = format!("00000000/{}", request["StartingSequenceNumber"].as_str().expect("a number"));
         let next = put(&store, 3_001.0).await;
         assert!(keys[1] < place && place <= next, "{place} is between {} and {next}", keys[1]);
-    }
-
-    #[tokio::test]
-    async fn a_subscription_is_mended_as_an_iterator_is() {
-        let (store, _) = stream(&[2_000.0]).await;
-        for (timestamp, kind) in [(1_999.5, "AT_TIMESTAMP"), (2_001.5, "AT_SEQUENCE_NUMBER")] {
-            let request = json!({
-                "ConsumerARN": format!("{ARN}/consumer/reader:1"), "ShardId": SHARD,
-                "StartingPosition": { "Type": "AT_TIMESTAMP", "Timestamp": timestamp },
-            });
-            let body = mended(&store, "SubscribeToShard", request.to_string().into()).await;
-            let request: Value = serde_json::from_slice(&body).expect("it stays JSON");
-            assert_eq!(request["StartingPosition"]["Type"], kind);
-        }
     }
 }
