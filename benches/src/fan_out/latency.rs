@@ -74,7 +74,9 @@ async fn measure(service: &'static str, endpoint: &str, stream_arn: &str) -> Res
     let hashes: Vec<String> = ranges.map(|range| range.starting_hash_key).collect();
     ensure!(hashes.len() == SHARDS as usize, "{} shards instead of {SHARDS}", hashes.len());
     let start = |way: Option<Way<'_>>| match way {
-        Some(way) => Process::start(&Job { endpoint, stream_arn, way, read_ahead: "64MiB", initial_position: "latest" }),
+        Some(way) => {
+            Process::start(&Job { endpoint, stream_arn, way, read_ahead: "64MiB", initial_position: "latest" })
+        }
         None => Process::bare(&Bare {
             endpoint: endpoint.to_owned(),
             stream_arn: stream_arn.to_owned(),

@@ -19,10 +19,8 @@ const ROUNDS: usize = 5;
 const VARIANTS: [Variant; 2] = [Variant::Bare, Variant::Ours];
 /// Of one record in each shard: what a run costs that reads next to nothing.
 const TINY: Stream = Stream { name: "tiny", records: SHARDS as u64, size: 100 };
-const STREAMS: [Stream; 2] = [
-    Stream { name: "kib", records: 300_000, size: 1024 },
-    Stream { name: "small", records: 1_000_000, size: 100 },
-];
+const STREAMS: [Stream; 2] =
+    [Stream { name: "kib", records: 300_000, size: 1024 }, Stream { name: "small", records: 1_000_000, size: 100 }];
 
 struct Stream {
     name: &'static str,
@@ -109,8 +107,10 @@ fn text(runs: &Runs) -> String {
         Quartiles::of(runs[&(stream.name, variant)].iter().map(what).collect())
     };
     let (cpu, wall): (fn(&Run) -> f64, fn(&Run) -> f64) = (|run| run.reader.cpu_seconds, |run| run.reader.wall_seconds);
-    let mut table =
-        Table::new(2, &["stream", "reader", "CPU s/GB", "±%", "to bare", "MB/s", "±%", "to bare", "start", "service's"]);
+    let mut table = Table::new(
+        2,
+        &["stream", "reader", "CPU s/GB", "±%", "to bare", "MB/s", "±%", "to bare", "start", "service's"],
+    );
     for stream in &STREAMS {
         let mut bare = None;
         for variant in VARIANTS {
