@@ -9,11 +9,13 @@ pub(crate) mod bare;
 pub(crate) mod drain;
 mod idle;
 mod latency;
+mod replay;
 mod throughput;
 
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::report::{Section, origin};
 
@@ -22,13 +24,28 @@ const STREAM: &str = "bench";
 /// Appending to a string does not fail.
 const STRING: &str = "writing to a string does not fail";
 
-/// Measures all three.
+/// What can be measured alone, to look at it closely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    Latency,
+    Idle,
+    Throughput,
+}
+
+/// Measures all three, or one.
 #[tokio::main(flavor = "multi_thread")]
-pub(crate) async fn run() -> Result<Section> {
-    let latency = latency::run().await?;
-    let idle = idle::run().await?;
-    let throughput = throughput::run().await?;
-    let mut body = String::new();
-    write!(body, "{}\n{latency}\n{idle}\n{throughput}", origin("fanout")).expect(STRING);
+pub(crate) async fn run(only: Option<Part>) -> Result<Section> {
+    let mut body = origin("fanout");
+    for part in [Part::Latency, Part::Idle, Part::Throughput] {
+        if only.is_some_and(|only| only != part) {
+            continue;
+        }
+        let text = match part {
+            Part::Latency => latency::run().await?,
+            Part::Idle => idle::run().await?,
+            Part::Throughput => throughput::run().await?,
+        };
+        write!(body, "\n{text}").expect(STRING);
+    }
     Ok(Section { title: "Enhanced fan-out", body })
 }

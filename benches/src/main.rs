@@ -28,6 +28,9 @@ struct Arguments {
     /// Also put the tables into docs/benchmarks.md
     #[arg(long)]
     write: bool,
+    /// Measure only this of the fan-out bench
+    #[arg(long, hide = true, conflicts_with = "write")]
+    part: Option<fan_out::Part>,
     /// Be the Kinesis endpoint of a pipeline bench
     #[arg(long, hide = true, exclusive = true)]
     serve: bool,
@@ -87,7 +90,7 @@ fn main() -> Result<()> {
         sections.push(shards::run()?);
     }
     if wanted(Which::FanOut) {
-        sections.push(fan_out::run()?);
+        sections.push(fan_out::run(arguments.part)?);
     }
     for section in &sections {
         report::print(section);

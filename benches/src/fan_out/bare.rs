@@ -44,9 +44,9 @@ fn print(line: &str) {
     println!("{line}");
 }
 
-/// Records and bytes of data of the stream, from its beginning until the service tells that no more are there.
+/// Records and bytes of data of the stream, from its beginning until every shard has told that no more are there.
 pub(crate) async fn count(job: &Bare) -> Result<(u64, u64)> {
-    subscribe_all(job, ShardIteratorType::TrimHorizon, |event| event.millis_behind_latest > 0).await
+    subscribe_all(job, ShardIteratorType::TrimHorizon, |event| !event.records.is_empty()).await
 }
 
 /// Subscribes to every shard, and hears each as long as `goes_on`; what came, in records and bytes.

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tests::simulated::SimulatedAws;
 
 use super::bare::Bare;
 use super::drain::{Job, Variant};
-use crate::events::partition_key;
+use super::replay::{Replay, Stream, arn};
 use crate::measure::{Quartiles, process_cpu};
 use crate::pipeline::reader::Cost;
 use crate::report::{Table, tell};
@@ -18,22 +17,11 @@ const SHARDS: u32 = 4;
 const ROUNDS: usize = 5;
 const VARIANTS: [Variant; 2] = [Variant::Bare, Variant::Ours];
 /// Of one record in each shard: what a run costs that reads next to nothing.
-const TINY: Stream = Stream { name: "tiny", records: SHARDS as u64, size: 100 };
-const STREAMS: [Stream; 2] =
-    [Stream { name: "kib", records: 300_000, size: 1024 }, Stream { name: "small", records: 1_000_000, size: 100 }];
-
-struct Stream {
-    name: &'static str,
-    records: u64,
-    /// Bytes of a record.
-    size: usize,
-}
-
-impl Stream {
-    fn bytes(&self) -> f64 {
-        (self.records * self.size as u64) as f64
-    }
-}
+const TINY: Stream = Stream { name: "tiny", shards: SHARDS, records: SHARDS as u64, size: 100 };
+const STREAMS: [Stream; 2] = [
+    Stream { name: "kib", shards: SHARDS, records: 400_000, size: 1024 },
+    Stream { name: "small", shards: SHARDS, records: 1_000_000, size: 100 },
+];
 
 /// What a run took.
 #[derive(Clone, Copy)]
@@ -47,10 +35,7 @@ type Runs = BTreeMap<(&'static str, Variant), Vec<Run>>;
 
 /// The text with its table.
 pub(super) async fn run() -> Result<String> {
-    let aws = SimulatedAws::start_generous().await;
-    for stream in [&TINY].into_iter().chain(&STREAMS) {
-        fill(&aws, stream);
-    }
+    let service = Replay::start([TINY].into_iter().chain(STREAMS)).await?;
     let directory = tempfile::tempdir()?;
     let (mut runs, mut number) = (Runs::new(), 0);
     // The first round compiles the component; it does not count.
@@ -59,8 +44,8 @@ pub(super) async fn run() -> Result<String> {
             for variant in VARIANTS {
                 number += 1;
                 let bare = Bare {
-                    endpoint: aws.endpoint.clone(),
-                    stream_arn: aws.kinesis().arn(stream.name),
+                    endpoint: service.endpoint.clone(),
+                    stream_arn: arn(stream.name),
                     consumer: format!("bench-{number}"),
                 };
                 let directory = directory.path().display().to_string();
@@ -80,18 +65,6 @@ pub(super) async fn run() -> Result<String> {
     Ok(text(&runs))
 }
 
-/// Every shard gets the same number of records.
-fn fill(aws: &SimulatedAws, stream: &Stream) {
-    aws.kinesis().create(stream.name, SHARDS);
-    aws.kinesis().forget_truth(stream.name);
-    let data = "x".repeat(stream.size);
-    for id in aws.kinesis().open_shards(stream.name) {
-        for number in 0..stream.records / u64::from(SHARDS) {
-            aws.kinesis().put_to(stream.name, &id, &partition_key(number), data.as_str());
-        }
-    }
-}
-
 fn measure(job: &Job) -> Result<Run> {
     let before = process_cpu();
     let mut command = Command::new(std::env::current_exe()?);
@@ -100,6 +73,11 @@ fn measure(job: &Job) -> Result<Run> {
     ensure!(output.status.success(), "a reader failed: {job:?}");
     let reader = serde_json::from_slice(&output.stdout).context("a reader prints its cost")?;
     Ok(Run { reader, service: process_cpu().saturating_sub(before).as_secs_f64() })
+}
+
+/// Of data, in all shards.
+fn bytes(stream: &Stream) -> f64 {
+    (stream.records * stream.size) as f64
 }
 
 fn text(runs: &Runs) -> String {
@@ -116,8 +94,8 @@ fn text(runs: &Runs) -> String {
         for variant in VARIANTS {
             let (start, waited) = (of(&TINY, variant, cpu).median, of(&TINY, variant, wall).median);
             let (all, took) = (of(stream, variant, cpu), of(stream, variant, wall));
-            let a_gigabyte = (all.median - start) / stream.bytes() * 1e9;
-            let rate = stream.bytes() / 1e6 / (took.median - waited);
+            let a_gigabyte = (all.median - start) / bytes(stream) * 1e9;
+            let rate = bytes(stream) / 1e6 / (took.median - waited);
             let (cpu_of_bare, rate_of_bare) = *bare.get_or_insert((a_gigabyte, rate));
             table.row(vec![
                 format!("{} k x {} B", stream.records / 1_000, stream.size),
@@ -133,17 +111,16 @@ fn text(runs: &Runs) -> String {
                 format!("{:.0}", took.spread()),
                 format!("{:.2}", rate / rate_of_bare),
                 format!("{start:.2}"),
-                format!("{:.2}", of(stream, variant, |run| run.service).median / stream.bytes() * 1e9),
+                format!("{:.2}", of(stream, variant, |run| run.service).median / bytes(stream) * 1e9),
             ]);
         }
     }
     format!(
-        "### Much traffic\n\nStreams of {SHARDS} shards on the simulated AWS, over loopback and HTTP/1.1, read from their beginning to \
-         their end by enhanced\nfan-out. The pipeline runs `passthrough` with a parallelism of 1 and discards; `bare SDK` counts records and \
-         bytes. Medians of\n{ROUNDS} rounds in which all take turns, ± is half the distance of the quartiles. CPU is the reader's process; `start`, \
-         in CPU seconds, is\nwhat a run costs that reads {SHARDS} records, and is not in the figures to its left, nor is its time. The service, in \
-         another process, shares\nthe cores and makes every event anew (`service's`, CPU s/GB): where it is the slower of the two, \
-         MB/s are its own.\n\n{}",
+        "### Much traffic\n\nStreams of {SHARDS} shards, over loopback and HTTP/1.1, read from their beginning to their end by enhanced \
+         fan-out. The service, in\nanother process, has made all events beforehand, as large as AWS's may be. The pipeline runs `passthrough` \
+         with a parallelism of 1\nand discards; `bare SDK` counts records and bytes. Medians of {ROUNDS} rounds in which all take turns, ± is half \
+         the distance of the\nquartiles. CPU is the reader's process; `start`, in CPU seconds, is what a run costs that reads {SHARDS} records, and is \
+         not in the\nfigures to its left, nor is its time. `service's` are CPU s/GB of the other process, which shares the cores.\n\n{}",
         table.text()
     )
 }
