@@ -7,10 +7,13 @@
 
 mod boundary;
 mod events;
+mod fan_out;
 mod measure;
 mod pipeline;
+mod process;
 mod report;
 mod shards;
+mod system;
 
 use std::path::PathBuf;
 
@@ -25,12 +28,21 @@ struct Arguments {
     /// Also put the tables into docs/benchmarks.md
     #[arg(long)]
     write: bool,
+    /// Measure only this of the fan-out bench
+    #[arg(long, hide = true, conflicts_with = "write")]
+    part: Option<fan_out::Part>,
     /// Be the Kinesis endpoint of a pipeline bench
     #[arg(long, hide = true, exclusive = true)]
     serve: bool,
     /// Be one reader of a pipeline bench: its job as JSON
     #[arg(long, hide = true, exclusive = true)]
     read: Option<String>,
+    /// Be one reader of a fan-out bench that has but the SDK: its job as JSON
+    #[arg(long, hide = true, exclusive = true)]
+    bare: Option<String>,
+    /// Be one reader of a fan-out bench that reads to the end: its job as JSON
+    #[arg(long, hide = true, exclusive = true)]
+    drain: Option<String>,
     /// Run one case of the boundary over and over, for a profiler: component, bytes of a record, records, calls
     #[arg(long, hide = true, num_args = 4, exclusive = true)]
     spin: Option<Vec<String>>,
@@ -44,6 +56,9 @@ enum Which {
     Pipeline,
     /// Ten thousand shards, and one that hangs
     Shards,
+    /// Being pushed to instead of polling
+    #[value(name = "fanout")]
+    FanOut,
 }
 
 fn main() -> Result<()> {
@@ -53,6 +68,12 @@ fn main() -> Result<()> {
     }
     if let Some(job) = &arguments.read {
         return pipeline::reader::read(&serde_json::from_str(job)?);
+    }
+    if let Some(job) = &arguments.bare {
+        return fan_out::bare::read(&serde_json::from_str(job)?);
+    }
+    if let Some(job) = &arguments.drain {
+        return fan_out::drain::read(&serde_json::from_str(job)?);
     }
     if let Some([component, size, records, calls]) = arguments.spin.as_deref() {
         return boundary::spin(component, size.parse()?, records.parse()?, calls.parse()?);
@@ -67,6 +88,9 @@ fn main() -> Result<()> {
     }
     if wanted(Which::Shards) {
         sections.push(shards::run()?);
+    }
+    if wanted(Which::FanOut) {
+        sections.push(fan_out::run(arguments.part)?);
     }
     for section in &sections {
         report::print(section);

@@ -4,9 +4,7 @@
 //! of its process. Streams of two sizes tell what grows with the number of shards and what with the number of calls.
 
 mod idle;
-mod process;
 mod stuck;
-mod system;
 
 use std::fmt::Write as _;
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tests::simulated::SimulatedAws;
 
-use super::process::{Job, Pipeline};
-use super::system::{Changes, Usage};
 use super::{STREAM, STRING};
+use crate::process::{Job, Process, Way};
 use crate::report::{Table, tell};
+use crate::system::{Changes, Usage};
 
 /// The stream and one a tenth as large, at each interval, which is also how long the window is at least.
 const SHARDS: [u32; 2] = [1_000, 10_000];
@@ -68,9 +68,15 @@ async fn measure(shards: u32, interval: &'static str, window: Duration) -> Resul
     aws.kinesis().create(STREAM, shards);
     aws.kinesis().forget_truth(STREAM);
     let ids = aws.kinesis().open_shards(STREAM);
-    let job = Job { empty_interval: interval, max_records: 10_000, read_ahead: "64MiB", initial_position: "latest" };
+    let job = Job {
+        endpoint: &aws.endpoint,
+        stream_arn: &aws.kinesis().arn(STREAM),
+        way: Way::Polling { empty_interval: interval, max_records: 10_000 },
+        read_ahead: "64MiB",
+        initial_position: "latest",
+    };
     let started = Instant::now();
-    let mut pipeline = Pipeline::start(&aws, &job)?;
+    let mut pipeline = Process::start(&job)?;
     let commits = Changes::of(pipeline.folder().join("state.db-wal"));
     while reads(&aws, &ids).contains(&0) {
         pipeline.check()?;
@@ -116,7 +122,7 @@ fn reads(aws: &SimulatedAws, ids: &[String]) -> Vec<u64> {
 async fn write_for(
     lasts: Duration,
     aws: &SimulatedAws,
-    pipeline: &Pipeline,
+    pipeline: &Process,
     ids: &[String],
     numbers: &mut impl Iterator<Item = u64>,
 ) {

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use tests::simulated::{Fault, SimulatedAws};
 
 use super::STREAM;
-use super::process::{Job, Pipeline};
+use crate::process::{Job, Process, Way};
 use crate::report::{Table, tell};
 
 const SHARDS: u32 = 100;
@@ -77,8 +77,14 @@ async fn measure(fault: &str, stuck: usize, read_ahead: &str) -> Result<f64> {
         };
         aws.faults().on("GetRecords").shard(id).inject(fault);
     }
-    let job = Job { empty_interval: "250ms", max_records: MAX_RECORDS, read_ahead, initial_position: "trim-horizon" };
-    let mut pipeline = Pipeline::start(&aws, &job)?;
+    let job = Job {
+        endpoint: &aws.endpoint,
+        stream_arn: &aws.kinesis().arn(STREAM),
+        way: Way::Polling { empty_interval: "250ms", max_records: MAX_RECORDS },
+        read_ahead,
+        initial_position: "trim-horizon",
+    };
+    let mut pipeline = Process::start(&job)?;
     let started = Instant::now();
     while pipeline.arrivals.delivered() == 0 {
         pipeline.check()?;

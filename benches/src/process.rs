@@ -1,4 +1,4 @@
-//! The binary in a process of its own, and what it delivers.
+//! A reader in a process of its own, and what it delivers: the binary, or a loop around the SDK.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,14 +12,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use tests::simulated::SimulatedAws;
 
-use super::STREAM;
+use crate::fan_out::bare::Bare;
+
+/// How the binary fetches records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way<'a> {
+    Polling { empty_interval: &'a str, max_records: u32 },
+    FanOut { consumer: &'a str },
+}
 
 /// What the binary runs with.
 pub(crate) struct Job<'a> {
-    pub(crate) empty_interval: &'a str,
-    pub(crate) max_records: u32,
+    pub(crate) endpoint: &'a str,
+    pub(crate) stream_arn: &'a str,
+    pub(crate) way: Way<'a>,
     pub(crate) read_ahead: &'a str,
     pub(crate) initial_position: &'a str,
 }
@@ -58,14 +65,14 @@ impl Arrivals {
     }
 }
 
-/// The binary at work; killed with this value.
-pub(crate) struct Pipeline {
+/// The reader at work; killed with this value.
+pub(crate) struct Process {
     child: Child,
     folder: TempDir,
     pub(crate) arrivals: Arc<Arrivals>,
 }
 
-impl Drop for Pipeline {
+impl Drop for Process {
     fn drop(&mut self) {
         // Nothing of it is to be kept. Where it cannot be killed it is gone already.
         drop(self.child.kill());
@@ -73,13 +80,25 @@ impl Drop for Pipeline {
     }
 }
 
-impl Pipeline {
+impl Process {
     /// Starts `sluicebox run` with `passthrough` and standard output as its sink, which is how deliveries are counted.
-    pub(crate) fn start(aws: &SimulatedAws, job: &Job<'_>) -> Result<Self> {
+    pub(crate) fn start(job: &Job<'_>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("bench.toml"), manifest(aws, job))?;
-        let mut child = Command::new(tests::process::sluicebox())
-            .args(["run", "bench.toml"])
+        std::fs::write(folder.path().join("bench.toml"), manifest(job))?;
+        let mut command = Command::new(tests::process::sluicebox());
+        command.args(["run", "bench.toml"]);
+        Self::spawn(&mut command, folder)
+    }
+
+    /// Starts a loop around the SDK, which prints what it reads.
+    pub(crate) fn bare(job: &Bare) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--bare").arg(serde_json::to_string(job)?);
+        Self::spawn(&mut command, tempfile::tempdir()?)
+    }
+
+    fn spawn(command: &mut Command, folder: TempDir) -> Result<Self> {
+        let mut child = command
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -111,7 +130,7 @@ impl Pipeline {
     /// Fails if it has ended, with what it said last.
     pub(crate) fn check(&mut self) -> Result<()> {
         let ended = self.child.try_wait()?;
-        ensure!(ended.is_none(), "the pipeline ended\n{}", self.said()?);
+        ensure!(ended.is_none(), "a reader ended\n{}", self.said()?);
         Ok(())
     }
 
@@ -125,20 +144,24 @@ impl Pipeline {
     }
 }
 
-fn manifest(aws: &SimulatedAws, job: &Job<'_>) -> String {
-    let Job { empty_interval, max_records, read_ahead, initial_position } = job;
+/// The text of a manifest.
+fn manifest(job: &Job<'_>) -> String {
+    let Job { endpoint, stream_arn, way, read_ahead, initial_position } = job;
+    let way = match way {
+        Way::Polling { empty_interval, max_records } => {
+            format!("[source.polling]\nempty_interval = \"{empty_interval}\"\nmax_records = {max_records}\n")
+        }
+        Way::FanOut { consumer } => format!("reader = \"efo\"\n[source.efo]\nconsumer_name = \"{consumer}\"\n"),
+    };
     format!(
         "version = 1\nname = \"bench\"\n\
-         [source]\ntype = \"kinesis\"\nstream_arn = \"{}\"\ninitial_position = \"{initial_position}\"\n\
-         read_ahead = \"{read_ahead}\"\n\
-         [source.polling]\nempty_interval = \"{empty_interval}\"\nmax_records = {max_records}\n\
+         [source]\ntype = \"kinesis\"\nstream_arn = \"{stream_arn}\"\ninitial_position = \"{initial_position}\"\n\
+         read_ahead = \"{read_ahead}\"\n{way}\
          [deserializer]\ncomponent = {:?}\n\
          [[sink]]\ntype = \"stdout\"\n\
          [checkpoint]\nstore = \"sqlite:state.db\"\n\
-         [aws]\nendpoint = \"{}\"\ncredentials = \"basic\"\n\
+         [aws]\nendpoint = \"{endpoint}\"\ncredentials = \"basic\"\n\
          [aws.basic]\naccess_key_id = \"local\"\nsecret_access_key = \"local\"\n",
-        aws.kinesis().arn(STREAM),
         crate::component("passthrough"),
-        aws.endpoint,
     )
 }
