@@ -93,8 +93,17 @@ fn chore(chore: &Chore) -> Result<()> {
         Chore::Lint => lint(&workspace),
         Chore::Components => components::build(&workspace).map(drop),
         Chore::Simulate { histories } => {
-            let mut command =
-                workspace.cargo(&["test", "--package", "host-core", "--test", "sim", "--", "--nocapture"]);
+            let mut command = workspace.cargo(&[
+                "test",
+                "--package",
+                "host-core",
+                "--test",
+                "sim",
+                "--test",
+                "subscriptions",
+                "--",
+                "--nocapture",
+            ]);
             command.env("SIM_HISTORIES", histories.to_string());
             run(&mut command)
         }
