@@ -12,7 +12,8 @@
 //!   and neither the service nor the connection tells so.
 //! - Subscriptions that begin together end together. Thousands that begin with the run would be renewed within one second
 //!   every five minutes, so the first one of each is given up after a random part of its life; from then on the ends stay
-//!   apart by themselves, as long as nothing but time ends them.
+//!   apart by themselves, as long as nothing but time ends them. Whatever else ends one may have ended all of them, so the
+//!   next is a first one again.
 //!
 //! ```text
 //!      +--> Subscribe --subscribed--> Receive --event--> Receive ... --event without a continuation--> Finished(End)
@@ -38,6 +39,8 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(35);
 const LIFE_SLACK: Duration = Duration::from_secs(30);
 /// One that lived this much less ended early.
 const EARLY: Duration = Duration::from_secs(15);
+/// One whose end is noticed this much later kept nobody's time: the reader was busy, perhaps with what all were busy with.
+const LATE: Duration = Duration::from_secs(5);
 /// How long a subscription is held while the reader is paused: what the service has sent meanwhile takes up room on the way,
 /// in a connection that others may share.
 const PAUSE_HELD: Duration = Duration::from_secs(10);
@@ -112,7 +115,7 @@ pub struct Subscription {
     continuation: Option<SequenceNumber>,
     state: State,
     not_before: Moment,
-    /// The last subscription ended by its age alone.
+    /// The last subscription ended by its age alone, and on time.
     in_step: bool,
     /// Takeovers since the subscription was undisputed.
     takeovers: u32,
@@ -216,7 +219,8 @@ impl Subscription {
             return Verdict::Again { after: Duration::ZERO, struggling: None };
         };
         self.state = State::Apart;
-        self.in_step = now.since(since) + EARLY >= LIFE;
+        let age = now.since(since);
+        self.in_step = age + EARLY >= LIFE && age <= LIFE + LATE;
         if heard {
             return Verdict::Again { after: self.not_before.since(now), struggling: None };
         }
@@ -249,17 +253,16 @@ impl Subscription {
     /// The subscription was dropped, as [`Action::LetGo`] asked for. `jitter` is a fresh random number in 0..1.
     #[must_use]
     pub fn let_go(&mut self, now: Moment, why: Why, jitter: f64) -> Verdict {
+        let is_late = match self.state {
+            State::Subscribed { until, .. } => now > until + LATE,
+            State::Apart => true,
+        };
         self.state = State::Apart;
+        // Readers that were paused together, or waited for the same sinks, go on together.
+        self.in_step = why == Why::Renewed && !is_late;
         match why {
-            Why::Silent => {
-                self.in_step = false;
-                self.bear(now, Trouble::Transient, jitter)
-            }
-            Why::Renewed => {
-                self.in_step = true;
-                Verdict::Again { after: self.not_before.since(now), struggling: None }
-            }
-            Why::Paused => Verdict::Again { after: self.not_before.since(now), struggling: None },
+            Why::Silent => self.bear(now, Trouble::Transient, jitter),
+            Why::Renewed | Why::Paused => Verdict::Again { after: self.not_before.since(now), struggling: None },
         }
     }
 

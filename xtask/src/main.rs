@@ -93,8 +93,9 @@ fn chore(chore: &Chore) -> Result<()> {
         Chore::Lint => lint(&workspace),
         Chore::Components => components::build(&workspace).map(drop),
         Chore::Simulate { histories } => {
-            let mut command =
-                workspace.cargo(&["test", "--package", "host-core", "--test", "sim", "--", "--nocapture"]);
+            let simulators = ["--test", "sim", "--test", "subscriptions"];
+            let mut command = workspace.cargo(&["test", "--package", "host-core"]);
+            command.args(simulators).args(["--", "--nocapture"]);
             command.env("SIM_HISTORIES", histories.to_string());
             run(&mut command)
         }

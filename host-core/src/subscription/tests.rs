@@ -193,6 +193,26 @@ fn one_that_broke_lives_for_a_part_again_because_its_neighbours_broke_with_it() 
 }
 
 #[test]
+fn one_that_was_let_go_while_paused_or_noticed_late_lives_for_a_part_again() {
+    type End = fn(&mut Subscription);
+    let ends: [End; 3] = [
+        |subscription| again(subscription.let_go(at(590), Why::Paused, 0.0)).map_or((), drop),
+        |subscription| again(subscription.ended(at(620), 0.0)).map_or((), drop),
+        |subscription| again(subscription.let_go(at(640), Why::Renewed, 0.0)).map_or((), drop),
+    ];
+    for (index, end) in ends.into_iter().enumerate() {
+        let mut subscription = subscribed();
+        subscription.event(at(1), &facts(None), None);
+        again(subscription.ended(at(300), 0.5));
+        subscription.subscribed(at(300), 0.0);
+        subscription.event(at(301), &facts(None), None);
+        end(&mut subscription);
+        subscription.subscribed(at(700), 0.0);
+        assert_eq!(subscription.next(at(730)), Action::LetGo(Why::Renewed), "{index}");
+    }
+}
+
+#[test]
 fn an_end_without_an_event_is_a_failure_so_that_a_loop_of_them_slows_down_and_is_told() {
     let mut subscription = begun();
     let (mut now, mut told) = (at(0), 0);

@@ -37,8 +37,8 @@ pub(crate) struct Oracle {
     failures: u32,
     denied: u32,
     disputed: bool,
-    /// Subscriptions that nothing but time has ended since the last that something else ended, whatever it was.
-    of_age: u32,
+    /// Nothing but time has ended the last subscription.
+    of_age: bool,
 }
 
 impl Oracle {
@@ -61,7 +61,7 @@ impl Oracle {
             failures: 0,
             denied: 0,
             disputed: false,
-            of_age: 0,
+            of_age: false,
         }
     }
 
@@ -138,18 +138,17 @@ impl Oracle {
             Why::Paused if self.paused_since.is_none_or(|since| now < since + 10 * SECOND) => {
                 Err(format!("paused since {:?} only, and let go", self.paused_since))
             }
-            Why::Renewed if now < held.since + 29 * SECOND => {
-                Err(format!("renewed after {} ms", now - held.since))
-            }
-            Why::Renewed if self.of_age > 0 && now < held.since + 330 * SECOND => {
+            Why::Renewed if now < held.since + 29 * SECOND => Err(format!("renewed after {} ms", now - held.since)),
+            Why::Renewed if self.of_age && now < held.since + 330 * SECOND => {
                 Err(format!("out of step already, and renewed after {} ms", now - held.since))
             }
             Why::Renewed => {
-                self.of_age += 1;
+                // Who was busy meanwhile may be late.
+                self.of_age = listened.is_some();
                 Ok(())
             }
             Why::Silent | Why::Paused => {
-                self.of_age = 0;
+                self.of_age = false;
                 Ok(())
             }
         }
@@ -159,10 +158,10 @@ impl Oracle {
     pub(crate) fn fails(&mut self, now: u64, failure: Option<Failure>, verdict: Verdict) -> Judgement {
         let held = self.held.take();
         self.listening_since = None;
-        self.of_age = 0;
+        self.of_age = false;
         match (failure, held) {
             (None, Some(Held { heard: true, since })) => {
-                self.of_age = u32::from(now >= since + 285 * SECOND);
+                self.of_age = (285 * SECOND..305 * SECOND).contains(&(now - since));
                 return self.bears(now, verdict, false, false);
             }
             (None, Some(Held { heard: false, .. })) => {}

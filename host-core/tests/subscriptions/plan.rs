@@ -75,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) end_with_records: u64,
     /// A subscription breaks before its time.
     pub(crate) breaks: u64,
+    /// Whatever is subscribed breaks at this time.
+    pub(crate) cut_at: Option<u64>,
     pub(crate) stalls: u64,
     pub(crate) early_ends: u64,
     pub(crate) late_ends: u64,
@@ -93,6 +95,8 @@ pub(crate) struct Plan {
     pub(crate) pauses: Vec<u64>,
     pub(crate) slow_hand_over: u64,
     pub(crate) hand_over_max: u64,
+    /// The sinks take nothing from the first time to the second.
+    pub(crate) sinks_stop: Option<(u64, u64)>,
     pub(crate) no_room: u64,
     /// It is denied for good at this time.
     pub(crate) denied_at: Option<u64>,
@@ -131,6 +135,7 @@ impl Plan {
             scans: dice.sometimes(40, 5, 60),
             end_with_records: dice.between(0, 1) * 100,
             breaks: dice.sometimes(60, 5, 80),
+            cut_at: None,
             stalls: dice.sometimes(50, 5, 40),
             early_ends: dice.sometimes(30, 5, 60),
             late_ends: dice.sometimes(50, 5, 60),
@@ -147,9 +152,53 @@ impl Plan {
             pauses: pauses(dice, begins_at, calm_at),
             slow_hand_over: dice.sometimes(40, 1, 10),
             hand_over_max: dice.between(10 * SECOND, 5 * MINUTE),
+            sinks_stop: None,
             no_room: dice.sometimes(30, 1, 20),
             denied_at: dice.percent(5).then(|| dice.between(begins_at, calm_at)),
             writes,
+        }
+    }
+}
+
+impl Plan {
+    /// A shard that nobody writes to, read for this long, and nothing goes wrong.
+    pub(crate) const fn quiet(lasts: u64) -> Self {
+        let begins_at = MINUTE;
+        Self {
+            start: Start::Horizon,
+            until_caught_up: false,
+            begins_at,
+            calm_at: begins_at + lasts,
+            writes: Vec::new(),
+            closes_at: None,
+            retention: 24 * 60 * MINUTE,
+            window: 8,
+            page_max: 10,
+            clock_error: 0,
+            transit_max: 100,
+            // Seldom, so that many shards are read in no time.
+            beat_max: 30 * SECOND,
+            lagging: 0,
+            scans: 0,
+            end_with_records: 0,
+            breaks: 0,
+            cut_at: None,
+            stalls: 0,
+            early_ends: 0,
+            late_ends: 0,
+            empty_lives: 0,
+            call_fails: 0,
+            call_denied: 0,
+            call_hangs: 0,
+            timeout: 10 * SECOND,
+            outage: None,
+            others: Vec::new(),
+            pauses: Vec::new(),
+            slow_hand_over: 0,
+            hand_over_max: SECOND,
+            sinks_stop: None,
+            no_room: 0,
+            denied_at: None,
         }
     }
 }

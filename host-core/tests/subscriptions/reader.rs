@@ -58,8 +58,20 @@ impl Tally {
     /// Everything that can happen has happened.
     pub(crate) fn is_rich(&self) -> bool {
         let rarest = [
-            self.calls, self.events, self.records, self.breaks, self.takeovers, self.silences, self.renewals,
-            self.pauses, self.gaps, self.tips, self.struggles, self.ends, self.caught_up, self.denied,
+            self.calls,
+            self.events,
+            self.records,
+            self.breaks,
+            self.takeovers,
+            self.silences,
+            self.renewals,
+            self.pauses,
+            self.gaps,
+            self.tips,
+            self.struggles,
+            self.ends,
+            self.caught_up,
+            self.denied,
         ];
         rarest.iter().all(|count| *count >= 20)
     }
@@ -82,6 +94,8 @@ pub(crate) struct History {
     /// There is no room for the next event until then.
     room_at: Option<u64>,
     tally: Tally,
+    /// When it subscribed.
+    calls: Vec<u64>,
     traced: bool,
 }
 
@@ -120,7 +134,19 @@ impl History {
         }
         let oracle = Oracle::new(&plan, &service);
         let (now, asked_at) = (plan.begins_at, EpochMillis(0));
-        Self { plan, dice, service, oracle, state, now, asked_at, room_at: None, tally: Tally::default(), traced }
+        Self {
+            plan,
+            dice,
+            service,
+            oracle,
+            state,
+            now,
+            asked_at,
+            room_at: None,
+            tally: Tally::default(),
+            calls: Vec::new(),
+            traced,
+        }
     }
 
     fn trace(&self, what: impl Fn() -> String) {
@@ -143,6 +169,12 @@ impl History {
         let outcome = self.read();
         outcome.map_err(|violation| format!("{violation} (at {})", self.now))?;
         Ok(self.tally)
+    }
+
+    /// When it called.
+    pub(crate) fn calls(mut self) -> Result<Vec<u64>, String> {
+        self.read()?;
+        Ok(self.calls)
     }
 
     fn read(&mut self) -> Judgement {
@@ -224,6 +256,7 @@ impl History {
     fn subscribe(&mut self, from: &Position) -> Result<bool, String> {
         self.oracle.subscribes(self.now, from)?;
         self.tally.calls += 1;
+        self.calls.push(self.now);
         let asked_at = self.earliest();
         let (answered, outcome) = self.service.subscribe(from);
         self.now = answered;
@@ -339,6 +372,9 @@ impl History {
         let lasts = if is_slow { self.dice.between(1, self.plan.hand_over_max) } else { self.dice.between(0, 20) };
         let limit = self.plan.calm_at.max(self.now + 20);
         self.pass((self.now + lasts).min(limit));
+        if let Some((_, until)) = self.plan.sinks_stop.filter(|(from, until)| (*from..*until).contains(&self.now)) {
+            self.pass(until);
+        }
     }
 
     fn let_go(&mut self, why: Why) -> Judgement {
@@ -366,7 +402,11 @@ impl History {
             }
             Verdict::GiveUp => {
                 self.tally.denied += 1;
-                if failure == Failure::Trouble(Trouble::Denied) { Ok(true) } else { Err(format!("{failure:?} ends it")) }
+                if failure == Failure::Trouble(Trouble::Denied) {
+                    Ok(true)
+                } else {
+                    Err(format!("{failure:?} ends it"))
+                }
             }
         }
     }

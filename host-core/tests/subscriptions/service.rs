@@ -203,7 +203,8 @@ impl Service {
     fn put(&mut self, item: Item, is_over: bool) {
         let transit_max = if self.is_calm() { 5 } else { self.plan.transit_max };
         let arrives_at = self.now + self.dice.between(1, transit_max.max(1));
-        let no_room = if !self.is_calm() && self.dice.percent(self.plan.no_room) { self.dice.between(1, 120_000) } else { 0 };
+        let no_room =
+            if !self.is_calm() && self.dice.percent(self.plan.no_room) { self.dice.between(1, 120_000) } else { 0 };
         let beat = self.dice.between(500, self.plan.beat_max);
         let now = self.now;
         let line = self.line.as_mut().expect("there is one");
@@ -310,6 +311,7 @@ impl Service {
             if is && at < plan.calm_at { at } else { u64::MAX }
         };
         let (breaks_at, stalls_at) = (later(dice, breaks), later(dice, stalls));
+        let breaks_at = plan.cut_at.filter(|cut| *cut > now).map_or(breaks_at, |cut| breaks_at.min(cut));
         let ends_at = if stalls_at < u64::MAX { u64::MAX } else { now + life };
         let next = self.place(from).max(self.horizon(now));
         Line { next, last_push: now, beat: 50, ends_at, breaks_at, stalls_at, is_over: false, buffer: VecDeque::new() }
