@@ -121,7 +121,9 @@ impl Difference {
             Self::ServesTwoSubscriptions | Self::NeverTakesOver => {
                 "a_second_subscription_is_refused_at_first_and_takes_over_later"
             }
-            Self::RefusesInAnEvent | Self::SubscribesToNoShard => "a_subscription_without_a_consumer_or_a_shard_is_refused_as_such",
+            Self::RefusesInAnEvent | Self::SubscribesToNoShard => {
+                "a_subscription_without_a_consumer_or_a_shard_is_refused_as_such"
+            }
         }
     }
 }
