@@ -23,13 +23,12 @@
 //! Retention is swept at the start and every ten minutes, from the store and from the journal; freed pages are used
 //! again, so the file stops growing, though it does not shrink. What is inside retention is in memory as a whole.
 //!
-//! What the store gets wrong about `AT_TIMESTAMP` and `StreamARN` is mended on the way in (`mended.rs`). What else it
-//! does otherwise than AWS, and a reader must live with: `GetRecords` never returns `ChildShards`, and its
-//! `MillisBehindLatest` is 0 while behind; arrival times are whole seconds; `ListShards` cannot be continued by its
-//! `NextToken` and ignores `ShardFilter`; children of `UpdateShardCount` name no parent (those of `SplitShard` and
-//! `MergeShards` do); a consumer may be subscribed to a shard twice, and one that is more than 10,000 records behind
-//! on a closed shard is told its `ChildShards` before its last records. Streams are created, changed and deleted at
-//! once: no `CREATING` is ever seen.
+//! What the store gets wrong about `AT_TIMESTAMP` and `StreamARN` is mended on the way in (`mended.rs`), and what is
+//! subscribed to is pushed from here (`subscription.rs`). What else it does otherwise than AWS, and a reader must live
+//! with: `GetRecords` never returns `ChildShards`, and its `MillisBehindLatest` is 0 while behind; arrival times are whole
+//! seconds; `ListShards` cannot be continued by its `NextToken` and ignores `ShardFilter`; children of `UpdateShardCount`
+//! name no parent (those of `SplitShard` and `MergeShards` do). Streams are created, changed and deleted at once: no
+//! `CREATING` is ever seen.
 
 mod endpoint;
 mod setup;

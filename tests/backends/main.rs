@@ -7,11 +7,13 @@ mod npm_server;
 mod pypi_server;
 // Every backend keeps the contract of streams, but for the listed deviations.
 mod contract;
-// What a reader by enhanced fan-out relies on.
+// What of enhanced fan-out its contract does not show.
 mod fan_out;
 // Reshards under load, kills among them, and the three places to begin at: the binary against every backend.
 mod reshard;
 mod start;
+// What is pushed, over restarts.
+mod pushed;
 
 use host::local::{Endpoint, Options};
 use tests::deviations::BackendName;

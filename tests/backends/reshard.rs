@@ -6,7 +6,7 @@ use host::ports::StreamApi as _;
 use host_core::shard::ShardDescription;
 use tests::deviations::{Difference, is_listed, judge};
 use tests::ledger::Audit;
-use tests::numbers::{FILE, Numbers, Pipeline, audit};
+use tests::numbers::{FILE, Numbers, Pipeline, Reader, audit};
 use tests::process::Running;
 use tests::remote::{Provider, stream_name};
 use tests::service::Service;
@@ -85,14 +85,12 @@ fn changes<P: Provider>() -> impl Iterator<Item = Change> {
     CHANGES.into_iter().chain(doubles.then_some(Change::Double))
 }
 
-/// ORD-1, DEL-1, LIN-1: without a restart every record arrives once, each key's in order, across splits and merges.
-async fn shards_change_under_load_and_every_key_stays_whole_and_in_order<P: Provider>() {
+async fn change_under_load<P: Provider>(reader: Reader) {
     let (service, _held) = P::serve().await;
     let (folder, stream) = (tempfile::tempdir().expect("a folder"), stream_name("reshard"));
     service.create(&stream, 2).await;
-    let pipeline =
-        Pipeline { endpoint: &service.endpoint, streams: &[&stream], source: "initial_position = \"trim-horizon\"" };
-    pipeline.write(folder.path());
+    let source = reader.all_of(&stream);
+    Pipeline { endpoint: &service.endpoint, streams: &[&stream], source: &source }.write(folder.path());
     let mut numbers = Numbers::new(&service, &stream, KEYS);
     let mut host = Running::start(folder.path(), &["run", "pipeline.toml"]);
     for change in changes::<P>() {
@@ -107,15 +105,12 @@ async fn shards_change_under_load_and_every_key_stays_whole_and_in_order<P: Prov
     audit(&finished.stdout, &numbers.written()).expect_exact("stdout");
 }
 
-/// CKP-1, ORD-1, DEL-1: killed in the middle of every change, the host loses nothing, keeps the order, and puts nothing
-/// into the file twice.
-async fn kills_while_shards_change_lose_nothing_and_keep_the_order<P: Provider>() {
+async fn kill_while_shards_change<P: Provider>(reader: Reader) {
     let (service, _held) = P::serve().await;
     let (folder, stream) = (tempfile::tempdir().expect("a folder"), stream_name("killed"));
     service.create(&stream, 2).await;
-    let pipeline =
-        Pipeline { endpoint: &service.endpoint, streams: &[&stream], source: "initial_position = \"trim-horizon\"" };
-    pipeline.write(folder.path());
+    let source = reader.all_of(&stream);
+    Pipeline { endpoint: &service.endpoint, streams: &[&stream], source: &source }.write(folder.path());
     let mut numbers = Numbers::new(&service, &stream, KEYS);
     let mut lives = Vec::new();
     for (life, change) in (1..).zip(CHANGES) {
@@ -147,6 +142,27 @@ async fn kills_while_shards_change_lose_nothing_and_keep_the_order<P: Provider>(
     audit.close(&numbers.written()).expect_complete("stdout");
 }
 
+/// ORD-1, DEL-1, LIN-1: without a restart every record arrives once, each key's in order, across splits and merges.
+async fn shards_change_under_load_and_every_key_stays_whole_and_in_order<P: Provider>() {
+    change_under_load::<P>(Reader::Polling).await;
+}
+
+/// The same where the service pushes.
+async fn shards_change_under_load_and_what_is_pushed_stays_whole_and_in_order<P: Provider>() {
+    change_under_load::<P>(Reader::FanOut).await;
+}
+
+/// CKP-1, ORD-1, DEL-1: killed in the middle of every change, the host loses nothing, keeps the order, and puts nothing
+/// into the file twice.
+async fn kills_while_shards_change_lose_nothing_and_keep_the_order<P: Provider>() {
+    kill_while_shards_change::<P>(Reader::Polling).await;
+}
+
+/// The same where the service pushes.
+async fn kills_while_shards_change_lose_nothing_that_is_pushed_and_keep_the_order<P: Provider>() {
+    kill_while_shards_change::<P>(Reader::FanOut).await;
+}
+
 /// Kinesis makes two children of every shard, whose parent is the old one.
 async fn doubling_the_shards_makes_children_of_the_old_ones<P: Provider>() {
     let (service, _held) = P::serve().await;
@@ -166,6 +182,12 @@ async fn doubling_the_shards_makes_children_of_the_old_ones<P: Provider>() {
         let parents: Vec<_> = open.iter().flat_map(|shard| &shard.parents).collect();
         assert_eq!(parents, [&old[0].id, &old[0].id, &old[1].id, &old[1].id]);
     }
+}
+
+on! {
+    pushed_by_embedded = crate::Embedded:
+    shards_change_under_load_and_what_is_pushed_stays_whole_and_in_order,
+    kills_while_shards_change_lose_nothing_that_is_pushed_and_keep_the_order,
 }
 
 on! { ministack = crate::pypi_server::Ministack: doubling_the_shards_makes_children_of_the_old_ones }

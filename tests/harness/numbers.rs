@@ -59,6 +59,28 @@ pub fn record(key: u64, number: u64) -> (String, Vec<u8>) {
     (key, data.into_bytes())
 }
 
+/// How a pipeline reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Reader {
+    /// It asks again and again.
+    Polling,
+    /// It subscribes, as a consumer that is called as the stream.
+    FanOut,
+}
+
+impl Reader {
+    /// Lines of the table `source`: all of a stream. Some services take consumers of the same name, though of two streams,
+    /// for the same one.
+    #[must_use]
+    pub fn all_of(self, stream: &str) -> String {
+        let reader = match self {
+            Self::Polling => String::new(),
+            Self::FanOut => format!("reader = \"efo\"\n[source.efo]\nconsumer_name = {stream:?}"),
+        };
+        format!("initial_position = \"trim-horizon\"\n{reader}")
+    }
+}
+
 /// What differs between these pipelines.
 #[derive(Clone, Copy, Debug)]
 pub struct Pipeline<'a> {

@@ -23,8 +23,8 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::response::Response;
 use ferrokinesis::event_stream::{encode_exception, encode_initial_response, encode_subscribe_event};
-use ferrokinesis::sequence::{SeqObj, increment_sequence, parse_sequence, resolve_shard_id, shard_ix_to_hex};
 use ferrokinesis::sequence::stringify_sequence;
+use ferrokinesis::sequence::{SeqObj, increment_sequence, parse_sequence, resolve_shard_id, shard_ix_to_hex};
 use ferrokinesis::store::Store;
 use ferrokinesis::types::{Shard, StoredRecord, Stream};
 use futures_util::stream;
@@ -122,7 +122,10 @@ pub(super) async fn push(gate: Arc<Gate>, asked: Asked, granted: Response) -> Re
         return refused("InvalidArgumentException", "StartingPosition names no place in the shard");
     };
     let Some(seat) = gate.seats.take((asked.consumer, place.shard.clone())) else {
-        return refused("ResourceInUseException", "the consumer was subscribed to the shard within the last five seconds");
+        return refused(
+            "ResourceInUseException",
+            "the consumer was subscribed to the shard within the last five seconds",
+        );
     };
     let now = Instant::now();
     let push =
@@ -331,7 +334,8 @@ impl Push {
     async fn page(&self, stream: &Stream) -> Page {
         let kept = u64::from(stream.retention_period_hours) * 3_600_000;
         let cutoff = Duration::from_millis(millis_since_epoch().saturating_sub(kept)).as_secs_f64().floor();
-        let next = parse_sequence(&self.after).map_or_else(|_| self.after.clone(), |after| increment_sequence(&after, None));
+        let next =
+            parse_sequence(&self.after).map_or_else(|_| self.after.clone(), |after| increment_sequence(&after, None));
         let (start, end) = (self.place.key(&next), shard_ix_to_hex(self.place.index + 1));
         let found =
             self.gate.store.get_records_range_limited(&self.place.stream, &start, &end, EVENT_RECORDS_MAX).await;
@@ -359,9 +363,7 @@ impl Push {
         let parents = |child: &Shard| -> Vec<String> {
             [&child.parent_shard_id, &child.adjacent_parent_shard_id].into_iter().flatten().cloned().collect()
         };
-        let child = |child: &Shard| {
-            json!({ "ShardId": child.shard_id, "ParentShards": parents(child), "HashKeyRange": child.hash_key_range })
-        };
+        let child = |child: &Shard| json!({ "ShardId": child.shard_id, "ParentShards": parents(child), "HashKeyRange": child.hash_key_range });
         let children = stream.shards.iter().filter(|child| parents(child).contains(&self.place.shard));
         Some(children.map(child).collect())
     }

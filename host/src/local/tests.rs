@@ -471,6 +471,226 @@ async fn a_subscription_never_tells_what_the_journal_does_not_have() {
     }
 }
 
+/// A stream of one shard with a consumer, which is subscribed to.
+struct Subscribable {
+    endpoint: Endpoint,
+    consumer: String,
+}
+
+/// A connection whose answer is events.
+struct Subscriber(Client);
+
+impl Subscribable {
+    async fn start() -> Subscribable {
+        let options = Options { streams: vec![quakes(1, None)], ..Options::default() };
+        let endpoint = start(options).await;
+        let consumer = Subscribable::register(&endpoint, "reader").await;
+        Subscribable { endpoint, consumer }
+    }
+
+    /// The ARN of a new consumer, once it is active.
+    async fn register(endpoint: &Endpoint, name: &str) -> String {
+        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/quakes";
+        let mut client = Client::of(endpoint).await;
+        let request = json!({ "StreamARN": arn, "ConsumerName": name });
+        let arn = text(&client.call("RegisterStreamConsumer", request).await["Consumer"]["ConsumerARN"]);
+        let described = json!({ "ConsumerARN": arn });
+        while client.call("DescribeStreamConsumer", described.clone()).await["ConsumerDescription"]["ConsumerStatus"]
+            != "ACTIVE"
+        {}
+        arn
+    }
+
+    async fn subscribe(&self, position: Value) -> Subscriber {
+        subscribed(&self.endpoint, &self.consumer, &position).await
+    }
+
+    /// The code of a refusal.
+    async fn refused(&self, position: Value) -> String {
+        let request = json!({ "ConsumerARN": self.consumer, "ShardId": SHARD, "StartingPosition": position });
+        let (status, answer) = Client::of(&self.endpoint).await.send("SubscribeToShard", &request).await;
+        assert_eq!(status, 400, "{answer}");
+        text(&answer["__type"])
+    }
+}
+
+async fn subscribed(endpoint: &Endpoint, consumer: &str, position: &Value) -> Subscriber {
+    let request = json!({ "ConsumerARN": consumer, "ShardId": SHARD, "StartingPosition": position });
+    let mut subscriber = Subscriber(Client::of(endpoint).await);
+    subscriber.0.request("SubscribeToShard", &request).await;
+    let head = subscriber.line().await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{position}: {head}");
+    while !subscriber.line().await.is_empty() {}
+    assert_eq!(subscriber.frame().await, Some(Value::Null), "what comes first says nothing");
+    subscriber
+}
+
+impl Subscriber {
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.0.read_line(&mut line).await.expect("an answer arrives");
+        line.trim_end().to_owned()
+    }
+
+    /// What one frame carries, which is one chunk of the body; `None` at the end.
+    async fn frame(&mut self) -> Option<Value> {
+        let length = usize::from_str_radix(&self.line().await, 16).expect("a chunk has a length");
+        let mut chunk = vec![0; length];
+        self.0.0.read_exact(&mut chunk).await.expect("the chunk arrives");
+        assert_eq!(self.line().await, "");
+        let headers = chunk.get(4..8)?.try_into().map(u32::from_be_bytes).expect("four bytes");
+        let payload = &chunk[12 + usize::try_from(headers).expect("few")..length - 4];
+        Some(serde_json::from_slice(payload).unwrap_or_default())
+    }
+
+    /// The next event that has records, with their data.
+    async fn records(&mut self) -> (Vec<String>, Value) {
+        loop {
+            let event = self.frame().await.expect("not the end");
+            let records = event["Records"].as_array().expect("an event has records");
+            let data = |record: &Value| String::from_utf8(base64::decode(text(&record["Data"])).expect("base64"));
+            let data: Vec<String> = records.iter().map(|record| data(record).expect("these tests put text")).collect();
+            if !data.is_empty() {
+                return (data, event);
+            }
+        }
+    }
+}
+
+const SHARD: &str = "shardId-000000000000";
+
+#[tokio::test]
+async fn a_subscription_begins_where_it_is_told() {
+    let stream = Subscribable::start().await;
+    let mut client = Client::of(&stream.endpoint).await;
+    let mut empty = stream.subscribe(json!({ "Type": "TRIM_HORIZON" })).await;
+    let before = empty.frame().await.expect("an event")["ContinuationSequenceNumber"].clone();
+    drop(empty);
+    let mut placed = Vec::new();
+    for data in ["one", "two", "three"] {
+        placed.push(client.put("quakes", "a", data).await.1);
+    }
+    let second = |ahead: u64| std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() + ahead;
+    // A consumer for each subscription: who was there may not have been seen to leave yet.
+    let names: Vec<String> = (0..18).map(|number| format!("reader-{number}")).collect();
+    let consumers = names.iter().map(|name| Subscribable::register(&stream.endpoint, name));
+    let mut consumers = futures_util::future::join_all(consumers).await;
+    let mut told = async |position: Value, count: usize| {
+        let consumer = consumers.pop().expect("as many as there are subscriptions");
+        let mut subscriber = subscribed(&stream.endpoint, &consumer, &position).await;
+        let first = subscriber.frame().await.expect("an event");
+        assert_eq!(first["Records"].as_array().map(Vec::len), Some(count), "{position}: {first}");
+        first
+    };
+    for (position, count) in [
+        (json!({ "Type": "TRIM_HORIZON" }), 3),
+        (json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": before }), 3),
+        (json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": placed[0] }), 2),
+        (json!({ "Type": "AT_SEQUENCE_NUMBER", "SequenceNumber": placed[1] }), 2),
+        (json!({ "Type": "AT_SEQUENCE_NUMBER", "SequenceNumber": placed[0] }), 3),
+        (json!({ "Type": "AT_TIMESTAMP", "Timestamp": second(0) - 60 }), 3),
+        (json!({ "Type": "AT_TIMESTAMP", "Timestamp": second(60) }), 0),
+        (json!({ "Type": "LATEST" }), 0),
+    ] {
+        let first = told(position.clone(), count).await;
+        // And wherever that was, its continuation repeats nothing and misses nothing.
+        let continuation = first["ContinuationSequenceNumber"].clone();
+        let after = json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": continuation });
+        assert_eq!(told(after, 0).await["ContinuationSequenceNumber"], continuation, "{position}");
+    }
+    let latest = told(json!({ "Type": "LATEST" }), 0).await["ContinuationSequenceNumber"].clone();
+    client.put("quakes", "a", "four").await;
+    told(json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": latest }), 1).await;
+    for position in [
+        json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "x" }),
+        json!({ "Type": "AT_SEQUENCE_NUMBER" }),
+        json!({ "Type": "AT_TIMESTAMP" }),
+    ] {
+        assert_eq!(stream.refused(position).await, "InvalidArgumentException");
+    }
+}
+
+/// Without a write there would be the next event a pulse later, so most of these rounds would be too late.
+#[tokio::test]
+async fn a_write_wakes_a_subscription() {
+    let stream = Subscribable::start().await;
+    let mut client = Client::of(&stream.endpoint).await;
+    let mut subscriber = stream.subscribe(json!({ "Type": "LATEST" })).await;
+    let mut took = Vec::new();
+    for number in numbers(0..20) {
+        subscriber.frame().await.expect("a pulse");
+        let begun = std::time::Instant::now();
+        client.put("quakes", "a", &number).await;
+        assert_eq!(subscriber.records().await.0, [number]);
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    assert!(took[10].as_millis() < 100, "{took:?}");
+}
+
+#[tokio::test]
+async fn only_the_last_event_of_a_closed_shard_tells_its_children() {
+    let stream = Subscribable::start().await;
+    let mut client = Client::of(&stream.endpoint).await;
+    // More than one event holds, by their number and by their size.
+    let record = |data: &str| json!({ "PartitionKey": "a", "Data": base64::encode(data) });
+    let (small, large) = ("x".to_owned(), "y".repeat(300_000));
+    for (count, data) in [(500, &small), (500, &small), (500, &small), (500, &small), (500, &small), (10, &large)] {
+        let records = vec![record(data); count];
+        let put = client.call("PutRecords", json!({ "StreamName": "quakes", "Records": records })).await;
+        assert_eq!(put["FailedRecordCount"], 0);
+    }
+    let half = (u128::MAX / 2).to_string();
+    let split = json!({ "StreamName": "quakes", "ShardToSplit": SHARD, "NewStartingHashKey": half });
+    client.call("SplitShard", split).await;
+    let mut subscriber = stream.subscribe(json!({ "Type": "TRIM_HORIZON" })).await;
+    let (mut count, mut events) = (0, 0);
+    loop {
+        let event = subscriber.frame().await.expect("not the end");
+        count += event["Records"].as_array().expect("an event has records").len();
+        events += 1;
+        let is_last = count == 2_510;
+        assert_eq!(event["ChildShards"].as_array().map(Vec::len), is_last.then_some(2), "after {count}");
+        assert_eq!(event["ContinuationSequenceNumber"].is_null(), is_last, "after {count}");
+        assert_eq!(event["MillisBehindLatest"] == 0, is_last, "after {count}");
+        if is_last {
+            break;
+        }
+    }
+    assert!(events > 3, "{events}");
+    assert_eq!(subscriber.frame().await, None);
+}
+
+#[tokio::test]
+async fn a_subscription_is_alone_for_five_seconds_and_then_makes_room() {
+    let stream = Subscribable::start().await;
+    let horizon = json!({ "Type": "TRIM_HORIZON" });
+    let mut first = stream.subscribe(horizon.clone()).await;
+    assert_eq!(stream.refused(horizon.clone()).await, "ResourceInUseException");
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_millis(5_001)).await;
+    tokio::time::resume();
+    let mut second = stream.subscribe(horizon.clone()).await;
+    while let Some(told) = first.frame().await {
+        assert!(told["Records"].is_array() || told["message"] == "another subscription took over", "{told}");
+    }
+    assert_eq!(stream.refused(horizon).await, "ResourceInUseException");
+    second.frame().await.expect("the second goes on");
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_its_consumer() {
+    let stream = Subscribable::start().await;
+    let mut subscriber = stream.subscribe(json!({ "Type": "TRIM_HORIZON" })).await;
+    let gone = json!({ "ConsumerARN": stream.consumer });
+    Client::of(&stream.endpoint).await.call("DeregisterStreamConsumer", gone).await;
+    let mut last = Value::Null;
+    while let Some(told) = subscriber.frame().await {
+        last = told;
+    }
+    assert!(text(&last["message"]).starts_with("Consumer arn:"), "{last}");
+}
+
 #[tokio::test]
 async fn a_journal_that_cannot_be_ours_is_refused() {
     let directory = temporary();

@@ -29,9 +29,10 @@ fn ledger(folder: &Path, rounds: u64) -> Ledger {
     audit(&std::fs::read_to_string(folder.join(FILE)).unwrap_or_default(), &written(rounds))
 }
 
-/// Sixteen subscriptions share a connection: a service bounds the calls of one, and its window is one for all of them.
+/// Several share a connection; how many there are is chance, since those that are asked for before the first one stands open
+/// others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_subscriptions_are_streams_of_a_few_connections_and_a_stop_leaves_none_open() {
+async fn over_tls_subscriptions_are_streams_of_http2_and_a_stop_leaves_none_open() {
     let aws = SimulatedAws::start_generous().await;
     aws.kinesis().create(STREAM, u32::try_from(SHARDS).expect("a few"));
     let front = Front::start(&aws.endpoint).await;
@@ -42,9 +43,8 @@ async fn over_tls_subscriptions_are_streams_of_a_few_connections_and_a_stop_leav
     let authority = authority();
     let mut host = Running::start_with(folder.path(), &["run", "pipeline.toml"], &[("AWS_CA_BUNDLE", &authority)]);
     aws.until_subscribed(SHARDS).await;
-    let (subscribed, connections) = aws.counted(|counted| (counted.subscribed(), counted.http2));
+    let subscribed = aws.counted(|counted| counted.subscribed());
     assert_eq!((subscribed.over_http2, subscribed.over_http1), (SHARDS, 0));
-    assert!((3..=5).contains(&connections), "{connections} connections for {SHARDS} subscriptions");
     write(&aws, 20..50);
     let lines = usize::try_from(50 * KEYS).expect("a few");
     tokio::task::block_in_place(|| host.wait_for(FILE, |text| text.lines().count() >= lines));

@@ -28,7 +28,7 @@ use crate::source::classify::{CallSite, Place, SourceError, SourceErrorKind};
 type Events = EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>;
 
 impl KinesisStream {
-    /// Where a subscription that begins after a record may repeat it. The embedded service takes note of the kind of a
+    /// Where a subscription that begins after a record may repeat it. `ferrokinesis` as it comes takes note of the kind of a
     /// position only, and so begins every subscription at the horizon. As with names, AWS itself is believed.
     fn may_be_replayed(&self, from: &Position) -> Option<SequenceNumber> {
         match from {

@@ -71,6 +71,9 @@ impl Says {
     }
 }
 
+/// How a text names a consumer: by the word, or by the field of the request.
+const CONSUMER: [&str; 3] = ["consumer", "ConsumerName", "ConsumerARN"];
+
 /// Which resource the text names as missing: the service says "Stream NAME under account N not found.", "Shard ID in
 /// stream NAME under account N does not exist" and "Consumer ARN not found.", others word it otherwise. A call that names
 /// neither shard nor consumer can miss only the stream. `None` if the text does not tell; then somebody must look.
@@ -89,8 +92,9 @@ fn missing(text: &str, Subject { operation, stream, shard }: Subject<'_>) -> Opt
         words.iter().any(|word| word.starts_with("shardId-") || shard.is_some_and(|shard| *word == shard.as_str()));
     // A sentence that begins with the word means the thing, whatever the stream is called; and only a consumer's ARN has
     // something behind the stream's name.
-    let names_a_consumer =
-        is_of_a_consumer && (says("consumer") || first.eq_ignore_ascii_case("consumer") || text.contains("/consumer/"));
+    let is_consumer = |word: &str| CONSUMER.iter().any(|wanted| word.eq_ignore_ascii_case(wanted));
+    let names_a_consumer = is_of_a_consumer
+        && (words.iter().any(|word| is_consumer(word)) || is_consumer(first) || text.contains("/consumer/"));
     match shard {
         Some(_) if names_a_shard => Some(Missing::Shard),
         _ if names_a_consumer => Some(Missing::Consumer),
@@ -146,6 +150,8 @@ mod tests {
             (of_odd_stream, "consumer", Some(Missing::Consumer)),
             ("Consumer app under stream quakes not found.", "quakes", Some(Missing::Consumer)),
             ("consumer not found", "consumer", Some(Missing::Consumer)),
+            ("ConsumerName app not found on stream quakes", "quakes", Some(Missing::Consumer)),
+            ("Stream ConsumerName not found.", "ConsumerName", Some(Missing::Stream)),
             ("Stream consumer under account 1 not found.", "consumer", Some(Missing::Stream)),
             ("Stream arn:aws:kinesis:us-east-1:1:stream/consumer not found.", "consumer", Some(Missing::Stream)),
             ("Stream my-consumer under account 1 not found.", "my-consumer", Some(Missing::Stream)),
