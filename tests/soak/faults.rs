@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tests::moments::Moments;
-use tests::simulated::{Children, Fault, Habits, Lag, LastPage, RuleId, SimulatedAws};
+use tests::simulated::{Children, Fault, Habits, Lag, LastPage, Mishap, RuleId, SimulatedAws};
 use tokio::time::sleep;
 
 use crate::load::STREAMS;
@@ -33,12 +33,25 @@ pub(crate) enum Kind {
     Hang,
     /// An answer that is no JSON.
     Garbled,
+    /// A subscription that ends before its time: cut, reset, damaged, with an exception, or in order.
+    Broken,
+    /// A subscription that says nothing more and does not end.
+    Silent,
 }
 
 impl Kind {
     /// All, in the order of the ledger.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Throttle, Self::Failure, Self::Expired, Self::Cut, Self::Late, Self::Hang, Self::Garbled];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Throttle,
+        Self::Failure,
+        Self::Expired,
+        Self::Cut,
+        Self::Late,
+        Self::Hang,
+        Self::Garbled,
+        Self::Broken,
+        Self::Silent,
+    ];
 
     /// As the ledger shows it.
     pub(crate) const fn shown(self) -> &'static str {
@@ -50,12 +63,14 @@ impl Kind {
             Self::Late => "late answers",
             Self::Hang => "no answer",
             Self::Garbled => "garbled answers",
+            Self::Broken => "broken subscriptions",
+            Self::Silent => "silent subscriptions",
         }
     }
 
     fn fault(self, operation: &str, moments: &mut Moments) -> Fault {
         match self {
-            Self::Throttle if operation == "ListShards" => Fault::limit_exceeded(),
+            Self::Throttle if operation != "GetRecords" && operation != "GetShardIterator" => Fault::limit_exceeded(),
             Self::Throttle => Fault::throttled(),
             Self::Failure if moments.happens(50) => Fault::unavailable(),
             Self::Failure => Fault::internal(),
@@ -66,6 +81,8 @@ impl Kind {
             Self::Late => Fault::Delay(moments.milliseconds(100..3_000)),
             Self::Hang => Fault::Hang,
             Self::Garbled => Fault::Garble,
+            Self::Broken => Fault::after(moments.below(20), mishap(moments)),
+            Self::Silent => Fault::after(moments.below(5), Mishap::Stall),
         }
     }
 }
@@ -82,7 +99,14 @@ impl Injected {
 
 /// Operations that fail, and between how many calls a fault comes. Measured in calls and not in time: a host that backs
 /// off is not to meet nothing but faults.
-const OPERATIONS: [(&str, u64); 3] = [("GetRecords", 40), ("GetShardIterator", 12), ("ListShards", 6)];
+const OPERATIONS: [(&str, u64); 6] = [
+    ("GetRecords", 40),
+    ("GetShardIterator", 12),
+    ("ListShards", 6),
+    ("SubscribeToShard", 6),
+    ("DescribeStreamConsumer", 12),
+    ("RegisterStreamConsumer", 4),
+];
 
 /// Injects until the end comes; what comes after that is served well.
 pub(crate) async fn fail(aws: Arc<SimulatedAws>, end: Instant, mut moments: Moments, injected: Arc<Injected>) {
@@ -100,11 +124,12 @@ pub(crate) async fn fail(aws: Arc<SimulatedAws>, end: Instant, mut moments: Mome
             }
             *due = calls + every / 4 + moments.below(every);
             let kind = kind(operation, &mut moments);
-            let calls = if kind == Kind::Hang { 1 } else { 1 + moments.below(3) };
+            let lasts_longer = matches!(kind, Kind::Hang | Kind::Silent);
+            let calls = if lasts_longer { 1 } else { 1 + moments.below(3) };
             let fault = kind.fault(operation, &mut moments);
             let rule = aws.faults().on(operation).times(calls).inject(fault);
             injected.0[kind as usize].fetch_add(calls, Relaxed);
-            let lasts = if kind == Kind::Hang { moments.milliseconds(1_000..40_000) } else { RULE_LASTS };
+            let lasts = if lasts_longer { moments.milliseconds(1_000..40_000) } else { RULE_LASTS };
             rules.push_back((Instant::now() + lasts, rule));
             if moments.happens(5) {
                 aws.kinesis().habits(STREAMS[moments.index(2)], |habits| *habits = others(&mut moments));
@@ -116,6 +141,9 @@ pub(crate) async fn fail(aws: Arc<SimulatedAws>, end: Instant, mut moments: Mome
 }
 
 fn kind(operation: &str, moments: &mut Moments) -> Kind {
+    if operation == "SubscribeToShard" && moments.happens(60) {
+        return if moments.happens(5) { Kind::Silent } else { Kind::Broken };
+    }
     match moments.below(100) {
         0..25 => Kind::Throttle,
         25..45 => Kind::Failure,
@@ -124,6 +152,19 @@ fn kind(operation: &str, moments: &mut Moments) -> Kind {
         75..90 => Kind::Late,
         90..92 => Kind::Hang,
         _ => Kind::Garbled,
+    }
+}
+
+fn mishap(moments: &mut Moments) -> Mishap {
+    match moments.below(8) {
+        0 => Mishap::Cut,
+        1 => Mishap::Reset,
+        2 => Mishap::End,
+        3 => Mishap::Garble,
+        4 => Mishap::exception("ResourceInUseException"),
+        5 => Mishap::exception("LimitExceededException"),
+        6 => Mishap::exception("KMSThrottlingException"),
+        _ => Mishap::exception("InternalFailureException"),
     }
 }
 

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 
 use tests::ledger::{Audit, Written};
 use tests::moments::Moments;
-use tests::numbers::{FILE, audit};
+use tests::numbers::{FILE, Pipeline, audit};
 use tests::process::Running;
+use tests::simulated::SimulatedAws;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
+use crate::Reader;
+use crate::load::STREAMS;
 use crate::report::{Counts, Outcome};
 
 /// How often stdout is read along.
@@ -23,9 +26,17 @@ const SURPRISES_MAX: usize = 5;
 /// The last life may be this long without a new record before what is missing counts as missing.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// What a manifest says of a source that is polled.
+const POLLED: &str = "initial_position = \"trim-horizon\"";
+/// And of one that pushes. The wait for a subscription is short, so that calls without an answer outlast it.
+const PUSHED: &str = "initial_position = \"trim-horizon\"\nreader = \"efo\"\n\
+     efo = { consumer_name = \"soak\", subscription_timeout = \"5s\" }";
+
 /// The host's lives, one after the other, in one folder.
 pub(crate) struct Lives {
     folder: PathBuf,
+    aws: Arc<SimulatedAws>,
+    reader: Reader,
     moments: Moments,
     counts: Arc<Counts>,
     stdout: Audit,
@@ -37,9 +48,17 @@ pub(crate) struct Lives {
 }
 
 impl Lives {
-    pub(crate) fn new(folder: &Path, moments: Moments, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(
+        folder: &Path,
+        aws: Arc<SimulatedAws>,
+        reader: Reader,
+        moments: Moments,
+        counts: Arc<Counts>,
+    ) -> Self {
         Self {
             folder: folder.to_path_buf(),
+            aws,
+            reader,
             moments,
             counts,
             stdout: Audit::default(),
@@ -59,7 +78,12 @@ impl Lives {
                 self.moments.milliseconds(250..12_000)
             };
             let is_killed = self.moments.happens(70);
-            let mut host = self.born();
+            let pushes = match self.reader {
+                Reader::Polling => false,
+                Reader::Efo => true,
+                Reader::Mixed => self.moments.happens(50),
+            };
+            let mut host = self.born(pushes);
             let until = end.min(Instant::now() + length);
             while Instant::now() < until && host.is_running() {
                 sleep(LOOK_INTERVAL.min(until.saturating_duration_since(Instant::now()))).await;
@@ -69,10 +93,11 @@ impl Lives {
         }
     }
 
-    /// The last life: until everything is there, or nothing more comes.
+    /// The last life: until everything is there, or nothing more comes. If consumers were registered, it has one, too, and
+    /// leaves none behind.
     pub(crate) async fn drain(mut self, written: Written) -> Outcome {
         let count: u64 = written.values().sum();
-        let mut host = self.born();
+        let mut host = self.born(self.reader != Reader::Polling);
         let (mut delivered, mut since) = (self.stdout.delivered(), Instant::now());
         while delivered < count && since.elapsed() < PATIENCE && host.is_running() {
             sleep(LOOK_INTERVAL).await;
@@ -82,6 +107,12 @@ impl Lives {
             }
         }
         self.end(host, false);
+        for stream in STREAMS {
+            let left = self.aws.kinesis().consumers(stream);
+            if !left.is_empty() {
+                self.surprises.push(format!("consumers of {stream} are left behind: {left:?}"));
+            }
+        }
         let file = std::fs::read_to_string(self.folder.join(FILE)).unwrap_or_default();
         let log = std::fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
         Outcome {
@@ -89,6 +120,8 @@ impl Lives {
             stdout: self.stdout.close(&written),
             kills: self.counts.kills.load(Relaxed),
             stops: self.counts.stops.load(Relaxed),
+            pushed: self.counts.pushed.load(Relaxed),
+            subscriptions: self.aws.counted(|counted| counted.subscribed().opened),
             reshards: self.counts.reshards.load(Relaxed),
             gaps: log.lines().filter(|line| line.contains("gap: ")).count() as u64,
             faults: Vec::new(),
@@ -96,7 +129,10 @@ impl Lives {
         }
     }
 
-    fn born(&mut self) -> Running {
+    fn born(&mut self, pushes: bool) -> Running {
+        let source = if pushes { PUSHED } else { POLLED };
+        Pipeline { endpoint: &self.aws.endpoint, streams: &STREAMS, source }.write(&self.folder);
+        self.counts.pushed.fetch_add(u64::from(pushes), Relaxed);
         self.stdout.life(self.after_a_crash);
         Running::start(&self.folder, &["run", "pipeline.toml"])
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tests::ledger::Written;
 use tests::moments::Moments;
 use tests::numbers;
-use tests::simulated::{Limits, Setup, ShardView, SimulatedAws};
+use tests::simulated::{Limits, Setup, ShardView, SimulatedAws, Wait};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::report::Counts;
@@ -24,10 +24,19 @@ const KEYS: u64 = 200;
 const ROUND_INTERVAL: Duration = Duration::from_millis(200);
 /// So short that a reader that was held up meets it.
 const ITERATOR_LIFE: Duration = Duration::from_secs(3);
+/// So short that most lives of the host meet its end.
+const SUBSCRIPTION_LIFE: Duration = Duration::from_secs(4);
+/// A life that follows another one closely is refused at first.
+const SUBSCRIPTION_GAP: Duration = Duration::from_secs(1);
 
 /// The service, which outlives every host.
 pub(crate) async fn service(seed: u64) -> Arc<SimulatedAws> {
-    let limits = Limits { iterator_life: ITERATOR_LIFE, ..Limits::any_rate() };
+    let limits = Limits {
+        iterator_life: ITERATOR_LIFE,
+        subscription_life: Wait::Real(SUBSCRIPTION_LIFE),
+        subscription_gap: SUBSCRIPTION_GAP,
+        ..Limits::any_rate()
+    };
     let aws = SimulatedAws::start_with(Setup { limits, seed, ..Setup::default() }).await;
     STREAMS.iter().for_each(|stream| aws.kinesis().create(stream, SHARDS));
     Arc::new(aws)

@@ -18,9 +18,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tests::moments::Moments;
-use tests::numbers::Pipeline;
 
 use crate::faults::{Injected, fail};
 use crate::lives::Lives;
@@ -38,6 +37,20 @@ struct Arguments {
     /// What all chance follows from
     #[arg(long)]
     seed: Option<u64>,
+    /// How records are read
+    #[arg(long, value_enum, default_value_t = Reader::Mixed)]
+    reader: Reader,
+}
+
+/// How the host reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reader {
+    /// By polling
+    Polling,
+    /// By enhanced fan-out
+    Efo,
+    /// Each life of the host draws one of both
+    Mixed,
 }
 
 fn main() -> ExitCode {
@@ -47,19 +60,17 @@ fn main() -> ExitCode {
         u64::from(now.subsec_nanos()) ^ now.as_secs()
     });
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-    let outcome = runtime.block_on(soak(Duration::from_secs(60 * arguments.minutes), seed));
+    let outcome = runtime.block_on(soak(Duration::from_secs(60 * arguments.minutes), seed, arguments.reader));
     report::table(&outcome, seed, arguments.minutes);
     if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn soak(duration: Duration, seed: u64) -> Outcome {
-    say(&format!("seed {seed}; the same again: cargo xtask soak --seed {seed}"));
+async fn soak(duration: Duration, seed: u64, reader: Reader) -> Outcome {
+    let shown = reader.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    say(&format!("seed {seed}; the same again: cargo xtask soak --reader {shown} --seed {seed}"));
     let mut moments = Moments::new(seed);
     let aws = load::service(seed).await;
     let folder = tempfile::tempdir().expect("a folder for files");
-    let pipeline =
-        Pipeline { endpoint: &aws.endpoint, streams: &STREAMS, source: "initial_position = \"trim-horizon\"" };
-    pipeline.write(folder.path());
     let (counts, injected) = (Arc::new(Counts::default()), Arc::new(Injected::default()));
     let end = Instant::now() + duration;
     let writing = tokio::spawn(write(Arc::clone(&aws), end, Arc::clone(&counts)));
@@ -67,7 +78,7 @@ async fn soak(duration: Duration, seed: u64) -> Outcome {
         STREAMS.map(|stream| tokio::spawn(reshard(Arc::clone(&aws), stream, end, moments.fork(), Arc::clone(&counts))));
     let failing = tokio::spawn(fail(Arc::clone(&aws), end, moments.fork(), Arc::clone(&injected)));
     let showing = tokio::spawn(progress(Arc::clone(&counts), Arc::clone(&injected), PROGRESS_INTERVAL));
-    let mut lives = Lives::new(folder.path(), moments.fork(), Arc::clone(&counts));
+    let mut lives = Lives::new(folder.path(), Arc::clone(&aws), reader, moments.fork(), Arc::clone(&counts));
     lives.live_until(end).await;
     let written = writing.await.expect("the writer does not panic");
     for resharding in resharding {

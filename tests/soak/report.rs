@@ -18,6 +18,8 @@ pub(crate) struct Counts {
     pub(crate) disordered: AtomicU64,
     pub(crate) kills: AtomicU64,
     pub(crate) stops: AtomicU64,
+    /// Lives that read by enhanced fan-out.
+    pub(crate) pushed: AtomicU64,
     pub(crate) reshards: AtomicU64,
 }
 
@@ -28,6 +30,10 @@ pub(crate) struct Outcome {
     pub(crate) stdout: Ledger,
     pub(crate) kills: u64,
     pub(crate) stops: u64,
+    /// Lives that read by enhanced fan-out.
+    pub(crate) pushed: u64,
+    /// `SubscribeToShard`, granted.
+    pub(crate) subscriptions: u64,
     pub(crate) reshards: u64,
     pub(crate) gaps: u64,
     pub(crate) faults: Vec<(Kind, u64)>,
@@ -79,7 +85,7 @@ pub(crate) async fn progress(counts: Arc<Counts>, injected: Arc<Injected>, every
 /// The ledger.
 #[expect(clippy::print_stdout, reason = "the ledger is what the soak is for")]
 pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
-    let Outcome { file, stdout, kills, stops, reshards, gaps, faults, surprises } = outcome;
+    let Outcome { file, stdout, kills, stops, pushed, subscriptions, reshards, gaps, faults, surprises } = outcome;
     println!("{:<28}{:>12}{:>12}", format!("{minutes} minutes, seed {seed}"), "file", "stdout");
     let rows = [
         ("written", file.written, stdout.written),
@@ -91,7 +97,15 @@ pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
     for (name, in_file, on_stdout) in rows {
         println!("{name:<28}{in_file:>12}{on_stdout:>12}");
     }
-    for (name, count) in [("kills", kills), ("stops", stops), ("reshards", reshards), ("gaps reported", gaps)] {
+    let rows = [
+        ("kills", kills),
+        ("stops", stops),
+        ("lives by fan-out", pushed),
+        ("subscriptions", subscriptions),
+        ("reshards", reshards),
+        ("gaps reported", gaps),
+    ];
+    for (name, count) in rows {
         println!("{name:<28}{count:>12}");
     }
     for (kind, count) in faults {

@@ -41,6 +41,9 @@ enum Chore {
         /// What the moments and the faults follow from; random when left out, and always printed
         #[arg(long)]
         seed: Option<u64>,
+        /// How records are read: polling, efo, or mixed, where each life of the host draws one of both
+        #[arg(long, default_value = "mixed")]
+        reader: String,
     },
     /// Format, clippy with warnings denied, the core's purity, licences and duplicate dependencies, with and without the
     /// embedded endpoint
@@ -89,7 +92,7 @@ fn chore(chore: &Chore) -> Result<()> {
             build_tests(&workspace)?;
             backends::test(&workspace, filter.as_deref())
         }
-        Chore::Soak { minutes, seed } => soak(&workspace, *minutes, *seed),
+        Chore::Soak { minutes, seed, reader } => soak(&workspace, *minutes, *seed, reader),
         Chore::Lint => lint(&workspace),
         Chore::Components => components::build(&workspace).map(drop),
         Chore::Simulate { histories } => {
@@ -139,11 +142,11 @@ fn build_tests(workspace: &Workspace) -> Result<()> {
     run(&mut workspace.cargo(&["build", "--workspace", "--all-targets"]))
 }
 
-fn soak(workspace: &Workspace, minutes: u64, seed: Option<u64>) -> Result<()> {
+fn soak(workspace: &Workspace, minutes: u64, seed: Option<u64>, reader: &str) -> Result<()> {
     build_tests(workspace)?;
     let soak = workspace.target.join("debug").join(format!("soak{}", std::env::consts::EXE_SUFFIX));
     let mut command = Command::new(&soak);
-    command.args(["--minutes", &minutes.to_string()]).current_dir(&workspace.root);
+    command.args(["--minutes", &minutes.to_string(), "--reader", reader]).current_dir(&workspace.root);
     if let Some(seed) = seed {
         command.args(["--seed", &seed.to_string()]);
     }

@@ -41,6 +41,25 @@ fn a_second_local_run_has_nothing_left_to_print() {
     assert!(listed.stdout.contains(super::SHARD), "{}", listed.stdout);
 }
 
+/// The embedded endpoint serves enhanced fan-out as well; every run registers a consumer and leaves none behind.
+#[test]
+fn a_local_run_by_fan_out_prints_the_same_and_a_second_one_has_nothing_left() {
+    let folder = folder(SEEDED, TO_STDOUT);
+    let manifest = folder.path().join("p.toml");
+    let polled = std::fs::read_to_string(&manifest).expect("written right above");
+    let table = "[source.polling]\n";
+    let pushed = polled.replace(table, &format!("reader = \"efo\"\nefo = {{ consumer_name = \"words\" }}\n{table}"));
+    std::fs::write(&manifest, pushed).expect("a writable folder");
+    for printed in [WORDS, ""] {
+        let ended = command(&folder, &TO_END).expect_code(0);
+        ended.expect_stderr("reading by enhanced fan-out").expect_stderr("consumer \"words\" is deregistered");
+        assert_eq!(ended.stdout, printed);
+    }
+    // Back to polling, on the same positions.
+    std::fs::write(&manifest, polled).expect("a writable folder");
+    assert_eq!(command(&folder, &TO_END).expect_code(0).stdout, "");
+}
+
 #[test]
 fn a_local_run_that_keeps_nothing_starts_anew_each_time() {
     let folder = folder(IN_MEMORY, TO_FILE);

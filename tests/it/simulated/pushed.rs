@@ -8,6 +8,7 @@ mod renewals;
 mod windows;
 mod troubles;
 mod consumers;
+mod binary;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,7 +19,7 @@ const WINDOW: u64 = 2 * MIB;
 
 /// Waits until the service has pushed all that it can: calls go to and fro meanwhile, and nothing changes.
 async fn until_pushing_stops(world: &World, shard: &str) -> u64 {
-    let client = world.aws.client().await;
+    let client = world.aws.h2c_client().await;
     let pushed = || world.aws.counted(|counted| counted.subscribed_to(STREAM, shard).bytes);
     let (mut before, mut same) = (pushed(), 0);
     while same < 10 {
