@@ -128,10 +128,12 @@ impl Reading {
         self
     }
 
-    /// The same reader at another place: what comes after the old one is gone.
+    /// The same reader at another place: what comes after the old one is gone. What struggled struggles on, so that its end is
+    /// told.
     #[must_use]
-    pub fn anew(&self, cursor: Cursor, now: Moment) -> Self {
-        Self::new(cursor, self.pace, now).with_retry(self.patience.limits())
+    pub fn anew(self, cursor: Cursor, now: Moment) -> Self {
+        let fresh = Self::new(cursor, self.pace, now);
+        Self { patience: self.patience, paused: self.paused, ..fresh }
     }
 
     /// Nothing is asked for before `start`: the moment of a timestamp that lies ahead.

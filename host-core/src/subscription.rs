@@ -139,10 +139,11 @@ impl Subscription {
         }
     }
 
-    /// The same reader at another place, or with another consumer.
+    /// The same reader at another place, or with another consumer. What struggled struggles on, so that its end is told.
     #[must_use]
-    pub const fn anew(&self, cursor: Cursor, now: Moment) -> Self {
-        Self::new(cursor, self.patience.limits(), now)
+    pub fn anew(self, cursor: Cursor, now: Moment) -> Self {
+        let fresh = Self::new(cursor, self.patience.limits(), now);
+        Self { patience: self.patience, paused: self.paused, ..fresh }
     }
 
     /// Nothing is asked for before `start`: the moment of a timestamp that lies ahead.

@@ -259,6 +259,18 @@ fn a_paused_reader_holds_its_subscription_for_a_while_and_then_lets_it_go() {
 }
 
 #[test]
+fn a_struggle_outlives_another_place_and_another_consumer_and_its_end_is_told() {
+    let mut subscription = begun();
+    for second in 0..60 {
+        again(subscription.failed(at(second), Failure::Trouble(Trouble::Throttled), 0.0));
+    }
+    let mut elsewhere = subscription.clone().anew(Cursor::new(Position::TrimHorizon, None), at(60));
+    assert!(matches!(elsewhere.next(at(60)), Action::Subscribe { .. }), "at once all the same");
+    elsewhere.subscribed(at(60), 0.5);
+    assert!(elsewhere.event(at(60), &facts(None), None).is_some());
+}
+
+#[test]
 fn a_refusal_of_rights_is_borne_for_a_few_attempts_and_then_ends_the_run() {
     let mut subscription = subscribed();
     let denied = Failure::Trouble(Trouble::Denied);

@@ -237,7 +237,7 @@ impl Listener<'_> {
             match (closed.run_until_cancelled(looking).await.transpose()?, error.kind) {
                 (None, _) => return Ok(ControlFlow::Break(End::Closed)),
                 (Some(Found::Another), _) => {
-                    self.state = self.state.anew(self.state.cursor().clone(), reader.clock.now());
+                    self.state = self.state.clone().anew(self.state.cursor().clone(), reader.clock.now());
                     return Ok(ControlFlow::Continue(()));
                 }
                 (Some(Found::Same), SourceErrorKind::ConsumerGone) => {
@@ -252,7 +252,7 @@ impl Listener<'_> {
         }
         Ok(match reader.settle(self.state.cursor(), error).await? {
             ControlFlow::Continue(cursor) => {
-                self.state = self.state.anew(cursor, reader.clock.now());
+                self.state = self.state.clone().anew(cursor, reader.clock.now());
                 ControlFlow::Continue(())
             }
             ControlFlow::Break(end) => ControlFlow::Break(end),

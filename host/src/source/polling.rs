@@ -158,7 +158,7 @@ impl Poller<'_> {
         let Some(failure) = error.kind.while_reading() else {
             return Ok(match reader.settle(self.reading.cursor(), error).await? {
                 ControlFlow::Continue(cursor) => {
-                    self.reading = self.reading.anew(cursor, reader.clock.now());
+                    self.reading = self.reading.clone().anew(cursor, reader.clock.now());
                     ControlFlow::Continue(())
                 }
                 ControlFlow::Break(end) => ControlFlow::Break(end),
