@@ -10,6 +10,7 @@ use std::future::Future;
 use std::iter;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use host_core::checkpoint::{Commit, ShardRow};
 use host_core::moment::EpochMillis;
 use host_core::service_time::ServiceClock;
 use host_core::shard::{Position, ShardId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -64,12 +65,31 @@ component = "stand-in.wasm"
 type = "discard"
 "#;
 
-/// Waits for what is sure to come; panics with `what` if it does not.
+/// Waits for what is sure to come; panics with `what` if it does not. Patience is the machine's, whatever the test's clock
+/// does.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_elapsed) => panic!("waited in vain for {what}"),
+    let (_waiting, done) = mpsc::channel::<()>();
+    let (ring, alarm) = oneshot::channel();
+    std::thread::spawn(move || {
+        if done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            ring.send(()).unwrap_or_default();
+        }
+    });
+    tokio::select! {
+        biased;
+        value = future => value,
+        _ = alarm => panic!("waited in vain for {what}"),
     }
+}
+
+/// Waits until what the run does makes this true.
+pub async fn until_true(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(what, wait).await;
 }
 
 /// One record as the stand-in sees it.
@@ -512,6 +532,15 @@ impl Rig {
     /// Waits until the sink holds every record ever written.
     pub async fn until_all_delivered(&self) {
         self.until_elements(self.stream.written().len()).await;
+    }
+
+    /// What the store of a pipeline that does not run has noted of its consumer on the first stream.
+    #[must_use]
+    pub fn noted_consumer(&self) -> Option<RegisteredConsumer> {
+        let mut store = self.store.open(&self.pipeline());
+        let owner = Owner { name: "whoever looks".to_owned(), since: wall() };
+        let claimed = store.claim(&owner, &[]).expect("nobody runs");
+        claimed.streams.into_iter().next().and_then(|stream| stream.consumer)
     }
 
     /// Waits until the durable positions are as told.
