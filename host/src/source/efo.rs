@@ -40,6 +40,8 @@ enum Heard {
     Broken(SourceError),
     /// Nothing; somebody paused or resumed the reader, or the time is over.
     Nothing,
+    /// Whoever could close the reader is gone.
+    NobodyAsks,
 }
 
 struct Listener<'a> {
@@ -151,8 +153,9 @@ impl Listener<'_> {
                     None => line.subscription.next().await,
                 }
             } => heard,
-            // A pipeline that is gone closes its readers.
-            _ = self.reader.pause.changed() => return Heard::Nothing,
+            changed = self.reader.pause.changed() => {
+                return if changed.is_ok() { Heard::Nothing } else { Heard::NobodyAsks };
+            }
             () = self.reader.clock.wait_until(until) => {
                 if line.subscription.awaits_room() {
                     self.state.heard();
@@ -170,6 +173,7 @@ impl Listener<'_> {
     async fn take(&mut self, heard: Heard) -> Result<ControlFlow<End>, Failure> {
         match heard {
             Heard::Nothing => Ok(ControlFlow::Continue(())),
+            Heard::NobodyAsks => Ok(ControlFlow::Break(End::Closed)),
             Heard::Event(event) => Ok(match self.event(event).await {
                 ControlFlow::Continue(()) => ControlFlow::Continue(()),
                 ControlFlow::Break(()) => ControlFlow::Break(End::Closed),
