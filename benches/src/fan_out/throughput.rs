@@ -84,7 +84,8 @@ fn text(runs: &Runs) -> String {
     let of = |stream: &Stream, variant, what: fn(&Run) -> f64| {
         Quartiles::of(runs[&(stream.name, variant)].iter().map(what).collect())
     };
-    let (cpu, wall): (fn(&Run) -> f64, fn(&Run) -> f64) = (|run| run.reader.cpu_seconds, |run| run.reader.wall_seconds);
+    let cpu: fn(&Run) -> f64 = |run| run.reader.cpu_seconds;
+    let wall: fn(&Run) -> f64 = |run| run.reader.wall_seconds;
     let mut table = Table::new(
         2,
         &["stream", "reader", "CPU s/GB", "±%", "to bare", "MB/s", "±%", "to bare", "start", "service's"],
