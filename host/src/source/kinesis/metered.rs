@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint}
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use crate::flow::{Budget, Held};
@@ -99,8 +99,8 @@ type Reserving = Pin<Box<dyn Future<Output = Held> + Send + Sync>>;
 struct Metered<B> {
     inner: B,
     meter: Meter,
-    /// What has arrived and was not let through.
-    arrived: BytesMut,
+    /// What has arrived and was not let through: the rest of one piece.
+    arrived: Bytes,
     /// Bytes of the message at hand for which there is room.
     left: usize,
     reserving: Option<(usize, Reserving)>,
@@ -109,7 +109,7 @@ struct Metered<B> {
 
 impl<B> Metered<B> {
     fn new(inner: B, meter: Meter) -> Self {
-        Self { inner, meter, arrived: BytesMut::new(), left: 0, reserving: None, is_over: false }
+        Self { inner, meter, arrived: Bytes::new(), left: 0, reserving: None, is_over: false }
     }
 
     /// The next bytes for which there is room; `None` if more must arrive first.
@@ -127,7 +127,7 @@ impl<B> Metered<B> {
             if self.left > 0 && !self.arrived.is_empty() {
                 let bytes = self.arrived.split_to(self.left.min(self.arrived.len()));
                 self.left -= bytes.len();
-                return Poll::Ready(Some(bytes.freeze()));
+                return Poll::Ready(Some(bytes));
             }
             if self.left == 0 {
                 // The decoder is done with the message before. If that is still here, it was no event, and nobody accounts
@@ -163,12 +163,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Metered<B> {
             }
             if this.is_over {
                 // What cannot even tell its length was cut off; the decoder will say so.
-                let rest = this.arrived.split();
-                return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest.freeze()))));
+                let rest = std::mem::take(&mut this.arrived);
+                return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
             }
             match ready!(Pin::new(&mut this.inner).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => this.arrived.extend_from_slice(&data),
+                    // Only a length that is cut in two makes bytes move.
+                    Ok(data) if this.arrived.is_empty() => this.arrived = data,
+                    Ok(data) => this.arrived = [&this.arrived, &data].map(|part| &part[..]).concat().into(),
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),

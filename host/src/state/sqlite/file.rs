@@ -188,9 +188,11 @@ fn read_only(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Tells ours from everything else, changing nothing.
+/// Tells ours from everything else, changing nothing. All of it is one look: between two, somebody else may have made the
+/// tables.
 fn gate(path: &Path) -> Result<Found, StoreError> {
     let connection = read_only(path)?;
+    connection.execute_batch("BEGIN").map_err(|error| failed("read", path, error))?;
     let number = |query: &str| {
         connection.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(|error| failed("read", path, error))
     };
