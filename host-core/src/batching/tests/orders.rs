@@ -175,6 +175,18 @@ fn a_write_that_may_land_late_is_not_replaced_before_that() {
     assert_eq!(sent(&mut batcher, at(9_000)).1, [3]);
 }
 
+/// The key moves to another shard while the fate of its newest write is unknown: that one is not replaced any more, and
+/// those that it replaced would overwrite it.
+#[test]
+fn nothing_older_is_sent_than_what_may_have_been_written() {
+    let (mut batcher, _) = late(ordered(Order::Newest));
+    let (request, entries) = sent(&mut batcher, at(1_000));
+    assert_eq!(entries, [1, 2]);
+    batcher.answered(at(1_010), request, [throttled(), Outcome::Done], 0.0);
+    batcher.push(at(9_000), Entry { destination: Destination(1), ..entry(3, "a", at(9_000)) }).expect("room");
+    assert_eq!(sent(&mut batcher, at(9_000)).1, [1], "and neither 0 nor 3");
+}
+
 #[test]
 fn writes_to_two_tables_never_replace_each_other() {
     let mut batcher = ordered(Order::Newest);
