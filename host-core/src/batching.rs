@@ -159,10 +159,13 @@ impl<T: Clone> Batcher<T> {
         let place = self.next_place;
         self.next_place += 1;
         self.visits += 1;
+        // Items of two tables are two items. A partition key is one key, wherever its shard is now.
+        let item = |key: Vec<u8>| [&destination.0.to_be_bytes()[..], key.as_slice()].concat();
         let (key, turn) = match self.options.order {
             Order::Free => (Key::from([]), Some(now)),
-            Order::Distinct => (Key::from(key), Some(now)),
-            Order::PerKey | Order::Newest => self.queues.push(now, key, place),
+            Order::Distinct => (Key::from(item(key)), Some(now)),
+            Order::PerKey => self.queues.push(now, key, place),
+            Order::Newest => self.queues.push(now, item(key), place),
         };
         let due = arrived + self.options.max_age;
         let held = Held { ticket, key, destination, bytes, arrived, due, attempts: 0, fate: Fate::NotWritten };
@@ -321,12 +324,9 @@ impl<T: Clone> Batcher<T> {
         if !self.options.order.is_kept() {
             return turn;
         }
-        let held = &self.held;
-        let destination = |place| held.get(&place).map(|held| held.destination);
-        let newest_wins =
-            |oldest, newest| self.options.order == Order::Newest && destination(oldest) == destination(newest);
-        let key = &held.get(&turn).expect("what is ready is held").key;
-        self.queues.pick(now, key, newest_wins).expect("a key that is haunted by what is gone has no turn")
+        let key = &self.held.get(&turn).expect("what is ready is held").key;
+        let sent = self.queues.pick(now, key, self.options.order);
+        sent.expect("a key that is haunted by what is gone has no turn")
     }
 
     fn charge(&mut self, now: Moment, destination: Destination, sent: Place) {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::lanes::Place;
+use super::vocabulary::Order;
 use crate::moment::Moment;
 
 pub(super) type Key = Arc<[u8]>;
@@ -34,8 +35,6 @@ struct Queue {
     places: VecDeque<Place>,
     stage: Stage,
     haunt: Option<Haunt>,
-    /// The newest of which nobody knows whether the service has it: nothing older may be sent any more.
-    floor: Option<Place>,
     /// What a key without entries counts for.
     ghost_bytes: u64,
 }
@@ -97,24 +96,22 @@ impl Queues {
             return (shared, Some(at));
         }
         let shared: Key = key.into();
-        let queue = Queue { places: [place].into(), stage: Stage::Scheduled, haunt: None, floor: None, ghost_bytes: 0 };
+        let queue = Queue { places: [place].into(), stage: Stage::Scheduled, haunt: None, ghost_bytes: 0 };
         self.queues.insert(Arc::clone(&shared), queue);
         (shared, Some(now))
     }
 
-    /// The entry that is sent when it is the turn of this key: its oldest, or what haunts it, or its newest if
-    /// `newest_wins` says that this one may stand for the oldest. Nothing is older than what was sent before and may have
-    /// been written.
-    pub(super) fn pick(&self, now: Moment, key: &Key, newest_wins: impl FnOnce(Place, Place) -> bool) -> Option<Place> {
+    /// The entry that is sent when it is the turn of this key: what haunts it, or else its newest if `order` lets that one
+    /// stand for the others, or else its oldest. So nothing is sent that is older than what may have been written.
+    pub(super) fn pick(&self, now: Moment, key: &Key, order: Order) -> Option<Place> {
         let queue = self.queues.get(key)?;
         if let Some(haunt) = queue.haunt_at(now) {
             return Some(haunt.by).filter(|by| queue.holds(*by));
         }
-        let (oldest, newest) = (*queue.places.front()?, *queue.places.back()?);
-        if oldest != newest && newest_wins(oldest, newest) {
-            return Some(newest);
+        match order {
+            Order::Newest => queue.places.back().copied(),
+            Order::Free | Order::Distinct | Order::PerKey => queue.places.front().copied(),
         }
-        Some(queue.floor.filter(|floor| queue.holds(*floor)).unwrap_or(oldest))
     }
 
     /// An entry of this key is under way.
@@ -128,7 +125,6 @@ impl Queues {
     pub(super) fn haunt(&mut self, key: &Key, by: Place, until: Moment) {
         if let Some(queue) = self.queues.get_mut(key) {
             queue.haunt = Some(Haunt { until, by });
-            queue.floor = Some(by);
         }
     }
 

@@ -145,7 +145,8 @@ pub struct Entry<T> {
     /// Whatever the caller knows it by.
     pub ticket: T,
     /// What its order hangs on: the partition key, or the key of the item, in bytes that are equal exactly if the service
-    /// takes the keys for equal. Where tables share a sink, the table belongs to the key.
+    /// takes the keys for equal. [`Order::Distinct`] and [`Order::Newest`] take equal keys of two destinations for two keys,
+    /// [`Order::PerKey`] for one: a partition key moves when its shard is split.
     pub key: Vec<u8>,
     /// Where it goes.
     pub destination: Destination,

@@ -147,8 +147,9 @@ impl History {
         let mut time = 0;
         for ticket in 0..u32::try_from(self.dice.between(1, 150)).expect("small") {
             let key = u32::try_from(self.dice.between(1, self.keys)).expect("small");
-            // A key may move: a shard was split.
-            let split = u64::from(ticket >= 100);
+            // A key may move where its shard is split; an item stays in its table.
+            let moves = self.options.order == Order::Free || self.options.order == Order::PerKey;
+            let split = u64::from(ticket >= 100 && moves);
             let destination = Destination(u32::try_from((u64::from(key) + split) % self.destinations).expect("small"));
             self.to_push.push_back(Record { ticket, key, destination, bytes: self.dice.between(1, 100) });
             time += self.dice.between(0, spacing);

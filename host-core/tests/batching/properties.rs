@@ -86,7 +86,8 @@ struct Bench {
     batcher: Batcher<u32>,
     options: Options,
     now: u64,
-    pushed: Vec<(u8, u64)>,
+    /// Key, and destination if that makes two keys of one; and bytes.
+    pushed: Vec<((u8, u8), u64)>,
     unsettled: BTreeSet<u32>,
     out: BTreeMap<RequestId, Vec<u32>>,
     requests: u64,
@@ -132,12 +133,14 @@ impl Bench {
     fn push(&mut self, key: u8, destination: u8, bytes: u64) -> Result<(), TestCaseError> {
         let ticket = u32::try_from(self.pushed.len()).expect("small");
         let (now, had_room) = (Moment::from_millis(self.now), self.batcher.has_room(bytes));
+        let is_part = matches!(self.options.order, Order::Distinct | Order::Newest);
+        let whole_key = (key, if is_part { destination } else { 0 });
         let destination = Destination(u32::from(destination));
         let entry = Entry { ticket, key: vec![key], destination, bytes, arrived: now };
         let taken = self.batcher.push(now, entry);
         prop_assert_eq!(taken.is_ok(), had_room && bytes <= self.options.max_record_bytes);
         if taken.is_ok() {
-            self.pushed.push((key, bytes));
+            self.pushed.push((whole_key, bytes));
             self.unsettled.insert(ticket);
         }
         Ok(())
@@ -175,7 +178,7 @@ impl Bench {
         Ok(())
     }
 
-    fn pushed_at(&self, ticket: u32) -> (u8, u64) {
+    fn pushed_at(&self, ticket: u32) -> ((u8, u8), u64) {
         self.pushed[usize::try_from(ticket).expect("small")]
     }
 

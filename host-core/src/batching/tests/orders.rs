@@ -175,27 +175,31 @@ fn a_write_that_may_land_late_is_not_replaced_before_that() {
     assert_eq!(sent(&mut batcher, at(9_000)).1, [3]);
 }
 
-/// The key moves to another shard while the fate of its newest write is unknown: that one is not replaced any more, and
-/// those that it replaced would overwrite it.
+#[test]
+fn equal_keys_of_two_tables_are_two_items_and_of_two_shards_one_key() {
+    for (order, together) in [(Order::Newest, true), (Order::Distinct, true), (Order::PerKey, false)] {
+        let mut batcher = ordered(order);
+        push(&mut batcher, at(0), 0, "a");
+        batcher.push(at(0), Entry { destination: Destination(1), ..entry(1, "a", at(0)) }).expect("room");
+        let (request, entries) = sent(&mut batcher, at(0));
+        assert_eq!(entries, if together { vec![0, 1] } else { vec![0] });
+        batcher.answered(at(1), request, all(Outcome::Done), 0.0);
+        assert_eq!(settled(&mut batcher).len(), entries.len());
+    }
+}
+
+/// A timed-out write that would have replaced others, then poison after it: the older ones never come back.
 #[test]
 fn nothing_older_is_sent_than_what_may_have_been_written() {
     let (mut batcher, _) = late(ordered(Order::Newest));
     let (request, entries) = sent(&mut batcher, at(1_000));
     assert_eq!(entries, [1, 2]);
     batcher.answered(at(1_010), request, [throttled(), Outcome::Done], 0.0);
-    batcher.push(at(9_000), Entry { destination: Destination(1), ..entry(3, "a", at(9_000)) }).expect("room");
-    assert_eq!(sent(&mut batcher, at(9_000)).1, [1], "and neither 0 nor 3");
-}
-
-#[test]
-fn writes_to_two_tables_never_replace_each_other() {
-    let mut batcher = ordered(Order::Newest);
-    push(&mut batcher, at(0), 0, "a");
-    batcher.push(at(0), Entry { destination: Destination(1), ..entry(1, "a", at(0)) }).expect("room");
-    let (request, entries) = sent(&mut batcher, at(0));
-    assert_eq!(entries, [0]);
-    batcher.answered(at(1), request, [Outcome::Done], 0.0);
-    assert_eq!(sent(&mut batcher, at(1)).1, [1]);
+    push(&mut batcher, at(9_000), 3, "a");
+    let (request, entries) = sent(&mut batcher, at(9_000));
+    assert_eq!(entries, [3]);
+    batcher.answered(at(9_010), request, [Outcome::Poison("bad".into())], 0.0);
+    assert_eq!(sent(&mut batcher, at(9_010)).1, [1], "and not 0");
 }
 
 #[test]
