@@ -146,3 +146,16 @@ fn a_little_throttling_slows_a_little() {
     let (little, much) = (taken_after(50), taken_after(1));
     assert!(little >= 900 && much <= 700, "{little} and {much} in a second");
 }
+
+/// Eight requests left at one speed and all came back: that tells of that speed once, not eight times.
+#[test]
+fn requests_that_left_before_a_cut_do_not_cut_again() {
+    let mut batcher = batcher(Options { max_count: 10, ..paced() });
+    run(&mut batcher, (0, 3_000), (1, 100), |_, _| Outcome::Done);
+    let requests: Vec<_> = (0..8).map(|_| sent(&mut batcher, at(3_300)).0).collect();
+    for (after, request) in (0..).zip(requests) {
+        batcher.answered(at(3_310 + after), request, all(throttled()), 1.0);
+    }
+    let taken = run(&mut batcher, (3_320, 3_720), (1, 100), |_, _| Outcome::Done)[0];
+    assert!((150..=350).contains(&taken), "{taken} in 400 ms at half of the speed");
+}
