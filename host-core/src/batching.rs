@@ -5,12 +5,12 @@
 //!
 //! - **When.** A request leaves once it is full (`max_count`, `max_bytes`), once an entry has waited for `max_age`, or at
 //!   once if there is no room for more or nothing more will come. An entry is due again as soon as its pause is over.
-//! - **How fast.** Each destination has tokens of its own ([`pace`]); one without tokens keeps its entries, and no others.
+//! - **How fast.** Each destination has tokens of its own (`pace`); one without tokens keeps its entries, and no others.
 //!   When nothing answers, all wait together, and one request tries.
 //! - **In which order.** Where order is kept, a key has one entry under way. Two requests under way race each other, and
 //!   within one request the service may throw back the first and take the second, so nothing weaker keeps it. And because
 //!   a request that was given up may be carried out later, nothing newer of its keys is sent before that is over
-//!   ([`queues`]). No sender can do more about a request that lands even later than that: a service that takes no condition
+//!   (`queues`). No sender can do more about a request that lands even later than that: a service that takes no condition
 //!   with a write cannot tell it from a new one.
 //! - **How often.** What counts as an attempt is what tells something about the entry:
 //!
