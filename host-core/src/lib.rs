@@ -16,6 +16,7 @@ pub mod cursor;
 pub mod reading;
 pub mod registration;
 pub mod subscription;
+pub mod batching;
 pub mod delivery;
 pub mod ledger;
 pub mod watermark;
