@@ -177,8 +177,7 @@ fn text(samples: &[Sample]) -> String {
          been silent for a while. Time\nfrom the call of `PutRecord` to standard output, on which another process reads. All readers of a service \
          read the same records\nat the same time. `polling` is with an `empty_interval` of 250 ms, the default, and with none, where the limit of \
          calls is the\npace. `bare SDK` is a loop around a subscription that prints what comes: its time is the service's, the SDK's and \
-         the pipe's. The\nembedded service looks for new records every 200 ms, which is in every figure of fan-out there; the simulated AWS pushes at \
-         once, as\nthe real one does but for its network.\n\n{}",
+         the pipe's. Both\nservices push what is written at once, as the real one does but for its network.\n\n{}",
         table.text()
     )
 }
