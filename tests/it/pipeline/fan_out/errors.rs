@@ -12,10 +12,8 @@ use super::{pass, paused};
 
 #[track_caller]
 fn source_error(failure: Failure) -> SourceError {
-    match failure {
-        Failure::Source(error) => error,
-        other => panic!("expected an error of the source, got: {other}"),
-    }
+    let Failure::Source(error) = failure else { panic!("expected an error of the source, got: {failure}") };
+    error
 }
 
 fn after(rig: &Rig, index: usize) -> Position {
