@@ -25,6 +25,8 @@ pub use host_core::delivery::{OnError, PoisonPolicy, TrapPolicy};
 pub use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
 
+use crate::ports::KeyType;
+
 pub use credentials::{AssumeRole, Credentials, InvalidRole, Process, RoleArn, Sts, WebIdentity};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub(crate) use forms::{is_json_pointer, point_in_time};
@@ -51,12 +53,16 @@ pub struct Manifest {
     pub assigner: Assigner,
     /// What makes elements of records (`[deserializer]`).
     pub deserializer: ComponentUse,
+    /// The routes that the deserializer may give elements (`deserializer.routes`); `None`: it is not said.
+    pub routes: Option<Vec<String>>,
     /// Where elements go (`[[sink]]`); at least one, with distinct names.
     pub sinks: Vec<Sink>,
     /// Where positions are kept (`[checkpoint]`).
     pub checkpoint: Checkpoint,
     /// What happens to records that cannot be delivered (`[on_error]`).
     pub on_error: OnError,
+    /// What happens to elements on a route that no sink takes (`on_error.unrouted`, default fail).
+    pub unrouted: Unrouted,
     /// How AWS is reached (`[aws]`).
     pub aws: Aws,
     /// The embedded service (`[local]`); read by `--local` and `sluicebox local` only.
@@ -273,8 +279,17 @@ pub enum WasiGrant {
     None,
 }
 
+/// What happens to elements on a route that no sink takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrouted {
+    /// The pipeline stops before them.
+    Fail,
+    /// They are counted and dropped.
+    Drop,
+}
+
 /// One place where elements go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
     /// What it is called (`name`, default its type), unique in the manifest.
     pub name: Name,
@@ -285,7 +300,7 @@ pub struct Sink {
 }
 
 /// What a sink does with its elements.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SinkOutput {
     /// Writes one element a line to standard output.
     Stdout,
@@ -296,6 +311,121 @@ pub enum SinkOutput {
     },
     /// Confirms them and keeps nothing.
     Discard,
+    /// Writes them to a stream.
+    Kinesis(Box<KinesisSink>),
+    /// Writes them to a table.
+    Dynamodb(Box<DynamodbSink>),
+}
+
+/// A sink that writes to a stream (`type = "kinesis"`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct KinesisSink {
+    /// The stream (`stream_arn`).
+    pub stream: StreamArn,
+    /// What makes entries of elements (`[sink.converter]`).
+    pub converter: Converter,
+    /// Which entries may be under way together (`order`, default per-key).
+    pub order: SinkOrder,
+    /// Stops the pipeline at the first entry that the service does not take at once (`fail_on_error`, default false).
+    pub fail_on_error: bool,
+    /// Records a second and shard (`max_records_per_second`, default 1,000, which is the service's limit); `None` is
+    /// "unlimited": what a shard takes is found out.
+    pub max_records_per_second: Option<f64>,
+    /// Bytes a second and shard (`max_bytes_per_second`, default 1 MiB, which is the service's limit); `None` is "unlimited".
+    pub max_bytes_per_second: Option<u64>,
+    /// Requests, and what waits for them (`[sink.batch]`).
+    pub batch: SinkBatch,
+}
+
+/// A sink that writes to a table (`type = "dynamodb"`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DynamodbSink {
+    /// The table (`table`: a name, or an ARN).
+    pub table: Table,
+    /// What makes requests of elements (`[sink.converter]`).
+    pub converter: Converter,
+    /// Which requests may be under way together (`order`, default per-key).
+    pub order: SinkOrder,
+    /// Stops the pipeline at the first request that the service does not take at once (`fail_on_error`, default false).
+    pub fail_on_error: bool,
+    /// How often a record takes effect (`guarantee`, default at-least-once).
+    pub guarantee: Guarantee,
+    /// Requests, and what waits for them (`[sink.batch]`).
+    pub batch: SinkBatch,
+}
+
+/// A table, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name, 3 to 255 characters.
+    pub name: String,
+    /// Its region: that of its ARN, or that of `[aws]`.
+    pub region: String,
+    /// The account of its ARN, if it was given by ARN; else that of the credentials.
+    pub account: Option<String>,
+}
+
+/// What makes entries of elements.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Converter {
+    /// One that the host brings along (`builtin`).
+    Builtin(BuiltinConverter),
+    /// A component (`component`).
+    Component(ComponentUse),
+}
+
+/// The converters that the host brings along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltinConverter {
+    /// For streams: the element's bytes under the element's key.
+    Passthrough,
+    /// For tables: an element that is a JSON object becomes an item.
+    JsonToItem,
+}
+
+/// Which entries may be under way together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkOrder {
+    /// One of each key.
+    PerKey,
+    /// Any.
+    None,
+}
+
+/// How often a record takes effect in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Once, and maybe again after a crash.
+    AtLeastOnce,
+    /// Once: what a record writes and its position are one transaction.
+    ExactlyOnce,
+}
+
+/// Requests of a sink, and what waits for them (`[sink.batch]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkBatch {
+    /// Entries in a request (`max_count`, default and most 500 for a stream and 25 for a table; 99 with exactly-once).
+    pub max_count: usize,
+    /// Bytes in a request (`max_bytes`, default 5 MiB for a stream, 16 MB for a table).
+    pub max_bytes: u64,
+    /// Bytes of an entry (`max_record_bytes`); `None`, the default: what the service takes.
+    pub max_record_bytes: Option<u64>,
+    /// How long an entry waits for company (`max_age`, default 5 s).
+    pub max_age: Duration,
+    /// Requests under way (`max_in_flight`, default 50).
+    pub max_in_flight: usize,
+    /// Entries held (`max_buffered`, default 10,000).
+    pub max_buffered: usize,
+    /// Bytes held (`max_buffered_bytes`, default 64 MiB).
+    pub max_buffered_bytes: u64,
+    /// Time for one request, after which it is cancelled (`request_timeout`, default that of `[aws.timeouts]`).
+    pub request_timeout: Duration,
+    /// Whether a request that takes longer stops the pipeline (`fail_on_timeout`, default false: it is repeated).
+    pub fail_on_timeout: bool,
+    /// Attempts at an entry before it is given up (`max_attempts`); `None`, the default: no end.
+    pub max_attempts: Option<u32>,
+    /// Age beyond which a failed attempt is an entry's last (`max_entry_age`); `None`, the default: no end.
+    pub max_entry_age: Option<Duration>,
 }
 
 /// Where positions are kept.
@@ -312,6 +442,8 @@ pub struct Checkpoint {
 pub enum StateStore {
     /// An SQLite database in this file.
     Sqlite(PathBuf),
+    /// A DynamoDB table of this pipeline's own, in its account.
+    Dynamodb(Table),
 }
 
 /// How AWS is reached.
@@ -355,6 +487,28 @@ pub struct Local {
     pub durable: bool,
     /// Streams that are created at the start, with distinct names.
     pub streams: Vec<LocalStream>,
+    /// Tables that are created at the start, with distinct names.
+    pub tables: Vec<LocalTable>,
+}
+
+/// A table of the embedded service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalTable {
+    /// Its name.
+    pub name: String,
+    /// The partition key (`partition_key`: `"id"` for text, `"id:N"` for a number, `"id:B"` for bytes).
+    pub partition_key: LocalKey,
+    /// The sort key, written the same way (`sort_key`).
+    pub sort_key: Option<LocalKey>,
+}
+
+/// An attribute of the key of a table of the embedded service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalKey {
+    /// `AttributeName`.
+    pub name: String,
+    /// `AttributeType`.
+    pub of: KeyType,
 }
 
 /// A stream of the embedded service.

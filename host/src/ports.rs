@@ -2,15 +2,19 @@
 //! positions. Each has one contract suite, and every implementation, the in-memory fake included, passes it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use host_core::batching::Outcome;
 use host_core::moment::EpochMillis;
 use host_core::registration::ConsumerStatus;
 use host_core::shard::{Position, SequenceNumber, ShardDescription, ShardId};
 
 use crate::columns::{Column, RecordColumns};
+use crate::entry::{ItemRequest, KinesisEntry};
 use crate::flow::{Budget, Held};
+use crate::item::{Item, Value};
 use crate::source::classify::SourceError;
 
 /// What is known of a stream before its first read (`DescribeStreamSummary`).
@@ -159,6 +163,120 @@ pub trait FanOutApi: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Box<dyn Subscription>, SourceError>>;
 }
 
+/// What one entry of a request became, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// What the service said of it.
+    pub outcome: Outcome,
+    /// The shard that has it (`ShardId`), if it has it and says so.
+    pub shard: Option<ShardId>,
+    /// The code of a refusal (`ErrorCode`), for people and counters.
+    pub code: Option<String>,
+}
+
+/// A stream that is written to. Obligations: a call does not retry by itself, ends within a limit of its own, and its
+/// errors are classified; there is exactly one answer for each entry, in their order; dropping the future abandons the call,
+/// which the service may carry out all the same.
+pub trait PutApi: Send + Sync + 'static {
+    /// Writes up to 500 records (`PutRecords`).
+    fn put_records<'a>(&'a self, entries: &'a [Arc<KinesisEntry>]) -> BoxFuture<'a, Result<Vec<Put>, SourceError>>;
+}
+
+/// The type of a key attribute (`AttributeType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// `S`.
+    Text,
+    /// `N`.
+    Number,
+    /// `B`.
+    Bytes,
+}
+
+/// An attribute of a table's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyAttribute {
+    /// `AttributeName`.
+    pub name: String,
+    /// `AttributeType`.
+    pub of: KeyType,
+}
+
+/// What is known of a table before its first write (`DescribeTable`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDescription {
+    /// `TableArn`.
+    pub arn: String,
+    /// The attribute with `KeyType` `HASH`.
+    pub partition_key: KeyAttribute,
+    /// The attribute with `KeyType` `RANGE`, if the table has one.
+    pub sort_key: Option<KeyAttribute>,
+    /// `WriteCapacityUnits`, where capacity is provisioned; `None` on demand.
+    pub write_units: Option<u64>,
+    /// Whether it takes writes (`TableStatus` `ACTIVE` or `UPDATING`).
+    pub is_writable: bool,
+}
+
+/// How far a sink has applied a shard, in a row of the table of positions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PositionWrite {
+    /// The row's key.
+    pub key: Item,
+    /// Attributes that must be equal for the transaction to happen: the writer's generation, the position before.
+    pub expected: Vec<(String, Value)>,
+    /// Attributes that are set: the position after.
+    pub set: Vec<(String, Value)>,
+}
+
+/// A table that is written to. The obligations of [`PutApi`] hold.
+pub trait TableApi: Send + Sync + 'static {
+    /// What the table is.
+    fn describe(&self) -> BoxFuture<'_, Result<TableDescription, SourceError>>;
+
+    /// Puts and deletes up to 25 items, none of them twice (`BatchWriteItem`). The answer has one outcome for each: what comes
+    /// back unprocessed is throttled.
+    fn batch_write<'a>(
+        &'a self,
+        requests: &'a [Arc<ItemRequest>],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, SourceError>>;
+}
+
+/// What a transaction that did not happen says.
+#[derive(Clone, Debug)]
+pub enum TransactError {
+    /// The position's row is not as expected: somebody else has moved it.
+    Fenced,
+    /// One of the writes will never be taken: which of the requests, counted from 0, and why.
+    Refused {
+        /// Its index; `None` if the service does not say.
+        at: Option<usize>,
+        /// The service's message.
+        message: String,
+    },
+    /// Whatever else.
+    Failed(SourceError),
+}
+
+/// Writes that happen together with a position or not at all.
+pub trait TransactApi: Send + Sync + 'static {
+    /// Moves the position and carries out up to 99 requests on distinct items, in one `TransactWriteItems`. `token` makes a
+    /// repetition within ten minutes the same transaction (`ClientRequestToken`, at most 36 characters).
+    fn transact<'a>(
+        &'a self,
+        token: &'a str,
+        position: &'a PositionWrite,
+        requests: &'a [Arc<ItemRequest>],
+    ) -> BoxFuture<'a, Result<(), TransactError>>;
+
+    /// Makes the row of a position this writer's (`UpdateItem`): sets attributes unless a newer generation is there, and
+    /// returns the row as it was before, if it was. [`TransactError::Fenced`] if there is a newer one.
+    fn claim<'a>(
+        &'a self,
+        key: &'a Item,
+        generation: u64,
+    ) -> BoxFuture<'a, Result<Option<Item>, TransactError>>;
+}
+
 /// What went wrong in a sink. Whose fault it is follows from the variant: the manifest's or the machine's.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
@@ -197,6 +315,14 @@ pub enum SinkError {
         sink: String,
         /// The file.
         target: String,
+    },
+    /// The service behind the sink did not take what it was given.
+    #[error("sink {sink:?}: {source}")]
+    Service {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// What it said.
+        source: SourceError,
     },
     /// A write was refused.
     #[error("could not write to sink {sink:?} ({target})")]

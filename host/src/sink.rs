@@ -5,6 +5,7 @@
 //! batch carries the marks of all sinks right after it, and a checkpoint that stores both is a consistent cut. A restart
 //! truncates the file to its mark and reads on from the positions beside it: nothing missing, nothing twice.
 
+pub mod batched;
 pub mod discard;
 pub mod file;
 pub mod memory;

@@ -410,7 +410,7 @@ impl Lane<'_> {
         } else {
             self.worker.times(&self.shard, self.session).made(&elements.event_time)
         };
-        let delivery = Delivery { receipt, elements, made, held };
+        let delivery = Delivery { receipt, elements, outgoing: Vec::new(), made, held };
         // Sinks that are gone have failed and said so.
         drop(self.worker.sinks.blocking_send(ToSinks::Deliver(Box::new(delivery))));
     }

@@ -125,6 +125,7 @@ fn open_store(ready: &Ready, settings: &RunSettings) -> Result<Box<dyn LeaseStor
             None => Box::new(MemoryStore::default().open(&pipeline)),
         },
         (None, StateStore::Sqlite(path)) => Box::new(SqliteStore::open(path, &pipeline)?),
+        (None, StateStore::Dynamodb(_)) => unreachable!("no manifest names one yet"),
     })
 }
 
@@ -134,6 +135,7 @@ fn sinks(manifest: &Manifest) -> Vec<RoutedSink> {
             SinkOutput::Stdout => Box::new(Stdout::new(sink.name.as_str())),
             SinkOutput::File { path } => Box::new(LineFile::new(sink.name.as_str(), path)),
             SinkOutput::Discard => Box::new(Discard),
+            SinkOutput::Kinesis(_) | SinkOutput::Dynamodb(_) => unreachable!("no manifest names one yet"),
         }
     };
     let routed = |sink: &crate::config::Sink| RoutedSink {

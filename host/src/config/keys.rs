@@ -61,9 +61,11 @@ pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifes
         source: source?,
         assigner: assigner?,
         deserializer: deserializer?,
+        routes: None,
         sinks: sinks?,
         checkpoint: checkpoint?,
         on_error: on_error?,
+        unrouted: super::Unrouted::Fail,
         aws: aws?,
         local: local?,
     })

@@ -4,9 +4,11 @@ use std::thread::{self, JoinHandle};
 
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Event, Receipt};
+use host_core::shard::Position;
 use tokio::sync::mpsc;
 
 use crate::columns::{Column, ElementBatch};
+use crate::entry::Entries;
 use crate::flow::Held;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
@@ -29,10 +31,25 @@ pub struct Delivery {
     pub receipt: Receipt,
     /// What goes to the sinks.
     pub elements: ElementBatch,
+    /// What goes to sinks that write to services; as long as there are such sinks that take any of it.
+    pub outgoing: Vec<Outgoing>,
     /// Their event times, if the component gave any.
     pub made: Option<Made>,
     /// The records' share of the byte budget, given back once the elements are written.
     pub held: Option<Held>,
+}
+
+/// Entries of one delivery for one sink.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Index of the sink in the manifest.
+    pub sink: u32,
+    /// The entries, in the order of their records.
+    pub entries: Entries,
+    /// The record that each entry came from, counted within the delivery: never decreasing.
+    pub record: Vec<u32>,
+    /// The position after each record of the delivery, for a sink that keeps positions itself; else empty.
+    pub positions: Vec<Position>,
 }
 
 /// What reaches the sinks' thread.
@@ -78,7 +95,7 @@ pub fn spawn(
 }
 
 fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Result<Receipt, Failure> {
-    let Delivery { mut receipt, elements, made, held } = delivery;
+    let Delivery { mut receipt, elements, outgoing: _, made, held } = delivery;
     if let Some(route) = untaken_route(sinks, &elements) {
         return Err(Failure::Route { route: route.to_owned(), shard: receipt.shard });
     }

@@ -120,7 +120,7 @@ pub(super) fn local(table: &mut Table<'_, '_>) -> Option<Local> {
         seen.push(stream.name.clone());
         Some(stream)
     });
-    Some(Local { durable: durable?, streams: streams? })
+    Some(Local { durable: durable?, streams: streams?, tables: Vec::new() })
 }
 
 fn local_stream(table: &mut Table<'_, '_>) -> Option<LocalStream> {
