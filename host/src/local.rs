@@ -20,6 +20,9 @@
 //!   nothing of it, and the next start does it as a whole; what is marked is never seeded again. That needs no
 //!   bookkeeping per line, and no reader sees a part, because the endpoint answers only after its seeds are in.
 //!
+//! DynamoDB's requests go on to `dynoxide` (`tables.rs`), which keeps its tables in a database of its own beside the journal
+//! and answers after they are synced.
+//!
 //! Retention is swept at the start and every ten minutes, from the store and from the journal; freed pages are used
 //! again, so the file stops growing, though it does not shrink. What is inside retention is in memory as a whole.
 //!
@@ -32,6 +35,7 @@
 
 mod endpoint;
 mod setup;
+mod tables;
 mod seed;
 mod gate;
 mod mended;
@@ -48,6 +52,8 @@ use std::path::{Path, PathBuf};
 
 pub use endpoint::Endpoint;
 
+pub use crate::config::{LocalKey, LocalTable};
+
 /// What to serve, and where to keep it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -61,6 +67,8 @@ pub struct Options {
     pub account: String,
     /// Streams to create when they are missing.
     pub streams: Vec<LocalStream>,
+    /// Tables to create when they are missing.
+    pub tables: Vec<LocalTable>,
 }
 
 impl Default for Options {
@@ -71,6 +79,7 @@ impl Default for Options {
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             streams: Vec::new(),
+            tables: Vec::new(),
         }
     }
 }
@@ -117,6 +126,11 @@ pub enum Notice {
         /// How many are open.
         open: usize,
     },
+    /// A table exists with another key than is listed.
+    OtherKey {
+        /// The table.
+        table: String,
+    },
     /// The seed file is not the one that the stream was seeded from.
     OtherSeed {
         /// The stream.
@@ -133,6 +147,11 @@ impl fmt::Display for Notice {
                 f,
                 "stream {stream} keeps its {open} open shards though {listed} are listed: reshard it (UpdateShardCount), \
                  or delete it to have it created anew"
+            ),
+            Notice::OtherKey { table } => write!(
+                f,
+                "table {table} keeps the key that it was created with though another is listed: delete the table to have it \
+                 created anew"
             ),
             Notice::OtherSeed { stream, file } => write!(
                 f,
@@ -155,6 +174,8 @@ pub struct Summary {
     pub directory: Option<PathBuf>,
     /// The streams, by name.
     pub streams: Vec<StreamSummary>,
+    /// The tables, by name, and how many items each has.
+    pub tables: Vec<(String, u64)>,
     /// What differs from what was listed.
     pub notices: Vec<Notice>,
 }
@@ -181,11 +202,14 @@ impl fmt::Display for Summary {
             let StreamSummary { name, open_shards, records } = stream;
             writeln!(f, "stream     {name}: {open_shards} open shards, {records} records")?;
         }
+        for (name, items) in &self.tables {
+            writeln!(f, "table      {name}: {items} items")?;
+        }
         for notice in &self.notices {
             writeln!(f, "notice     {notice}")?;
         }
         writeln!(f, "to point a client at it:")?;
-        writeln!(f, "  export AWS_ENDPOINT_URL_KINESIS={}", self.url)?;
+        writeln!(f, "  export AWS_ENDPOINT_URL_KINESIS={0} AWS_ENDPOINT_URL_DYNAMODB={0}", self.url)?;
         write!(f, "  export AWS_REGION={} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local", self.region)
     }
 }
@@ -299,6 +323,14 @@ pub enum LocalError {
         /// The API operation.
         operation: String,
         /// The service's code and message.
+        message: String,
+    },
+    /// The tables could not be opened, or one of them not be created.
+    #[error("cannot {attempt} the embedded tables: {message}; check the list of local tables and the disk, then start again")]
+    Tables {
+        /// What was attempted.
+        attempt: String,
+        /// The database's word.
         message: String,
     },
     /// A change to a stream did not complete.

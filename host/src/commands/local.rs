@@ -8,7 +8,7 @@ use crate::commands::run::local_directory;
 use crate::commands::signals::stop_on_signal;
 use crate::commands::{DONE, FAILED, WRONG, complain, print, read_manifests, with_causes};
 use crate::config::Manifest;
-use crate::local::{Endpoint, LocalError, LocalStream, Options, Seed};
+use crate::local::{Endpoint, LocalError, LocalStream, LocalTable, Options, Seed};
 use crate::progress::Screen;
 
 /// Two manifests want the same stream to be different things.
@@ -88,7 +88,25 @@ fn options(arguments: &Local, manifests: &[Manifest]) -> Result<Options, String>
         region: first.map_or(defaults.region, |stream| stream.region().to_owned()),
         account: first.map_or(defaults.account, |stream| stream.account().to_owned()),
         streams: streams.into_values().collect(),
+        tables: tables_of(manifests)?,
     })
+}
+
+/// The tables that manifests list under `[local]`.
+///
+/// # Errors
+/// Two of them list one table differently.
+pub fn tables_of<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Result<Vec<LocalTable>, String> {
+    let mut tables: BTreeMap<&str, &LocalTable> = BTreeMap::new();
+    for table in manifests.into_iter().flat_map(|manifest| &manifest.local.tables) {
+        if tables.insert(&table.name, table).is_some_and(|other| other != table) {
+            return Err(format!(
+                "table {} is listed differently by two manifests; let both list the same key, or only one of them list it",
+                table.name
+            ));
+        }
+    }
+    Ok(tables.into_values().cloned().collect())
 }
 
 /// The streams that manifests list under `[local]`.

@@ -159,7 +159,7 @@ mod embedded {
 
     use super::{Manifest, PathBuf, Screen, local_directory, tell, with_causes};
     use crate::app::LocalSettings;
-    use crate::commands::local::streams_of;
+    use crate::commands::local::{streams_of, tables_of};
     use crate::local::{Endpoint, Options, state_path};
 
     #[derive(Default)]
@@ -177,13 +177,15 @@ mod embedded {
                     continue;
                 }
                 let together = manifests.iter().filter(|other| (local_directory(other), other.local.durable) == key);
-                let streams = streams_of(together.copied()).map_err(|error| error.to_string())?;
+                let streams = streams_of(together.clone().copied()).map_err(|error| error.to_string())?;
+                let tables = tables_of(together.copied())?;
                 let stream = manifest.source.stream();
                 let options = Options {
                     directory: manifest.local.durable.then(|| key.0.clone()),
                     region: stream.region().to_owned(),
                     account: stream.account().to_owned(),
                     streams,
+                    tables,
                     ..Options::default()
                 };
                 let endpoint = Endpoint::start(options).await.map_err(|error| with_causes(&error))?;

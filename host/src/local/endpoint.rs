@@ -21,6 +21,7 @@ use tokio::time::{interval, timeout};
 use super::gate::{BODY_BYTES_MAX, Backing, Gate, admit};
 use super::ledger::Ledger;
 use super::setup::{SetUp, set_up};
+use super::tables::Tables;
 use super::{LocalError, Notice, Options, StreamSummary, Summary};
 
 /// Open shards of all streams together.
@@ -68,9 +69,11 @@ impl Endpoint {
             aws_region: options.region.clone(),
             ..StoreOptions::default()
         });
-        let SetUp { mut turn, identity, notices } = set_up(&store, &options).await?;
+        let SetUp { mut turn, identity, mut notices } = set_up(&store, &options).await?;
+        let (tables, differing) = Tables::start(options.directory.as_deref(), &options.tables).await?;
+        notices.extend(differing);
         for notice in &notices {
-            tracing::warn!(%notice, "the embedded streams differ from the list");
+            tracing::warn!(%notice, "what is embedded differs from the list");
         }
         turn.sweep(&store).await?;
 
@@ -80,6 +83,7 @@ impl Endpoint {
             turn: RwLock::new(turn),
             changed: watch::Sender::new(0),
             seats: Arc::default(),
+            tables,
         });
         drop(tokio::spawn(keep_swept(Arc::downgrade(&gate))));
         let router = ferrokinesis::create_router(store)
@@ -110,6 +114,7 @@ impl Endpoint {
             url: self.url(),
             region: self.region.clone(),
             directory: self.directory.clone(),
+            tables: self.gate.tables.totals().await,
             streams: totals.map(|(name, open_shards, records)| StreamSummary { name, open_shards, records }).collect(),
             notices: self.notices.clone(),
         }

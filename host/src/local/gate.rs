@@ -20,6 +20,7 @@ use super::journal::{Change, SharedJournal};
 use super::ledger::{Ledger, Scope};
 use super::mended::{mended, mends};
 use super::subscription::{Asked, SUBSCRIBE, Seats, push};
+use super::tables::{self, Tables};
 
 /// The largest request: above what `PutRecords` may carry (10 MiB), base64 and JSON around it included.
 pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
@@ -35,6 +36,7 @@ pub(super) struct Gate {
     /// How many turns may have changed more than records; told after every turn.
     pub(super) changed: watch::Sender<u64>,
     pub(super) seats: Arc<Seats>,
+    pub(super) tables: Tables,
 }
 
 /// The right to change the store, with what is known of the journal.
@@ -83,6 +85,9 @@ fn access(method: &Method, operation: &str) -> Access {
 
 /// The way of every request to the store and of its answer back.
 pub(super) async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if tables::is_asked(request.headers()) {
+        return gate.table(request).await;
+    }
     let (parts, body) = request.into_parts();
     let body = match to_bytes(body, BODY_BYTES_MAX).await {
         Ok(body) => body,
@@ -116,6 +121,14 @@ pub(super) async fn admit(State(gate): State<Arc<Gate>>, request: Request, next:
 }
 
 impl Gate {
+    /// Answers what is DynamoDB's, until the endpoint shuts down.
+    async fn table(&self, request: Request) -> Response {
+        if let Backing::Closed = self.turn.read().await.backing {
+            return unavailable("the endpoint is shutting down");
+        }
+        self.tables.answer(request).await
+    }
+
     /// Answers a read, once what it shows is durable.
     async fn read(self: Arc<Gate>, request: Request, next: Next) -> Response {
         let response = next.run(request).await;
