@@ -326,7 +326,9 @@ pub enum LocalError {
         message: String,
     },
     /// The tables could not be opened, or one of them not be created.
-    #[error("cannot {attempt} the embedded tables: {message}; check the list of local tables and the disk, then start again")]
+    #[error(
+        "cannot {attempt} the embedded tables: {message}; check the list of local tables and the disk, then start again"
+    )]
     Tables {
         /// What was attempted.
         attempt: String,

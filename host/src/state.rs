@@ -28,9 +28,11 @@ use host_core::shard::ShardId;
 use serde::{Deserialize, Serialize};
 
 mod rules;
+mod model;
 pub mod error;
 pub mod lock;
 pub mod sqlite;
+pub mod dynamodb;
 pub mod memory;
 pub mod edit;
 

@@ -102,7 +102,10 @@ impl Tables {
         let database = self.database.clone();
         let stats = tokio::task::spawn_blocking(move || database.table_stats());
         let mut totals: Vec<_> = match stats.await {
-            Ok(Ok(stats)) => stats.into_iter().map(|stats| (stats.table_name, u64::try_from(stats.item_count).unwrap_or(0))).collect(),
+            Ok(Ok(stats)) => stats
+                .into_iter()
+                .map(|stats| (stats.table_name, u64::try_from(stats.item_count).unwrap_or(0)))
+                .collect(),
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
         totals.sort_unstable();

@@ -150,6 +150,44 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// A table of positions could not be read or written.
+    #[error(
+        "cannot {doing} the table of positions {table:?}: {message}; check [checkpoint] store, the permissions and the way to DynamoDB"
+    )]
+    Table {
+        /// What was attempted.
+        doing: &'static str,
+        /// The table.
+        table: String,
+        /// What the service, or the way to it, says.
+        message: String,
+        /// Whether something may have been written.
+        outcome: Outcome,
+    },
+    /// A table keeps the positions of one pipeline.
+    #[error(
+        "table {table:?} keeps the positions of pipeline {found}, not those of {pipeline}; nothing was changed; give each \
+         pipeline a table of its own in [checkpoint] store"
+    )]
+    OtherPipeline {
+        /// The table.
+        table: String,
+        /// Whose it is.
+        found: PipelineId,
+        /// Who asked for it.
+        pipeline: PipelineId,
+    },
+    /// An item of a table of positions does not read back.
+    #[error(
+        "the table of positions {table:?} is damaged ({detail}); nothing was changed; restore it from a backup, or restore a \
+         savepoint into another table"
+    )]
+    DamagedTable {
+        /// The table.
+        table: String,
+        /// Which item, and how.
+        detail: String,
+    },
     /// The storage failed otherwise. Whether a commit was written is unknown; the next claim tells.
     #[error("cannot {doing} {path}; check that disk and its permissions")]
     Io {
@@ -168,7 +206,10 @@ impl StoreError {
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::Io { .. } => Outcome::Unknown,
-            Self::OwnedByAnother { .. }
+            Self::Table { outcome, .. } => *outcome,
+            Self::OtherPipeline { .. }
+            | Self::DamagedTable { .. }
+            | Self::OwnedByAnother { .. }
             | Self::Fenced { .. }
             | Self::Conflict { .. }
             | Self::Invalid { .. }

@@ -6,12 +6,11 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host_core::checkpoint::{Commit, ShardRow};
-use host_core::shard::{Position, ShardId};
 
 use super::error::age_of;
+use super::model::Pipeline;
 use super::{
-    Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, RegisteredConsumer, StartPoint,
-    StoreError, StreamIdentity, StreamState, in_stream, rules,
+    Claimed, ComponentDigest, LeaseStore, Owner, PipelineId, RegisteredConsumer, StartPoint, StoreError, StreamIdentity,
 };
 
 /// Where an injected failure strikes.
@@ -31,28 +30,17 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Shared {
-    pipelines: BTreeMap<PipelineId, Pipeline>,
+    pipelines: BTreeMap<PipelineId, Kept>,
     handles: u64,
     /// Writes from now until the failure.
     failure: Option<(u64, Failure)>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Pipeline {
+struct Kept {
     /// The handle that holds the lock.
     locked_by: Option<(u64, Owner)>,
-    generation: u64,
-    claim: Option<PreviousClaim>,
-    streams: BTreeMap<StreamIdentity, Stream>,
-    marks: BTreeMap<String, u64>,
-}
-
-#[derive(Clone, Debug)]
-struct Stream {
-    start: StartPoint,
-    consumer: Option<RegisteredConsumer>,
-    /// By the shard's text; the shards in them are of stream 0.
-    rows: BTreeMap<String, ShardRow>,
+    pipeline: Pipeline,
 }
 
 impl MemoryStore {
@@ -98,21 +86,22 @@ impl MemoryLeases {
         let id = &self.pipeline;
         let Some(ours) = self.ours else { return Err(StoreError::NotClaimed { pipeline: id.clone() }) };
         let mut shared = lock(&self.shared);
-        let mut pipeline = shared.pipelines.get(id).cloned().unwrap_or_default();
-        if pipeline.generation != ours {
-            let by = pipeline.claim.map(|claim| claim.owner);
-            return Err(StoreError::Fenced { pipeline: id.clone(), by, newer: pipeline.generation, ours });
+        let mut kept = shared.pipelines.get(id).cloned().unwrap_or_default();
+        let newer = kept.pipeline.generation;
+        if newer != ours {
+            let by = kept.pipeline.claim.map(|claim| claim.owner);
+            return Err(StoreError::Fenced { pipeline: id.clone(), by, newer, ours });
         }
-        change(&mut pipeline)?;
-        shared.persist(id, pipeline)
+        change(&mut kept.pipeline)?;
+        shared.persist(id, kept)
     }
 }
 
 impl LeaseStore for MemoryLeases {
     fn claim(&mut self, owner: &Owner, components: &[ComponentDigest]) -> Result<Claimed, StoreError> {
         let mut shared = lock(&self.shared);
-        let mut pipeline = shared.pipelines.get(&self.pipeline).cloned().unwrap_or_default();
-        if let Some((handle, holder)) = &pipeline.locked_by
+        let mut kept = shared.pipelines.get(&self.pipeline).cloned().unwrap_or_default();
+        if let Some((handle, holder)) = &kept.locked_by
             && *handle != self.handle
         {
             return Err(StoreError::OwnedByAnother {
@@ -122,16 +111,9 @@ impl LeaseStore for MemoryLeases {
             });
         }
         self.ours = None;
-        pipeline.locked_by = Some((self.handle, owner.clone()));
-        pipeline.generation += 1;
-        let claim = PreviousClaim { owner: owner.clone(), components: components.to_vec(), ending: Ending::Unreleased };
-        let claimed = Claimed {
-            generation: pipeline.generation,
-            previous: pipeline.claim.replace(claim),
-            streams: pipeline.streams.iter().map(|(identity, stream)| stream.state(identity)).collect(),
-            marks: pipeline.marks.iter().map(|(sink, mark)| (sink.clone(), *mark)).collect(),
-        };
-        let persisted = shared.persist(&self.pipeline, pipeline);
+        kept.locked_by = Some((self.handle, owner.clone()));
+        let claimed = kept.pipeline.claim(owner, components);
+        let persisted = shared.persist(&self.pipeline, kept);
         drop(shared);
         match persisted {
             Ok(()) => {
@@ -151,22 +133,11 @@ impl LeaseStore for MemoryLeases {
         start: StartPoint,
         rows: &[ShardRow],
     ) -> Result<(), StoreError> {
-        self.write(|pipeline| {
-            if let Some(found) = pipeline.streams.get(stream) {
-                return Err(StoreError::AlreadyStarted { arn: stream.arn.clone(), start: found.start });
-            }
-            let mut started = Stream { start, consumer: None, rows: BTreeMap::new() };
-            rows.iter().try_for_each(|row| started.create(row))?;
-            pipeline.streams.insert(stream.clone(), started);
-            Ok(())
-        })
+        self.write(|pipeline| pipeline.start_stream(stream, start, rows))
     }
 
     fn forget_stream(&mut self, stream: &StreamIdentity) -> Result<(), StoreError> {
-        self.write(|pipeline| match pipeline.streams.remove(stream) {
-            Some(_) => Ok(()),
-            None => Err(rules::not_started(stream)),
-        })
+        self.write(|pipeline| pipeline.forget_stream(stream))
     }
 
     fn note_consumer(
@@ -174,42 +145,16 @@ impl LeaseStore for MemoryLeases {
         stream: &StreamIdentity,
         consumer: Option<&RegisteredConsumer>,
     ) -> Result<(), StoreError> {
-        self.write(|pipeline| {
-            let found = pipeline.streams.get_mut(stream).ok_or_else(|| rules::not_started(stream))?;
-            found.consumer = consumer.cloned();
-            Ok(())
-        })
+        self.write(|pipeline| pipeline.note_consumer(stream, consumer))
     }
 
     fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
-        self.write(|pipeline| {
-            for row in &commit.create {
-                pipeline.stream_of(&row.shard, streams)?.create(row)?;
-            }
-            for advance in &commit.advance {
-                let rows = &mut pipeline.stream_of(&advance.shard, streams)?.rows;
-                let found = rows.get_mut(advance.shard.as_str());
-                let found = found.ok_or_else(|| rules::absent(&advance.shard, &advance.from))?;
-                *found = in_stream(&rules::advanced(found, advance)?, 0);
-            }
-            for shard in &commit.forget {
-                let rows = &mut pipeline.stream_of(shard, streams)?.rows;
-                let found = rows.remove(shard.as_str()).ok_or_else(|| rules::absent(shard, &Position::ShardEnd))?;
-                rules::forgotten(&found)?;
-            }
-            for mark in &commit.marks {
-                let sink = rules::mark(mark, sinks)?;
-                pipeline.marks.insert(sink.to_owned(), mark.mark);
-            }
-            Ok(())
-        })
+        self.write(|pipeline| pipeline.commit(streams, commit, sinks))
     }
 
     fn release(&mut self) -> Result<(), StoreError> {
         let released = self.write(|pipeline| {
-            if let Some(claim) = &mut pipeline.claim {
-                claim.ending = Ending::Released;
-            }
+            pipeline.release();
             Ok(())
         });
         self.ours = None;
@@ -234,35 +179,9 @@ impl Drop for MemoryLeases {
     }
 }
 
-impl Pipeline {
-    fn stream_of(&mut self, shard: &ShardId, streams: &[StreamIdentity]) -> Result<&mut Stream, StoreError> {
-        let stream = rules::stream_of(shard, streams)?;
-        self.streams.get_mut(stream).ok_or_else(|| rules::not_started(stream))
-    }
-}
-
-impl Stream {
-    fn state(&self, identity: &StreamIdentity) -> StreamState {
-        StreamState {
-            identity: identity.clone(),
-            start: self.start,
-            consumer: self.consumer.clone(),
-            rows: self.rows.values().cloned().collect(),
-        }
-    }
-
-    fn create(&mut self, row: &ShardRow) -> Result<(), StoreError> {
-        rules::created(row)?;
-        match self.rows.insert(row.shard.as_str().to_owned(), in_stream(row, 0)) {
-            None => Ok(()),
-            Some(found) => Err(rules::present(&found)),
-        }
-    }
-}
-
 impl Shared {
     /// The moment at which a write becomes durable.
-    fn persist(&mut self, id: &PipelineId, pipeline: Pipeline) -> Result<(), StoreError> {
+    fn persist(&mut self, id: &PipelineId, kept: Kept) -> Result<(), StoreError> {
         let failure = match &mut self.failure {
             None => None,
             Some((0, _)) => mem::take(&mut self.failure).map(|(_, failure)| failure),
@@ -272,7 +191,7 @@ impl Shared {
             }
         };
         if failure != Some(Failure::Before) {
-            self.pipelines.insert(id.clone(), pipeline);
+            self.pipelines.insert(id.clone(), kept);
         }
         match failure {
             None => Ok(()),

@@ -1,7 +1,12 @@
 //! What every store of positions promises, whatever it is made of.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use host::aws::AwsSettings;
+use host::local::Endpoint;
+use host::state::dynamodb::DynamoStore;
 use host::state::error::Outcome;
 use host::state::memory::{Failure, MemoryStore};
 use host::state::sqlite::SqliteStore;
@@ -11,6 +16,7 @@ use host::state::{
 };
 use host_core::checkpoint::{Advance, Commit, ShardRow, SinkMark};
 use host_core::moment::EpochMillis;
+use host_core::patience::RetryLimits;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
 
 mod model;
@@ -56,6 +62,51 @@ impl Harness for MemoryStore {
     }
 }
 
+/// Over the embedded tables, each pipeline in one of its own.
+struct Dynamodb {
+    runtime: tokio::runtime::Runtime,
+    endpoint: Endpoint,
+}
+
+impl Dynamodb {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let endpoint = runtime.block_on(Endpoint::start(host::local::Options::default())).expect("it serves");
+        Self { runtime, endpoint }
+    }
+
+    fn settings(&self) -> AwsSettings {
+        AwsSettings::local("us-east-1", self.endpoint.url())
+    }
+
+    fn table(pipeline: &PipelineId) -> String {
+        format!("{}.{}", pipeline.tenant, pipeline.pipeline)
+    }
+}
+
+impl Harness for Dynamodb {
+    fn open(&self, pipeline: &PipelineId) -> Box<dyn LeaseStore> {
+        let options = host::state::dynamodb::Options {
+            aws: self.settings(),
+            table: Self::table(pipeline),
+            retry: RetryLimits::default(),
+            lease: Duration::from_millis(400),
+        };
+        Box::new(DynamoStore::open(options, pipeline).expect("a thread"))
+    }
+
+    fn break_lock(&self, pipeline: &PipelineId) {
+        let broken = async {
+            let client = aws_sdk_dynamodb::Client::new(&self.settings().load().await);
+            let update = client.update_item().table_name(format!("{}-sluicebox", Self::table(pipeline)));
+            let update =
+                update.key("id", AttributeValue::S("claim".to_owned())).update_expression("SET released = :yes");
+            update.expression_attribute_values(":yes", AttributeValue::Bool(true)).send().await
+        };
+        self.runtime.block_on(broken).expect("the claim is there");
+    }
+}
+
 macro_rules! contract {
     ($($claim:ident)*) => {
         mod memory {
@@ -63,6 +114,9 @@ macro_rules! contract {
         }
         mod sqlite {
             $(#[test] fn $claim() { super::$claim(&super::Sqlite::new()); })*
+        }
+        mod dynamodb {
+            $(#[test] fn $claim() { super::$claim(&super::Dynamodb::new()); })*
         }
     };
 }
