@@ -149,7 +149,7 @@ fn limits(table: &mut Table<'_, '_>, (cpu, wall): (&'static str, &'static str)) 
         "cpu_per_batch",
         Lasting("1ms", "1m"),
         cpu,
-        "CPU time for one call: a batch of records, or one round of assignments.",
+        "CPU time for one call: a batch of records or elements, or one round of assignments.",
     );
     let wall_per_batch = table.default("wall_per_batch", Lasting("1ms", "10m"), wall, "Time on the wall for one call.");
     let output_ratio =

@@ -160,7 +160,9 @@ fn fitting(table: &mut Table<'_, '_>, kind: SinkType, converter: Option<Option<C
     let word = if kind == SinkType::Kinesis { "passthrough" } else { "json-to-item" };
     let Some(Converting { converter, at }) = converter? else {
         let message = format!("a sink of type {:?} needs a converter", kind.word());
-        let help = format!("add\n[sink.converter]\nbuiltin = {word:?}\nor the file of a component as `component`");
+        let component = if kind == SinkType::Kinesis { "to-kinesis" } else { "to-item" };
+        let line = format!("builtin = {word:?}  # or component = \"components/{component}.wasm\"");
+        let help = format!("add\n[sink.converter]\n{line}");
         table.complain(table.here(), message, help);
         return None;
     };
