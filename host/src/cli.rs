@@ -86,7 +86,8 @@ pub enum Command {
     /// Validate manifests and their components, touching no stream
     #[command(
         long_about = "Validate manifests and their components, touching no stream: every mistake in each manifest, whether each \
-                  component has the role it is used in, and whether its imports are within its grants."
+                  component has the role it is used in, and whether its imports are within its grants. With --online, what \
+                  the manifests name is asked for, too, and nothing is changed."
     )]
     Check(Check),
     /// Tell what a component is, what it can touch and what it cannot
@@ -146,11 +147,15 @@ pub struct Run {
 Examples:
   sluicebox check orders.toml
   sluicebox check pipelines/*.toml && echo fine
+  sluicebox check --online orders.toml
 
 Exit codes:
   0  all of them would start
   2  at least one would not; every mistake is on standard error")]
 pub struct Check {
+    /// Also look at what the manifests name: streams, tables and the table of positions must answer; reads only
+    #[arg(long)]
+    pub online: bool,
     /// Manifests: one pipeline each
     #[arg(value_name = "MANIFEST", required = true)]
     pub manifests: Vec<PathBuf>,

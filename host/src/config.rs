@@ -31,7 +31,7 @@ pub use credentials::{AssumeRole, Credentials, InvalidRole, Process, RoleArn, St
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub(crate) use forms::{is_json_pointer, point_in_time};
 pub(crate) use names::is_stream_name;
-pub use names::{ConsumerArn, InvalidArn, InvalidConsumerArn, InvalidName, Name, Secret, StreamArn};
+pub use names::{ConsumerArn, InvalidArn, InvalidConsumerArn, InvalidName, InvalidTable, Name, Secret, StreamArn};
 pub use reference::reference;
 
 /// One pipeline, complete and valid.
@@ -406,9 +406,10 @@ pub enum Guarantee {
 pub struct SinkBatch {
     /// Entries in a request (`max_count`, default and most 500 for a stream and 25 for a table; 99 with exactly-once).
     pub max_count: usize,
-    /// Bytes in a request (`max_bytes`, default 5 MiB for a stream, 16 MB for a table).
+    /// Bytes in a request (`max_bytes`, default 5 MiB for a stream, 16 MB for a table; 4 MB with exactly-once).
     pub max_bytes: u64,
-    /// Bytes of an entry (`max_record_bytes`); `None`, the default: what the service takes.
+    /// Bytes of an entry (`max_record_bytes`, never above `max_bytes`); `None`, the default: what the service takes, as far
+    /// as that is not above `max_bytes`.
     pub max_record_bytes: Option<u64>,
     /// How long an entry waits for company (`max_age`, default 5 s).
     pub max_age: Duration,

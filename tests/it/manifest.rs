@@ -198,7 +198,8 @@ fn the_schema_lists_exactly_the_keys_that_are_accepted() {
     for (place, listed) in tables {
         let header = match place.join(".").as_str() {
             "" => String::new(),
-            place @ ("sink" | "local.streams") => format!("[[{place}]]\n"),
+            place @ ("sink" | "local.streams" | "local.tables") => format!("[[{place}]]\n"),
+            place if place.starts_with("sink.") => format!("[[sink]]\n[{place}]\n"),
             place => format!("[{place}]\n"),
         };
         let mistakes = parse("probe.toml", &format!("{header}qqqqqqqqqqqq = 1\n")).map(|_| ()).expect_err("a probe");

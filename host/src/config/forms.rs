@@ -4,6 +4,7 @@ mod amounts;
 mod consumers;
 mod identity;
 mod places;
+mod tables;
 mod texts;
 mod times;
 
@@ -16,7 +17,8 @@ use serde_json::{Value as Json, json};
 pub(super) use amounts::{Lasting, Sized};
 pub(super) use consumers::{ConsumerNamed, EachConsumer, OneConsumer};
 pub(super) use identity::{Command, EXTERNAL_ID, Policy, Role, SESSION_NAME};
-pub(super) use places::{Arn, Arns, FilePath, Region, Store, Url};
+pub(super) use places::{Arn, Arns, FilePath, Region, Store, Url, Use};
+pub(super) use tables::{KeyOf, LocalTabled, Tabled};
 pub(crate) use texts::is_json_pointer;
 pub(super) use texts::{Named, Pointer, Routes, SecretText, Stream, Text};
 pub(crate) use times::point_in_time;

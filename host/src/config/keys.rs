@@ -5,15 +5,17 @@
 
 mod access;
 mod component;
+mod sink;
 mod source;
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::forms::{Choice, FilePath, Lasting, Named, Routes, Store, Whole};
+use self::sink::{Surroundings, agree, sinks};
+use super::forms::{Choice, Lasting, Named, Store, Whole};
 use super::sizes::format_duration;
 use super::walk::Table;
-use super::{Checkpoint, Manifest, Name, OnError, PoisonPolicy, Retry, Sink, SinkOutput, TrapPolicy};
+use super::{Checkpoint, Manifest, OnError, PoisonPolicy, Retry, StreamArn, TrapPolicy, Unrouted};
 
 pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifest> {
     let version = table.required("version", Whole(1, 1), "The format of this file.");
@@ -40,17 +42,32 @@ pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifes
     let assigner = table.section("assigner", "Who spreads shards over subtasks.", component::assigner);
     let deserializer =
         table.section("deserializer", "The component that makes elements of records.", component::deserializer);
-    let sinks = sinks(table);
-    let checkpoint =
-        table.section("checkpoint", "How far the sinks have each shard, and where that is kept.", checkpoint);
-    let on_error = table.section("on_error", "What happens to records that cannot be delivered.", on_error);
     let streams = source.as_ref().map(|source| source.streams.as_slice());
+    let home = streams.and_then(|streams| streams.first()).map(StreamArn::region);
+    let sinks = sinks(table, home);
+    let checkpoint =
+        table.section("checkpoint", "How far the sinks have each shard, and where that is kept.", |table| {
+            checkpoint(table, home)
+        });
+    let on_error = table.section("on_error", "What happens to records that cannot be delivered.", on_error);
     let aws = table.section("aws", "How AWS is reached.", |table| access::aws(table, streams));
     let local = table.section(
         "local",
         "The embedded service. Only `--local` and `sluicebox local` read this table.",
         access::local,
     );
+    let routes = deserializer.as_ref().and_then(|(_, routes)| routes.as_ref());
+    let around = Surroundings {
+        streams,
+        routes,
+        checkpoint: checkpoint.as_ref(),
+        unrouted: on_error.as_ref().map(|(_, unrouted)| *unrouted),
+        call_timeout: aws.as_ref().map(|aws| aws.call_timeout),
+    };
+    let sinks = agree(table, sinks?, &around);
+    let routes = routes.map(|routes| routes.iter().map(|(_, route)| route.clone()).collect());
+    let (on_error, unrouted) = on_error?;
+    let (deserializer, _) = deserializer?;
     version?;
     Some(Manifest {
         path: path.to_owned(),
@@ -60,104 +77,24 @@ pub(super) fn manifest(table: &mut Table<'_, '_>, path: &Path) -> Option<Manifes
         shutdown_timeout: shutdown_timeout?,
         source: source?,
         assigner: assigner?,
-        deserializer: deserializer?,
-        routes: None,
+        deserializer,
+        routes,
         sinks: sinks?,
         checkpoint: checkpoint?,
-        on_error: on_error?,
-        unrouted: super::Unrouted::Fail,
+        on_error,
+        unrouted,
         aws: aws?,
         local: local?,
     })
 }
 
-/// Words of a sink's `type`.
-#[derive(Clone, Copy)]
-enum SinkType {
-    Stdout,
-    File,
-    Discard,
-}
-
-fn sinks(table: &mut Table<'_, '_>) -> Option<Vec<Sink>> {
-    let mut seen: Vec<Sink> = Vec::new();
-    let sinks = table.list(
-        "sink",
-        "Where elements go. At least one; each gets every element that its `when` admits.",
-        |table| {
-            let sink = sink(table)?;
-            if seen.iter().any(|other| other.name == sink.name) {
-                let at = table.at("name").or_else(|| table.at("type"));
-                let message = format!("two sinks are called {:?}", sink.name);
-                table.complain(
-                    at,
-                    message,
-                    "give one of them another `name`; without one, a sink is called by its type",
-                );
-            } else if let SinkOutput::File { path } = &sink.output
-                && let Some(other) = seen.iter().find(|other| other.output == sink.output)
-            {
-                let message = format!("the sink {:?} writes to {} already", other.name, path.display());
-                table.complain(table.at("path"), message, "give each sink a file of its own");
-            }
-            seen.push(sink.clone());
-            Some(sink)
-        },
-    )?;
-    if sinks.is_empty() {
-        let help = "add\n[[sink]]\ntype = \"stdout\"";
-        table.complain(table.at("sink"), "there is no sink, so elements would go nowhere", help);
-        return None;
-    }
-    Some(sinks)
-}
-
-fn sink(table: &mut Table<'_, '_>) -> Option<Sink> {
-    let name =
-        table.optional("name", Named("strong"), "", "What it is called, unlike any other sink. Default: its `type`.");
-    let kind = table.required(
-        "type",
-        Choice(&[("stdout", SinkType::Stdout), ("file", SinkType::File), ("discard", SinkType::Discard)]),
-        "What it does with elements: write each as one line to standard output or to a file, or confirm it and keep nothing.",
-    );
-    let when =
-        table.optional("when", Routes, "", "The routes whose elements it takes. Default: it takes all elements.");
-    let path = table.optional(
-        "path",
-        FilePath("out.jsonl"),
-        "with `type = \"file\"`, and then required",
-        "The file. It is cut back to the last checkpoint when a run resumes.",
-    );
-    let (kind, path) = (kind?, path?);
-    let output = match (kind, path) {
-        (SinkType::Stdout, None) => SinkOutput::Stdout,
-        (SinkType::Discard, None) => SinkOutput::Discard,
-        (SinkType::File, Some(path)) => SinkOutput::File { path },
-        (SinkType::File, None) => {
-            table.complain(table.here(), "a sink of type \"file\" needs `path`", "add path = \"out.jsonl\"");
-            return None;
-        }
-        (SinkType::Stdout | SinkType::Discard, Some(_)) => {
-            let help = "remove it, or write type = \"file\"";
-            table.complain(table.at("path"), "`path` has a meaning only with type = \"file\"", help);
-            return None;
-        }
-    };
-    let default = match kind {
-        SinkType::Stdout => "stdout",
-        SinkType::File => "file",
-        SinkType::Discard => "discard",
-    };
-    let name = name?.unwrap_or_else(|| Name::parse(default).expect("a type is a name"));
-    Some(Sink { name, when: when?, output })
-}
-
-fn checkpoint(table: &mut Table<'_, '_>) -> Option<Checkpoint> {
+fn checkpoint(table: &mut Table<'_, '_>, home: Option<&str>) -> Option<Checkpoint> {
     let store = table.default(
         "store",
-        Store,
+        Store { home },
         "sqlite:.sluicebox/state.db",
-        "Where positions are kept: an SQLite database. Pipelines may share one.",
+        "Where positions are kept: an SQLite database, which pipelines may share, or a DynamoDB table. One that is given by \
+         name alone is in the region of the first stream that is read.",
     );
     let interval = table.default(
         "interval",
@@ -168,7 +105,7 @@ fn checkpoint(table: &mut Table<'_, '_>) -> Option<Checkpoint> {
     Some(Checkpoint { store: store?, interval: interval? })
 }
 
-fn on_error(table: &mut Table<'_, '_>) -> Option<OnError> {
+fn on_error(table: &mut Table<'_, '_>) -> Option<(OnError, Unrouted)> {
     let poison = table.default(
         "poison",
         Choice(&[("fail", PoisonPolicy::Fail), ("skip", PoisonPolicy::Skip)]),
@@ -184,7 +121,13 @@ fn on_error(table: &mut Table<'_, '_>) -> Option<OnError> {
     );
     let max_attempts =
         table.default("max_attempts", Whole(1, 100), 3, "Attempts at one batch before it counts as refused.");
-    Some(OnError { poison: poison?, trap: trap?, max_attempts: max_attempts? })
+    let unrouted = table.default(
+        "unrouted",
+        Choice(&[("fail", Unrouted::Fail), ("drop", Unrouted::Drop)]),
+        "fail",
+        "An element on a route that no sink takes: stop before it, or count it and drop it.",
+    );
+    Some((OnError { poison: poison?, trap: trap?, max_attempts: max_attempts? }, unrouted?))
 }
 
 /// Keys of how what failed is tried again: `attempts` is the default and the meaning of `max_attempts`, `delays` are the

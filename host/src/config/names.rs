@@ -1,6 +1,11 @@
 //! Texts with a rule. Each is checked where it enters and never again.
 
+mod table;
+
 use std::fmt;
+
+pub use table::InvalidTable;
+pub(super) use table::{TableName, is_table_name};
 
 /// Why a text is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +91,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a text is not the ARN of a Kinesis stream.
+/// Why a text is not the ARN of a Kinesis stream, or not that of anything in a region and an account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidArn {
     /// It is no ARN at all.
@@ -96,8 +101,13 @@ pub enum InvalidArn {
     #[error("no ARN has the partition {0:?}")]
     Partition(String),
     /// It names something of another service.
-    #[error("this ARN names a resource of {0}, not of kinesis")]
-    Service(String),
+    #[error("this ARN names a resource of {found}, not of {wanted}")]
+    Service {
+        /// What the ARN says.
+        found: String,
+        /// What it should say.
+        wanted: &'static str,
+    },
     /// Its region is no region.
     #[error("{0:?} is no region")]
     Region(String),
@@ -125,22 +135,17 @@ pub enum InvalidArn {
     StreamName(String),
 }
 
-/// The ARN of a Kinesis stream, taken apart: `arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StreamArn {
-    text: String,
-    partition: String,
-    region: String,
-    account: String,
-    name: String,
+/// What every ARN of something in a region and an account has.
+struct Parts<'a> {
+    partition: &'a str,
+    region: &'a str,
+    account: &'a str,
+    resource: &'a str,
 }
 
-impl StreamArn {
-    /// Takes `text` apart.
-    ///
-    /// # Errors
-    /// What about it is not the ARN of a Kinesis stream.
-    pub fn parse(text: &str) -> Result<Self, InvalidArn> {
+impl<'a> Parts<'a> {
+    /// Takes the ARN of something of the service `wanted` apart.
+    fn of(text: &'a str, wanted: &'static str) -> Result<Self, InvalidArn> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let &["arn", partition, service, region, account, resource] = parts.as_slice() else {
             return Err(InvalidArn::Shape);
@@ -149,8 +154,8 @@ impl StreamArn {
         if !world.contains(&partition) {
             return Err(InvalidArn::Partition(partition.to_owned()));
         }
-        if service != "kinesis" {
-            return Err(InvalidArn::Service(service.to_owned()));
+        if service != wanted {
+            return Err(InvalidArn::Service { found: service.to_owned(), wanted });
         }
         if !is_region(region) {
             return Err(InvalidArn::Region(region.to_owned()));
@@ -169,6 +174,27 @@ impl StreamArn {
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidArn::Account(account.to_owned()));
         }
+        Ok(Self { partition, region, account, resource })
+    }
+}
+
+/// The ARN of a Kinesis stream, taken apart: `arn:PARTITION:kinesis:REGION:ACCOUNT:stream/NAME`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamArn {
+    text: String,
+    partition: String,
+    region: String,
+    account: String,
+    name: String,
+}
+
+impl StreamArn {
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    /// What about it is not the ARN of a Kinesis stream.
+    pub fn parse(text: &str) -> Result<Self, InvalidArn> {
+        let Parts { partition, region, account, resource } = Parts::of(text, "kinesis")?;
         let Some(name) = resource.strip_prefix("stream/") else {
             return Err(InvalidArn::Resource(resource.to_owned()));
         };
@@ -323,7 +349,12 @@ pub(super) fn is_region(text: &str) -> bool {
 
 /// Whether `text` may be a stream's name (`StreamName`).
 pub(crate) fn is_stream_name(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    (1..=128).contains(&text.len()) && text.bytes().all(is_name_byte)
+}
+
+/// What names of streams, consumers and tables are made of.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
 /// Whether `text` may be a consumer's name (`ConsumerName`): the rule is that of streams.
@@ -351,7 +382,7 @@ mod tests {
         assert_eq!(refused("earthquakes"), InvalidArn::Shape);
         assert_eq!(
             refused("arn:aws:dynamodb:us-east-1:123456789012:table/t"),
-            InvalidArn::Service("dynamodb".to_owned())
+            InvalidArn::Service { found: "dynamodb".to_owned(), wanted: "kinesis" }
         );
         assert_eq!(refused("arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/c:1"), InvalidArn::Consumer);
         assert!(matches!(refused("arn:aws:kinesis:cn-north-1:123456789012:stream/s"), InvalidArn::Mismatch { .. }));

@@ -16,7 +16,8 @@ its JSON Schema. This page is made of the definitions that the program reads man
 - **Variables:** `${NAME}` in a text is replaced from the environment; a variable that is not set is a mistake. `$${` stands
   for `${` itself. Nothing else of the environment changes what a manifest means, but for `credentials` where it says so,
   and for how requests leave the machine (proxy, certificates): see [access.md](access.md).
-- **Unknown keys** are mistakes, in every table but `[deserializer.config]` and `[assigner.config]`.
+- **Unknown keys** are mistakes, in every table but `[deserializer.config]`, `[assigner.config]` and
+  `[sink.converter.config]`.
 
 The shortest manifest:
 

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::super::StateStore;
 use super::super::document::{Node, Value};
 use super::super::names::{InvalidArn, StreamArn, is_region};
+use super::tables::located;
 use super::texts::empty;
 use super::{Complaint, Context, Form, Placed, text, text_schema};
 
@@ -50,17 +51,24 @@ fn path(text: &str, context: &Context<'_>) -> Result<PathBuf, PathFault> {
     }
 }
 
-/// `sqlite:PATH`.
-pub(in super::super) struct Store;
+/// `sqlite:PATH` or `dynamodb:TABLE`, whose region is that of `home` if it is given by name.
+pub(in super::super) struct Store<'a> {
+    /// `None` if it is not known for a mistake that is told already.
+    pub(in super::super) home: Option<&'a str>,
+}
 
-impl Form for Store {
+impl Form for Store<'_> {
     type Value = StateStore;
 
     fn parse(&self, value: &Value, context: &Context<'_>) -> Result<StateStore, Complaint> {
         let (text, quote) = text(value)?;
-        let help = format!("write {}", self.example());
+        let help = format!("write {} or \"dynamodb:orders-positions\"", self.example());
+        if let Some(table) = text.strip_prefix("dynamodb:") {
+            return located(table, quote, self.home).map(StateStore::Dynamodb);
+        }
         let Some(file) = text.strip_prefix("sqlite:") else {
-            return Err(Complaint::content(format!("{quote} is no store: it does not begin with \"sqlite:\""), help));
+            let message = format!("{quote} is no store: it begins neither with \"sqlite:\" nor with \"dynamodb:\"");
+            return Err(Complaint::content(message, help));
         };
         path(file, context).map(StateStore::Sqlite).map_err(|fault| match fault {
             PathFault::Empty => Complaint::content(format!("{quote} names no file"), help),
@@ -69,7 +77,7 @@ impl Form for Store {
     }
 
     fn takes(&self) -> String {
-        "\"sqlite:\" and a path".to_owned()
+        "\"sqlite:\" and a path, or \"dynamodb:\" and the name or ARN of a table".to_owned()
     }
 
     fn example(&self) -> String {
@@ -77,12 +85,19 @@ impl Form for Store {
     }
 
     fn schema(&self) -> Json {
-        text_schema("^sqlite:.+$")
+        text_schema("^(sqlite|dynamodb):.+$")
     }
 }
 
 /// The ARN of a stream.
-pub(in super::super) struct Arn;
+pub(in super::super) struct Arn(pub(in super::super) Use);
+
+/// What a stream is named for.
+#[derive(Clone, Copy)]
+pub(in super::super) enum Use {
+    Reading,
+    Writing,
+}
 
 impl Form for Arn {
     type Value = StreamArn;
@@ -90,9 +105,15 @@ impl Form for Arn {
     fn parse(&self, value: &Value, _: &Context<'_>) -> Result<StreamArn, Complaint> {
         let (text, quote) = text(value)?;
         StreamArn::parse(text).map_err(|error| {
-            let help = help_with_arn(&error, &self.example());
-            if error == InvalidArn::Shape {
-                return Complaint::content(format!("{quote} is no ARN"), help);
+            let help = match (&error, self.0) {
+                (InvalidArn::Service { found, .. }, Use::Writing) if found == "dynamodb" => {
+                    "a table is written to by a sink of type = \"dynamodb\", as its `table`".to_owned()
+                }
+                _ => help_with_arn(&error, &self.example()),
+            };
+            // The error may quote a part of what a variable brought.
+            if quote.is_of_a_variable() || error == InvalidArn::Shape {
+                return Complaint::content(format!("{quote} is no ARN of a stream"), help);
             }
             Complaint::content(error, help)
         })
@@ -103,7 +124,11 @@ impl Form for Arn {
     }
 
     fn example(&self) -> String {
-        "\"arn:aws:kinesis:us-east-1:123456789012:stream/orders\"".to_owned()
+        match self.0 {
+            Use::Reading => "\"arn:aws:kinesis:us-east-1:123456789012:stream/orders\"",
+            Use::Writing => "\"arn:aws:kinesis:us-east-1:123456789012:stream/large-orders\"",
+        }
+        .to_owned()
     }
 
     fn schema(&self) -> Json {
@@ -114,13 +139,13 @@ impl Form for Arn {
 /// What to write instead of what is no ARN.
 pub(super) fn help_with_arn(error: &InvalidArn, example: &str) -> String {
     match error {
-        InvalidArn::Service(service) if service == "dynamodb" => {
+        InvalidArn::Service { found, wanted: "kinesis" } if found == "dynamodb" => {
             "reading the stream of a table is not supported; name a Kinesis data stream".to_owned()
         }
-        InvalidArn::Mismatch { expected, region, .. } => format!("write arn:{expected}:kinesis:{region}:…"),
+        InvalidArn::Mismatch { expected, .. } => format!("begin it with arn:{expected}:, or write another region"),
         InvalidArn::Consumer => "leave out \"/consumer/\" and what follows".to_owned(),
         InvalidArn::Shape
-        | InvalidArn::Service(_)
+        | InvalidArn::Service { .. }
         | InvalidArn::Partition(_)
         | InvalidArn::Region(_)
         | InvalidArn::Account(_)
@@ -155,7 +180,7 @@ impl Form for Arns {
 
     fn parse(&self, value: &Value, context: &Context<'_>) -> Result<Vec<StreamArn>, Complaint> {
         let mut streams: Vec<StreamArn> = Vec::new();
-        for (span, stream) in arns(&Arn, value, context)? {
+        for (span, stream) in arns(&Arn(Use::Reading), value, context)? {
             if streams.contains(&stream) {
                 let message = format!("the stream {:?} stands twice", stream.name());
                 let help = "remove one of the two: its records would be delivered twice".to_owned();
@@ -174,11 +199,11 @@ impl Form for Arns {
     }
 
     fn example(&self) -> String {
-        format!("[{}]", Arn.example())
+        format!("[{}]", Arn(Use::Reading).example())
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": Arn.schema() })
+        json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": Arn(Use::Reading).schema() })
     }
 }
 

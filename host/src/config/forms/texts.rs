@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::document::Value;
 use super::super::names::{Name, Secret, is_stream_name};
-use super::{Complaint, Context, Form, text, text_schema};
+use super::{Complaint, Context, Form, Placed, text, text_schema};
 
 /// A text with something in it; the example shows what.
 pub(in super::super) struct Text(pub(in super::super) &'static str);
@@ -116,30 +116,49 @@ impl Form for Stream {
     }
 }
 
-/// Names of routes.
-pub(in super::super) struct Routes;
+/// Names of routes, and where each stands; with what to say of a list without any.
+pub(in super::super) struct Routes {
+    pub(in super::super) none: &'static str,
+    pub(in super::super) instead: &'static str,
+}
+
+/// Bytes of a route's name, as components may give it.
+const ROUTE_BYTES_MAX: usize = 64;
+/// Routes of a component.
+const ROUTES_MAX: usize = 256;
 
 impl Form for Routes {
-    type Value = Vec<String>;
+    type Value = Placed<String>;
 
-    fn parse(&self, value: &Value, _: &Context<'_>) -> Result<Vec<String>, Complaint> {
+    fn parse(&self, value: &Value, _: &Context<'_>) -> Result<Self::Value, Complaint> {
         let Value::List(items) = value else { return Err(value.wrong_type()) };
         if items.is_empty() {
-            return Err(Complaint::content(
-                "without a route this sink would get nothing",
-                "leave the key out to take all elements",
-            ));
+            return Err(Complaint::content(self.none, self.instead));
         }
-        let mut routes: Vec<String> = Vec::new();
+        if items.len() > ROUTES_MAX {
+            let message = format!("these are {} routes", items.len());
+            return Err(Complaint::content(message, format!("a component has at most {ROUTES_MAX}")));
+        }
+        let mut routes: Self::Value = Vec::new();
         for item in items {
-            let (route, quote) = text(&item.value)?;
+            let inside = |message, help| Complaint::Inside { span: item.span.clone(), message, help };
+            let (route, quote) = text(&item.value).map_err(|complaint| match complaint {
+                Complaint::Type => {
+                    inside(format!("{} is no route", item.value.kind()), format!("write {}", self.example()))
+                }
+                told @ (Complaint::Told | Complaint::Content { .. } | Complaint::Inside { .. }) => told,
+            })?;
             if route.trim().is_empty() {
-                return Err(Complaint::content("a route has no name", format!("write {}", self.example())));
+                return Err(inside("a route has no name".to_owned(), format!("write {}", self.example())));
             }
-            if routes.iter().any(|other| other == route) {
-                return Err(Complaint::content(format!("the route {quote} stands twice"), "name it once"));
+            if route.len() > ROUTE_BYTES_MAX {
+                let help = format!("at most {ROUTE_BYTES_MAX} bytes, which is what a component can give");
+                return Err(inside(format!("{quote} is too long for a route"), help));
             }
-            routes.push(route.to_owned());
+            if routes.iter().any(|(_, other)| other == route) {
+                return Err(inside(format!("the route {quote} stands twice"), "name it once".to_owned()));
+            }
+            routes.push((item.span.clone(), route.to_owned()));
         }
         Ok(routes)
     }
@@ -153,7 +172,13 @@ impl Form for Routes {
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "string", "minLength": 1 } })
+        json!({
+            "type": "array",
+            "minItems": 1,
+            "maxItems": ROUTES_MAX,
+            "uniqueItems": true,
+            "items": { "type": "string", "minLength": 1 },
+        })
     }
 }
 

@@ -5,9 +5,9 @@ mod credentials;
 use std::time::Duration;
 
 use self::credentials::{credentials, fits_a_call};
-use super::super::forms::{FilePath, Flag, Lasting, Pointer, Region, Stream, Url, Whole};
+use super::super::forms::{FilePath, Flag, KeyOf, Lasting, LocalTabled, Pointer, Region, Stream, Url, Whole};
 use super::super::walk::Table;
-use super::super::{Aws, Local, LocalStream, Retry, Seed, StreamArn};
+use super::super::{Aws, Local, LocalStream, LocalTable, Retry, Seed, StreamArn};
 use super::{ordered, retry};
 
 pub(super) fn aws(table: &mut Table<'_, '_>, streams: Option<&[StreamArn]>) -> Option<Aws> {
@@ -15,7 +15,8 @@ pub(super) fn aws(table: &mut Table<'_, '_>, streams: Option<&[StreamArn]>) -> O
         "region",
         Region,
         "",
-        "The region of all streams. Default: that of each stream's ARN, and another one is a mistake.",
+        "The region of all streams that are read, and of tables that are given by name alone. Default: that of each stream's \
+         ARN, and another one is a mistake; of such tables, that of the first stream.",
     );
     let endpoint = table.optional(
         "endpoint",
@@ -120,7 +121,35 @@ pub(super) fn local(table: &mut Table<'_, '_>) -> Option<Local> {
         seen.push(stream.name.clone());
         Some(stream)
     });
-    Some(Local { durable: durable?, streams: streams?, tables: Vec::new() })
+    let mut seen: Vec<String> = Vec::new();
+    let tables = table.list("tables", "Tables that are created if they are not there yet.", |table| {
+        let local = local_table(table)?;
+        if seen.contains(&local.name) {
+            let message = format!("the table {:?} stands twice", local.name);
+            table.complain(table.at("name"), message, "give it another name, or remove one of the two");
+        }
+        seen.push(local.name.clone());
+        Some(local)
+    });
+    Some(Local { durable: durable?, streams: streams?, tables: tables? })
+}
+
+fn local_table(table: &mut Table<'_, '_>) -> Option<LocalTable> {
+    let name = table.required("name", LocalTabled, "The table's name.");
+    let partition_key = table.required(
+        "partition_key",
+        KeyOf("id"),
+        "The attribute that is the partition key: its name for a text, `id:N` for a number, `id:B` for bytes.",
+    );
+    let sort_key =
+        table.optional("sort_key", KeyOf("at:N"), "", "The attribute that is the sort key, written the same way.");
+    let (partition_key, sort_key) = (partition_key?, sort_key?);
+    if sort_key.as_ref().is_some_and(|sort_key| sort_key.name == partition_key.name) {
+        let help = "name another attribute, or remove the sort key";
+        table.complain(table.at("sort_key"), "the sort key is the partition key, too", help);
+        return None;
+    }
+    Some(LocalTable { name: name?, partition_key, sort_key })
 }
 
 fn local_stream(table: &mut Table<'_, '_>) -> Option<LocalStream> {

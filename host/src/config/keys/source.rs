@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use self::efo::Demand;
 use super::super::forms::{
-    Arn, Arns, Choice, Flag, Form as _, Lasting, OrUnlimited, Positive, Sized, TimeFormat, Timestamp, Whole,
+    Arn, Arns, Choice, Flag, Form as _, Lasting, OrUnlimited, Positive, Sized, TimeFormat, Timestamp, Use, Whole,
 };
 use super::super::walk::Table;
 use super::super::{Efo, InitialPosition, OnGap, Polling, Reader, Source, StreamArn};
@@ -118,7 +118,7 @@ fn reader(way: Way, polling: Polling, efo: Option<Efo>) -> Option<Reader> {
 fn streams(table: &mut Table<'_, '_>) -> Option<Vec<StreamArn>> {
     let one = table.optional(
         "stream_arn",
-        Arn,
+        Arn(Use::Reading),
         "without `stream_arns`, and then required",
         "The stream. Its ARN tells region and account, too.",
     );
@@ -130,7 +130,7 @@ fn streams(table: &mut Table<'_, '_>) -> Option<Vec<StreamArn>> {
     );
     match (table.at("stream_arn"), table.at("stream_arns")) {
         (None, None) => {
-            table.lacks("stream_arn", Arn.example());
+            table.lacks("stream_arn", Arn(Use::Reading).example());
             None
         }
         (Some(_), Some(at)) => {
