@@ -202,6 +202,16 @@ impl ElementBatch {
         self.payload.len()
     }
 
+    /// What the batch holds in memory, in bytes: the unit of every budget.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let columns = [&self.key, &self.payload];
+        columns.iter().map(|column| column.bytes.len() + 4 * column.ends.len()).sum::<usize>()
+            + 8 * self.event_time.len()
+            + 4 * self.route.len()
+            + self.routes.iter().map(String::len).sum::<usize>()
+    }
+
     /// Keeps the first `elements` elements.
     pub fn truncate(&mut self, elements: usize) {
         self.event_time.truncate(elements);

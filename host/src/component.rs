@@ -10,6 +10,7 @@ pub mod engine;
 mod bindings;
 pub mod limits;
 mod state;
+pub mod values;
 mod wasi;
 mod imports;
 pub mod cache;
@@ -17,6 +18,7 @@ pub mod interfaces;
 pub mod load;
 pub mod deserializer;
 pub mod assigner;
+pub mod converter;
 mod maker;
 mod instance;
 pub mod validate;
@@ -27,6 +29,7 @@ use std::fmt;
 
 pub use assigner::ShardAssigner;
 pub use cache::{Digest, Origin};
+pub use converter::{DynamodbConverter, KinesisConverter};
 pub use deserializer::{
     ConfigValue, Delivery, Deserialized, ElementFormat, ElementSchema, KinesisDeserializer, OpenContext, RecordError,
     ShardContext,
@@ -34,6 +37,7 @@ pub use deserializer::{
 pub use engine::Engine;
 pub use error::{ComponentError, ErrorClass, GuestError, LoadError};
 pub use imports::metrics::{ComponentMetrics, SeriesName, SeriesValue};
+pub(crate) use instance::message;
 pub use limits::Limits;
 pub use load::{Grants, Loaded, Wasi, load};
 pub use validate::Violation;

@@ -1,5 +1,9 @@
 //! What makes entries of elements, between the deserializer and a sink that writes to a service.
 
+pub mod builtin;
+pub(crate) mod flaw;
+pub(crate) mod stream_entry;
+
 use host_core::moment::EpochMillis;
 
 use crate::columns::ElementBatch;

@@ -246,7 +246,7 @@ fn every_lie_is_a_violation_of_its_own_kind() {
         ("lie-last-end", |violation| matches!(violation, Violation::EndsMissBytes { column: "payload", .. })),
         ("lie-index", |violation| matches!(violation, Violation::InputIndexRange { .. })),
         ("lie-order", |violation| matches!(violation, Violation::InputIndexDecreases { .. })),
-        ("lie-both", |violation| matches!(violation, Violation::ElementsAndError { .. })),
+        ("lie-both", |violation| matches!(violation, Violation::OutputAndError { .. })),
         ("lie-error-index", |violation| matches!(violation, Violation::ErrorRange { .. })),
         ("lie-routes", |violation| matches!(violation, Violation::TooManyRoutes { found: 257 })),
         ("lie-route", |violation| matches!(violation, Violation::UnknownRoute { .. })),

@@ -1,12 +1,13 @@
 //! What can be found wrong without touching a stream: the manifest's components.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::component::Role;
 use crate::component::engine::Engine;
 use crate::component::error::LoadError;
 use crate::component::load::{self, Grants, Loaded, Wasi};
-use crate::config::{Assigner, ComponentUse, Manifest, WasiGrant};
+use crate::config::{Assigner, ComponentUse, Converter, Manifest, Sink, SinkOutput, WasiGrant};
 
 /// A manifest whose components are compiled and fit.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct Ready {
     pub deserializer: Loaded,
     /// The shard assigner, if the manifest names one.
     pub assigner: Option<Loaded>,
+    /// The element converters that are components, each by its sink's place in the manifest.
+    pub converters: BTreeMap<usize, Loaded>,
 }
 
 /// Loads what the manifest names. Compiled code is kept beside the manifest's state, keyed by the component's digest.
@@ -37,7 +40,22 @@ pub fn load(manifest: Manifest, engine: &Engine) -> Result<Ready, LoadError> {
         Assigner::Builtin(_) => None,
         Assigner::Component(used) => Some(load(used, Role::ShardAssigner)?),
     };
-    Ok(Ready { manifest, deserializer, assigner })
+    let mut converters = BTreeMap::new();
+    for (index, sink) in manifest.sinks.iter().enumerate() {
+        if let Some((Converter::Component(used), role)) = converter(sink) {
+            converters.insert(index, load(used, role)?);
+        }
+    }
+    Ok(Ready { manifest, deserializer, assigner, converters })
+}
+
+/// What makes entries for a sink, and the role that a component plays there. `None` for a sink that takes elements.
+fn converter(sink: &Sink) -> Option<(&Converter, Role)> {
+    match &sink.output {
+        SinkOutput::Kinesis(sink) => Some((&sink.converter, Role::KinesisElementConverter)),
+        SinkOutput::Dynamodb(sink) => Some((&sink.converter, Role::DynamodbElementConverter)),
+        SinkOutput::Stdout | SinkOutput::File { .. } | SinkOutput::Discard => None,
+    }
 }
 
 /// Where compiled components are kept: `.sluicebox/cache` beside the manifest.

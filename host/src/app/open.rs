@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use host_core::moment::EpochMillis;
+
 use crate::app::load::Ready;
 use crate::clock::Clock;
 use crate::component::deserializer::{self, KinesisDeserializer, OpenContext};
 use crate::component::limits::Limits;
-use crate::component::{ComponentError, ComponentMetrics, ShardAssigner};
-use crate::config::{Assigner, ComponentUse, ConfigValue, Manifest};
+use crate::component::{ComponentError, ComponentMetrics, DynamodbConverter, KinesisConverter, Loaded, ShardAssigner};
+use crate::config::{Assigner, BuiltinConverter, ComponentUse, ConfigValue, Converter, Manifest, SinkOutput};
+use crate::convert::Convert;
+use crate::convert::builtin::{JsonToItem, Passthrough};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::lanes::OpenDeserializer;
 use crate::subtask::Deserialize;
@@ -39,6 +43,44 @@ pub fn assigner(ready: &Ready, clock: Clock) -> Result<Option<ShardAssigner>, Fa
     let context = context(manifest, used, "assigner", 0);
     let opened = ShardAssigner::open(loaded, context, limits(&used.limits), Arc::default(), clock.wall());
     opened.map(Some).map_err(|source| failure(used, source))
+}
+
+/// Opens the element converter of one sink for one subtask: at the start, and again if the subtask is lost.
+pub type OpenConverter = Arc<dyn Fn(u32) -> Result<Box<dyn Convert>, Failure> + Send + Sync>;
+
+/// How a component of one role is opened.
+type OpenComponent =
+    fn(&Loaded, OpenContext, Limits, Arc<ComponentMetrics>, EpochMillis) -> Result<Box<dyn Convert>, ComponentError>;
+
+/// What opens the element converter of the sink at this place of the manifest. `None` for a sink that takes elements.
+///
+/// # Panics
+/// The manifest has no such sink.
+#[must_use]
+pub fn converter(ready: &Ready, sink: usize, clock: Clock) -> Option<OpenConverter> {
+    let (converter, open): (_, OpenComponent) = match &ready.manifest.sinks[sink].output {
+        SinkOutput::Kinesis(sink) => (&sink.converter, |loaded, context, limits, metrics, time| {
+            Ok(Box::new(KinesisConverter::open(loaded, context, limits, metrics, time)?))
+        }),
+        SinkOutput::Dynamodb(sink) => (&sink.converter, |loaded, context, limits, metrics, time| {
+            Ok(Box::new(DynamodbConverter::open(loaded, context, limits, metrics, time)?))
+        }),
+        SinkOutput::Stdout | SinkOutput::File { .. } | SinkOutput::Discard => return None,
+    };
+    Some(match converter {
+        Converter::Builtin(BuiltinConverter::Passthrough) => Arc::new(|_subtask| Ok(Box::new(Passthrough))),
+        Converter::Builtin(BuiltinConverter::JsonToItem) => Arc::new(|_subtask| Ok(Box::new(JsonToItem))),
+        Converter::Component(used) => {
+            let metrics = Arc::new(ComponentMetrics::default());
+            let (manifest, loaded, used) = (ready.manifest.clone(), ready.converters[&sink].clone(), used.clone());
+            Arc::new(move |subtask| {
+                let stage = format!("sink.{}.converter", manifest.sinks[sink].name);
+                let context = context(&manifest, &used, &stage, subtask);
+                open(&loaded, context, limits(&used.limits), Arc::clone(&metrics), clock.wall())
+                    .map_err(|source| failure(&used, source))
+            })
+        }
+    })
 }
 
 fn context(manifest: &Manifest, used: &ComponentUse, stage: &str, subtask: u32) -> OpenContext {

@@ -64,10 +64,14 @@ pub(super) async fn start(
 
 /// The components of the run, for the store.
 fn components(ready: &Ready) -> Vec<ComponentDigest> {
-    let digest =
-        |role: &str, loaded: &Loaded| ComponentDigest { role: role.to_owned(), digest: loaded.digest().to_string() };
-    let assigner = ready.assigner.as_ref().map(|loaded| digest("shard-assigner", loaded));
-    [digest("deserializer", &ready.deserializer)].into_iter().chain(assigner).collect()
+    let digest = |role: String, loaded: &Loaded| ComponentDigest { role, digest: loaded.digest().to_string() };
+    let assigner = ready.assigner.iter().map(|loaded| digest("shard-assigner".to_owned(), loaded));
+    let converters = ready.converters.iter().map(|(sink, loaded)| {
+        let sink = &ready.manifest.sinks[*sink];
+        digest(format!("element-converter {}", sink.name), loaded)
+    });
+    let deserializer = digest("deserializer".to_owned(), &ready.deserializer);
+    [deserializer].into_iter().chain(assigner).chain(converters).collect()
 }
 
 /// Finds every stream of the source, all at the same time: one that is missing ends the start.

@@ -15,19 +15,26 @@ wasmtime::component::bindgen!({
     },
 });
 
-/// Deserializers of Kinesis records.
-pub(crate) mod kinesis {
+/// Everything that makes elements or takes them. One world, because these roles share types, which are generated once for
+/// each direction that they travel in; a component has to export only the role that it is loaded for.
+pub(crate) mod elements {
     wasmtime::component::bindgen!({
         path: "../wit",
         inline: "
             package sluicebox:host;
-            world kinesis-deserializer-role {
+            world element-roles {
                 export sluicebox:pipeline/kinesis-deserializer@0.1.0;
+                export sluicebox:pipeline/kinesis-element-converter@0.1.0;
+                export sluicebox:pipeline/dynamodb-element-converter@0.1.0;
             }
         ",
         ownership: Borrowing { duplicate_if_necessary: true },
         with: { "sluicebox:pipeline/types": crate::component::bindings::sluicebox::pipeline::types },
     });
+
+    pub(crate) use exports::sluicebox::pipeline::{
+        dynamodb_element_converter, kinesis_deserializer, kinesis_element_converter,
+    };
 }
 
 /// Shard assigners.

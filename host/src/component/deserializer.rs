@@ -10,7 +10,7 @@ use std::sync::Arc;
 use host_core::moment::EpochMillis;
 
 use crate::columns::{ElementBatch, RecordColumns};
-use crate::component::bindings::kinesis::KinesisDeserializerRole;
+use crate::component::bindings::elements::kinesis_deserializer::Guest as KinesisDeserializerRole;
 use crate::component::cache::Digest;
 use crate::component::error::{ComponentError, GuestError};
 use crate::component::imports::metrics::ComponentMetrics;

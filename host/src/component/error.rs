@@ -99,7 +99,7 @@ pub enum ComponentError {
     /// It returned an error for the whole call.
     #[error("the component refused {during}: {} ({})", .error.message, .error.code)]
     Refused {
-        /// `open`, `deserialize`, `assign` or `close`.
+        /// `open`, `deserialize`, `convert`, `assign` or `close`.
         during: &'static str,
         /// What it said.
         error: GuestError,
@@ -157,7 +157,7 @@ impl std::fmt::Display for OrRaise<'_> {
         match self.0 {
             // A round's answer is bounded by its question: an honest one never grows too large.
             "assign" if self.1 == OUTPUT_RATIO => Ok(()),
-            "deserialize" | "assign" => write!(f, " or raise `{}`", self.1),
+            "deserialize" | "convert" | "assign" => write!(f, " or raise `{}`", self.1),
             _ => Ok(()),
         }
     }

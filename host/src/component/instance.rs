@@ -9,8 +9,8 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use crate::columns::{Column, ElementBatch, RecordColumns};
 use crate::component::bindings::Base;
 use crate::component::bindings::assigner::ShardAssignerRole;
-use crate::component::bindings::kinesis::KinesisDeserializerRole;
-use crate::component::bindings::kinesis::sluicebox::pipeline::{columns, elements, kinesis_source};
+use crate::component::bindings::elements::kinesis_deserializer::Guest as KinesisDeserializerRole;
+use crate::component::bindings::elements::sluicebox::pipeline::{columns, elements, kinesis_source};
 use crate::component::bindings::sluicebox::pipeline::types;
 use crate::component::deserializer::{
     ConfigValue, Delivery, Deserialized, ElementFormat, ElementSchema, OpenContext, RecordError, ShardContext,
@@ -37,19 +37,15 @@ pub(super) trait Exports: Sized {
 
 impl Exports for KinesisDeserializerRole {
     fn find(program: &Program, store: &mut Store<State>, instance: &Exported) -> Option<wasmtime::Result<Self>> {
-        match &program.role {
-            RoleIndices::KinesisDeserializer(indices) => Some(indices.load(store, instance)),
-            RoleIndices::ShardAssigner(_) => None,
-        }
+        let RoleIndices::KinesisDeserializer(indices) = &program.role else { return None };
+        Some(indices.load(store, instance))
     }
 }
 
 impl Exports for ShardAssignerRole {
     fn find(program: &Program, store: &mut Store<State>, instance: &Exported) -> Option<wasmtime::Result<Self>> {
-        match &program.role {
-            RoleIndices::ShardAssigner(indices) => Some(indices.load(store, instance)),
-            RoleIndices::KinesisDeserializer(_) => None,
-        }
+        let RoleIndices::ShardAssigner(indices) = &program.role else { return None };
+        Some(indices.load(store, instance))
     }
 }
 
@@ -147,7 +143,7 @@ impl Instance<KinesisDeserializerRole> {
     /// Asks what it produces.
     pub(super) fn produced(&mut self, time: EpochMillis) -> Result<ElementSchema, ComponentError> {
         let schema = self.run("produced", time, Allowance::LIFECYCLE, LIFECYCLE_BYTES_MAX, |_, role, store| {
-            role.sluicebox_pipeline_kinesis_deserializer().call_produced(store)
+            role.call_produced(store)
         })?;
         let format = match schema.format {
             elements::ElementFormat::Opaque => ElementFormat::Opaque,
@@ -185,7 +181,7 @@ impl Instance<KinesisDeserializerRole> {
         };
         let bytes = limits.output_bytes(records.size());
         let answer = self.run("deserialize", delivery.time, limits.batch(), bytes, |_, role, store| {
-            role.sluicebox_pipeline_kinesis_deserializer().call_deserialize(store, batch)
+            role.call_deserialize(store, batch)
         })?;
         let answer =
             answer.map_err(|error| ComponentError::Refused { during: "deserialize", error: guest_error(error) })?;
@@ -204,7 +200,6 @@ fn prepare(store: &mut Store<State>, time: EpochMillis, allowance: Allowance, by
 /// Moves what came back into the host's types and checks it.
 fn accept(answer: elements::Deserialized, records: usize, limits: &Limits) -> Result<Deserialized, ComponentError> {
     let elements::Deserialized { input_index, elements: batch, errors } = answer;
-    let own = |column: columns::BytesColumnResult| Column { ends: column.ends, bytes: column.bytes };
     let elements = ElementBatch {
         event_time: batch.event_time,
         key: own(batch.key),
@@ -212,22 +207,37 @@ fn accept(answer: elements::Deserialized, records: usize, limits: &Limits) -> Re
         routes: batch.routes,
         payload: own(batch.payload),
     };
-    let errors: Vec<_> = errors
-        .into_iter()
-        .map(|error| RecordError { input_index: error.input_index, error: guest_error(error.error) })
-        .collect();
+    let errors = record_errors(errors);
     validate::deserialized(&input_index, &elements, &errors, records, limits.elements(records))?;
-    // What else such an instance says is as suspect as the record it failed on.
-    if let Some(fatal) = errors.iter().find(|error| error.error.class == ErrorClass::Fatal) {
-        return Err(ComponentError::Refused { during: "deserialize", error: fatal.error.clone() });
-    }
+    none_is_fatal("deserialize", &errors)?;
     let count = u32::try_from(elements.payload.len()).expect("the elements came in 32-bit memory");
     let input_index = if input_index.is_empty() { (0..count).collect() } else { input_index };
     Ok(Deserialized { input_index, elements, errors })
 }
 
-fn borrow(column: &Column) -> columns::BytesColumnParam<'_> {
+/// A column as an argument: lowered straight from the host's.
+pub(super) fn borrow(column: &Column) -> columns::BytesColumnParam<'_> {
     columns::BytesColumnParam { ends: &column.ends, bytes: &column.bytes }
+}
+
+/// A column that came back, moved.
+pub(super) fn own(column: columns::BytesColumnResult) -> Column {
+    Column { ends: column.ends, bytes: column.bytes }
+}
+
+/// Errors of single inputs.
+pub(super) fn record_errors(errors: Vec<types::RecordError>) -> Vec<RecordError> {
+    let own =
+        |error: types::RecordError| RecordError { input_index: error.input_index, error: guest_error(error.error) };
+    errors.into_iter().map(own).collect()
+}
+
+/// Refuses a batch of which one input broke the instance: what else such an instance says is as suspect.
+pub(super) fn none_is_fatal(during: &'static str, errors: &[RecordError]) -> Result<(), ComponentError> {
+    match errors.iter().find(|error| error.error.class == ErrorClass::Fatal) {
+        Some(fatal) => Err(ComponentError::Refused { during, error: fatal.error.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn lower(value: &ConfigValue) -> types::ConfigValue {
@@ -238,6 +248,11 @@ fn lower(value: &ConfigValue) -> types::ConfigValue {
         ConfigValue::Boolean(truth) => types::ConfigValue::Boolean(*truth),
         ConfigValue::Bytes(bytes) => types::ConfigValue::Bytes(bytes.clone()),
     }
+}
+
+/// An error's message as it is kept: without control characters, and not longer than the contract says.
+pub(crate) fn message(text: &str) -> String {
+    escape(text, MESSAGE_BYTES)
 }
 
 /// A component's error with everything bounded that goes into logs, labels and dead letters.
@@ -251,7 +266,7 @@ pub(super) fn guest_error(error: types::GuestError) -> GuestError {
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     let is_code = (1..=64).contains(&error.code.len()) && error.code.bytes().all(is_code_byte);
     let code = if is_code { error.code } else { "invalid-code".to_owned() };
-    GuestError { class, code, message: escape(&error.message, MESSAGE_BYTES) }
+    GuestError { class, code, message: message(&error.message) }
 }
 
 /// What an error out of a call means. `limit` is what the call might hand over.

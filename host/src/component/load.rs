@@ -11,7 +11,9 @@ use wasmtime::component::{InstancePre, Linker};
 
 use crate::component::bindings::BaseIndices;
 use crate::component::bindings::assigner::ShardAssignerRoleIndices;
-use crate::component::bindings::kinesis::KinesisDeserializerRoleIndices;
+use crate::component::bindings::elements::{
+    dynamodb_element_converter, kinesis_deserializer, kinesis_element_converter,
+};
 use crate::component::cache::{self, Digest, Origin};
 use crate::component::engine::Engine;
 use crate::component::error::LoadError;
@@ -66,9 +68,13 @@ pub(super) struct Program {
 /// Where the exports of a role are. A component that was loaded for several roles was loaded several times.
 pub(super) enum RoleIndices {
     /// Of [`Role::KinesisDeserializer`].
-    KinesisDeserializer(KinesisDeserializerRoleIndices),
+    KinesisDeserializer(kinesis_deserializer::GuestIndices),
     /// Of [`Role::ShardAssigner`].
     ShardAssigner(ShardAssignerRoleIndices),
+    /// Of [`Role::KinesisElementConverter`].
+    KinesisElementConverter(kinesis_element_converter::GuestIndices),
+    /// Of [`Role::DynamodbElementConverter`].
+    DynamodbElementConverter(dynamodb_element_converter::GuestIndices),
 }
 
 impl Loaded {
@@ -145,10 +151,16 @@ type Find = fn(&InstancePre<State>) -> wasmtime::Result<RoleIndices>;
 fn finder(role: Role) -> Option<Find> {
     match role {
         Role::KinesisDeserializer => {
-            Some(|instance| KinesisDeserializerRoleIndices::new(instance).map(RoleIndices::KinesisDeserializer))
+            Some(|instance| kinesis_deserializer::GuestIndices::new(instance).map(RoleIndices::KinesisDeserializer))
         }
         Role::ShardAssigner => Some(|instance| ShardAssignerRoleIndices::new(instance).map(RoleIndices::ShardAssigner)),
-        Role::DynamodbDeserializer | Role::KinesisElementConverter | Role::DynamodbElementConverter => None,
+        Role::KinesisElementConverter => Some(|instance| {
+            kinesis_element_converter::GuestIndices::new(instance).map(RoleIndices::KinesisElementConverter)
+        }),
+        Role::DynamodbElementConverter => Some(|instance| {
+            dynamodb_element_converter::GuestIndices::new(instance).map(RoleIndices::DynamodbElementConverter)
+        }),
+        Role::DynamodbDeserializer => None,
     }
 }
 

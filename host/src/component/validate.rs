@@ -3,6 +3,9 @@
 //! Downstream code indexes columns by element and elements by record without checking again, so each rule here is what
 //! keeps a component's mistake from becoming the host's panic, a lost record or another record's position.
 
+pub mod entries;
+pub mod forest;
+
 use std::collections::BTreeSet;
 
 use crate::columns::{Column, ElementBatch};
@@ -15,6 +18,43 @@ const KEY_BYTES_MAX: usize = 2_048;
 const ROUTES_MAX: usize = 256;
 /// Bytes of a route's name, at most.
 const ROUTE_BYTES_MAX: usize = 64;
+/// What the columns of an element batch describe.
+const ELEMENTS: &str = "elements";
+
+/// What a component was asked to make, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Elements of records.
+    Deserialize,
+    /// Entries of elements.
+    Convert,
+}
+
+impl Step {
+    /// One of what goes in.
+    fn input(self) -> &'static str {
+        match self {
+            Self::Deserialize => "record",
+            Self::Convert => "element",
+        }
+    }
+
+    /// One of what comes out.
+    fn output(self) -> &'static str {
+        match self {
+            Self::Deserialize => "element",
+            Self::Convert => "entry",
+        }
+    }
+
+    /// Several of what comes out.
+    fn outputs(self) -> &'static str {
+        match self {
+            Self::Deserialize => "elements",
+            Self::Convert => "entries",
+        }
+    }
+}
 
 /// The rule that a component broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,19 +77,23 @@ pub enum Violation {
         /// How many bytes there are.
         bytes: usize,
     },
-    /// A column has neither a value for each element nor none.
-    #[error("`{column}` has {found} values for {elements} elements")]
+    /// A column has the wrong number of values.
+    #[error("`{column}` has {found} values for {expected} {of}")]
     Length {
         /// Which column.
         column: &'static str,
         /// How many values it has.
         found: usize,
-        /// How many elements there are.
-        elements: usize,
+        /// How many of what it describes there are.
+        expected: usize,
+        /// What it describes.
+        of: &'static str,
     },
-    /// More elements than a batch may become.
-    #[error("{found} elements came of one batch, {max} may")]
-    TooManyElements {
+    /// More than a batch may become.
+    #[error("{found} {} came of one batch, {max} may", .step.outputs())]
+    TooMany {
+        /// What was asked.
+        step: Step,
         /// How many there are.
         found: usize,
         /// How many are allowed.
@@ -95,54 +139,75 @@ pub enum Violation {
         /// Counted from 1.
         second: usize,
     },
-    /// No origins, and the elements are not the records one by one.
-    #[error("`input-index` is empty with {elements} elements and {errors} errors for {records} records")]
+    /// No origins, and what came out is not what went in one by one.
+    #[error("`input-index` is empty with {found} {} and {errors} errors for {inputs} {}s", .step.outputs(), .step.input())]
     NoInputIndex {
-        /// How many elements there are.
-        elements: usize,
+        /// What was asked.
+        step: Step,
+        /// How many came out.
+        found: usize,
         /// How many errors there are.
         errors: usize,
-        /// How many records went in.
-        records: usize,
+        /// How many went in.
+        inputs: usize,
     },
-    /// An element comes from a record that was not there.
-    #[error("element {at} comes from record {index} of {records}")]
+    /// Something comes from what was not there.
+    #[error("{} {at} comes from {} {index} of {inputs}", .step.output(), .step.input())]
     InputIndexRange {
-        /// Which element.
+        /// What was asked.
+        step: Step,
+        /// Which element or entry.
         at: usize,
-        /// Which record it names.
+        /// Which record or element it names.
         index: u32,
-        /// How many records went in.
-        records: usize,
+        /// How many went in.
+        inputs: usize,
     },
-    /// Elements are out of order.
-    #[error("`input-index` decreases at element {at}")]
+    /// What came out is out of order.
+    #[error("`input-index` decreases at {} {at}", .step.output())]
     InputIndexDecreases {
-        /// Which element.
+        /// What was asked.
+        step: Step,
+        /// Which element or entry.
         at: usize,
     },
-    /// An error speaks of a record that was not there.
-    #[error("error {at} speaks of record {index} of {records}")]
+    /// An error speaks of what was not there.
+    #[error("error {at} speaks of {} {index} of {inputs}", .step.input())]
     ErrorRange {
+        /// What was asked.
+        step: Step,
         /// Which error.
         at: usize,
-        /// Which record it names.
+        /// Which record or element it names.
         index: u32,
-        /// How many records went in.
-        records: usize,
+        /// How many went in.
+        inputs: usize,
     },
-    /// Errors are out of order, or two speak of one record.
+    /// Errors are out of order, or two speak of the same.
     #[error("`errors` do not increase at error {at}")]
     ErrorsOutOfOrder {
         /// Which error.
         at: usize,
     },
-    /// A record succeeded and failed.
-    #[error("record {index} has both elements and an error")]
-    ElementsAndError {
-        /// Which record.
+    /// A record or an element succeeded and failed.
+    #[error("{} {index} has both {} and an error", .step.input(), .step.outputs())]
+    OutputAndError {
+        /// What was asked.
+        step: Step,
+        /// Which record or element.
         index: u32,
     },
+    /// A request of a kind that there is not.
+    #[error("entry {at} asks for {request}, which is neither 0 (put), 1 (delete) nor 2 (add)")]
+    UnknownRequest {
+        /// Which entry.
+        at: usize,
+        /// What it asks for.
+        request: u8,
+    },
+    /// Attribute values that are no forest.
+    #[error("`values` {0}")]
+    Forest(#[from] forest::NoForest),
     /// An assigner decided more than it was asked.
     #[error("{found} decisions came for {offered} shards")]
     TooManyDecisions {
@@ -215,13 +280,13 @@ pub fn deserialized(
 ) -> Result<(), Violation> {
     let count = elements.payload.len();
     if count > elements_max {
-        return Err(Violation::TooManyElements { found: count, max: elements_max });
+        return Err(Violation::TooMany { step: Step::Deserialize, found: count, max: elements_max });
     }
     column("payload", &elements.payload)?;
-    length("event-time", elements.event_time.len(), count)?;
+    length("event-time", elements.event_time.len(), count, ELEMENTS)?;
     key(&elements.key, count)?;
     routes(elements, count)?;
-    origins(input_index, errors, count, records)
+    origins(Step::Deserialize, input_index, errors, count, records)
 }
 
 fn column(name: &'static str, column: &Column) -> Result<(), Violation> {
@@ -237,16 +302,19 @@ fn column(name: &'static str, column: &Column) -> Result<(), Violation> {
     Ok(())
 }
 
-fn length(column: &'static str, found: usize, elements: usize) -> Result<(), Violation> {
-    if found != 0 && found != elements {
-        return Err(Violation::Length { column, found, elements });
-    }
-    Ok(())
+/// Refuses a column that has neither a value for each nor none.
+fn length(column: &'static str, found: usize, expected: usize, of: &'static str) -> Result<(), Violation> {
+    if found == 0 { Ok(()) } else { exact_length(column, found, expected, of) }
+}
+
+/// Refuses a column that has not a value for each.
+fn exact_length(column: &'static str, found: usize, expected: usize, of: &'static str) -> Result<(), Violation> {
+    if found == expected { Ok(()) } else { Err(Violation::Length { column, found, expected, of }) }
 }
 
 fn key(keys: &Column, elements: usize) -> Result<(), Violation> {
     column("key", keys)?;
-    length("key", keys.len(), elements)?;
+    length("key", keys.len(), elements, ELEMENTS)?;
     let mut start = 0;
     for (at, end) in keys.ends.iter().enumerate() {
         let bytes = (end - start) as usize;
@@ -272,41 +340,48 @@ fn routes(elements: &ElementBatch, count: usize) -> Result<(), Violation> {
             return Err(Violation::RouteRepeats { first, second: index + 1 });
         }
     }
-    length("route", elements.route.len(), count)?;
+    length("route", elements.route.len(), count, ELEMENTS)?;
     match elements.route.iter().position(|route| *route as usize > names.len()) {
         Some(at) => Err(Violation::UnknownRoute { at, route: elements.route[at], routes: names.len() }),
         None => Ok(()),
     }
 }
 
-fn origins(input_index: &[u32], errors: &[RecordError], count: usize, records: usize) -> Result<(), Violation> {
-    if input_index.is_empty() && count > 0 && (count != records || !errors.is_empty()) {
-        return Err(Violation::NoInputIndex { elements: count, errors: errors.len(), records });
+/// Checks where the `count` that came out of `step` come from, and what failed of the `inputs` that went in.
+fn origins(
+    step: Step,
+    input_index: &[u32],
+    errors: &[RecordError],
+    count: usize,
+    inputs: usize,
+) -> Result<(), Violation> {
+    if input_index.is_empty() && count > 0 && (count != inputs || !errors.is_empty()) {
+        return Err(Violation::NoInputIndex { step, found: count, errors: errors.len(), inputs });
     }
-    length("input-index", input_index.len(), count)?;
+    length("input-index", input_index.len(), count, step.outputs())?;
     if !input_index.is_sorted() {
         let at = input_index.windows(2).position(|pair| pair[0] > pair[1]).map_or(0, |before| before + 1);
-        return Err(Violation::InputIndexDecreases { at });
+        return Err(Violation::InputIndexDecreases { step, at });
     }
     // Sorted, so the first one out of range is where the range ends.
-    let in_range = input_index.partition_point(|index| (*index as usize) < records);
+    let in_range = input_index.partition_point(|index| (*index as usize) < inputs);
     if let Some(index) = input_index.get(in_range) {
-        return Err(Violation::InputIndexRange { at: in_range, index: *index, records });
+        return Err(Violation::InputIndexRange { step, at: in_range, index: *index, inputs });
     }
     let mut before = None;
     let mut rest = input_index;
     for (at, error) in errors.iter().enumerate() {
         let index = error.input_index;
-        if index as usize >= records {
-            return Err(Violation::ErrorRange { at, index, records });
+        if index as usize >= inputs {
+            return Err(Violation::ErrorRange { step, at, index, inputs });
         }
         if before.is_some_and(|before| before >= index) {
             return Err(Violation::ErrorsOutOfOrder { at });
         }
         before = Some(index);
-        rest = &rest[rest.partition_point(|element| *element < index)..];
+        rest = &rest[rest.partition_point(|output| *output < index)..];
         if rest.first() == Some(&index) {
-            return Err(Violation::ElementsAndError { index });
+            return Err(Violation::OutputAndError { step, index });
         }
     }
     Ok(())

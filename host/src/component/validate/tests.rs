@@ -156,7 +156,7 @@ proptest! {
 fn no_origins_mean_one_element_for_each_record() {
     let elements = ElementBatch { payload: column(&[vec![1], vec![]]), ..ElementBatch::default() };
     assert_eq!(deserialized(&[], &elements, &[], 2, 10), Ok(()));
-    let refused = Err(Violation::NoInputIndex { elements: 2, errors: 0, records: 3 });
+    let refused = Err(Violation::NoInputIndex { step: Step::Deserialize, found: 2, errors: 0, inputs: 3 });
     assert_eq!(deserialized(&[], &elements, &[], 3, 10), refused);
     assert_eq!(deserialized(&[], &ElementBatch::default(), &[], 3, 10), Ok(()), "all filtered");
 }
@@ -164,7 +164,8 @@ fn no_origins_mean_one_element_for_each_record() {
 #[test]
 fn more_elements_than_allowed_are_refused_before_anything_else() {
     let elements = ElementBatch { payload: column(&vec![Vec::new(); 11]), ..ElementBatch::default() };
-    assert_eq!(deserialized(&[], &elements, &[], 11, 10), Err(Violation::TooManyElements { found: 11, max: 10 }));
+    let refused = Err(Violation::TooMany { step: Step::Deserialize, found: 11, max: 10 });
+    assert_eq!(deserialized(&[], &elements, &[], 11, 10), refused);
 }
 
 #[test]
