@@ -69,6 +69,33 @@ impl Column {
         }
     }
 
+    /// Keeps the values for whose index `is_kept` says so, in place.
+    pub fn retain(&mut self, is_kept: impl Fn(usize) -> bool) {
+        let (mut start, mut kept, mut length) = (0, 0, 0);
+        for index in 0..self.ends.len() {
+            let end = self.ends[index] as usize;
+            if is_kept(index) {
+                self.bytes.copy_within(start..end, length);
+                length += end - start;
+                self.ends[kept] = u32::try_from(length).unwrap_or(u32::MAX);
+                kept += 1;
+            }
+            start = end;
+        }
+        self.ends.truncate(kept);
+        self.bytes.truncate(length);
+    }
+
+    /// The values with these indices as a column of their own.
+    fn select(&self, chosen: &[u32]) -> Self {
+        let bytes = chosen.iter().map(|&index| self.get(index as usize).len()).sum();
+        let mut column = Self::with_capacity(chosen.len(), bytes);
+        for &index in chosen {
+            column.push(self.get(index as usize));
+        }
+        column
+    }
+
     /// Appends all values of another column.
     fn append(&mut self, other: &Self) {
         for value in other.iter() {
@@ -220,11 +247,50 @@ impl ElementBatch {
         self.payload.truncate(elements);
     }
 
+    /// Keeps the elements for whose index `is_kept` says so, in place.
+    pub fn retain(&mut self, is_kept: impl Fn(usize) -> bool) {
+        keep(&mut self.event_time, &is_kept);
+        self.key.retain(&is_kept);
+        keep(&mut self.route, &is_kept);
+        self.payload.retain(&is_kept);
+    }
+
+    /// The elements with these indices as a batch of their own.
+    ///
+    /// # Panics
+    /// An index is out of range.
+    #[must_use]
+    pub fn select(&self, chosen: &[u32]) -> Self {
+        let key = if self.key.is_empty() { Column::default() } else { self.key.select(chosen) };
+        Self {
+            event_time: pick(&self.event_time, chosen),
+            key,
+            route: pick(&self.route, chosen),
+            routes: self.routes.clone(),
+            payload: self.payload.select(chosen),
+        }
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.payload.is_empty()
     }
+}
+
+/// Keeps the values for whose index `is_kept` says so, in place.
+pub(crate) fn keep<T>(values: &mut Vec<T>, is_kept: impl Fn(usize) -> bool) {
+    let mut index = 0;
+    values.retain(|_| {
+        let kept = is_kept(index);
+        index += 1;
+        kept
+    });
+}
+
+/// The values with these indices; none of a column that is empty.
+fn pick<T: Copy>(values: &[T], chosen: &[u32]) -> Vec<T> {
+    if values.is_empty() { Vec::new() } else { chosen.iter().map(|&index| values[index as usize]).collect() }
 }
 
 /// One record on its way into a batch.
@@ -353,6 +419,31 @@ mod tests {
         let whole_second_or_unknown = batch_of(&[7000, NO_ARRIVAL, 8000]);
         assert_eq!(drop_before(whole_second_or_unknown.clone(), EpochMillis(7999)), whole_second_or_unknown);
         assert!(drop_before(batch_of(&[7000, 6000]), EpochMillis(8000)).is_empty());
+    }
+
+    #[test]
+    fn elements_are_left_out_in_place_and_chosen_into_a_batch_of_their_own() {
+        let column = |values: &[&str]| {
+            let mut column = Column::default();
+            values.iter().for_each(|value| column.push(value.as_bytes()));
+            column
+        };
+        let batch = ElementBatch {
+            event_time: vec![5, 6, 7, 8],
+            key: Column::default(),
+            route: vec![0, 1, 1, 2],
+            routes: vec!["a".to_owned(), "b".to_owned()],
+            payload: column(&["one", "", "three", "four"]),
+        };
+        let mut kept = batch.clone();
+        kept.retain(|index| index != 0 && index != 2);
+        let wanted =
+            ElementBatch { event_time: vec![6, 8], route: vec![1, 2], payload: column(&["", "four"]), ..batch.clone() };
+        assert_eq!(kept, wanted);
+        assert_eq!(batch.select(&[1, 3]), wanted);
+        assert_eq!(batch.select(&[]).len(), 0);
+        kept.retain(|_| false);
+        assert!(kept.is_empty() && kept.payload.bytes.is_empty());
     }
 
     #[test]

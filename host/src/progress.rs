@@ -258,6 +258,7 @@ pub fn summary(
     );
     let noteworthy = [
         (totals.gaps.get(), "gaps passed over"),
+        (totals.unrouted.get(), "elements dropped on routes that no sink takes"),
         (totals.restarts.get(), "component restarts"),
         (totals.lost_subtasks.get(), "subtasks restarted"),
     ];

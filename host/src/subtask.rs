@@ -1,21 +1,26 @@
-//! One sequential lane of a pipeline: a thread with a component instance of its own.
+//! One sequential lane of a pipeline: a thread with component instances of its own, a deserializer and a converter for
+//! each sink that writes to a service.
 //!
-//! The component runs here and nowhere else, so that a slow call delays no read, no renewal and no checkpoint. Batches
-//! come in the order their shards were read; what the component makes of them goes to the sinks in that order.
+//! The components run here and nowhere else, so that a slow call delays no read, no renewal and no checkpoint. Batches
+//! come in the order their shards were read; what the components make of them goes to the sinks in that order.
 //!
-//! When the component refuses a record or breaks on a batch, the records before it are delivered first, then the policy
-//! decides ([`host_core::delivery`]). A batch on which it breaks is halved until the record that does it stands alone,
-//! each half in a fresh instance; the other records are delivered as if nothing had happened.
+//! When a component refuses a record or breaks on a batch, the records before it are delivered first, then the policy
+//! decides ([`host_core::delivery`]). A batch on which one breaks is halved until the record that does it stands alone,
+//! each half in a fresh instance; the other records are delivered as if nothing had happened. It makes no difference which
+//! of the components it was: a record goes through all of them and then to the sinks, or to no sink at all.
 
 mod times;
+mod routing;
+mod converting;
+mod draft;
+mod lane;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use host_core::coordinator::Receipt;
-use host_core::delivery::{Decision, OnError, Outcome};
+use host_core::delivery::OnError;
 use host_core::moment::EpochMillis;
 use host_core::shard::ShardId;
 use tokio::runtime::Handle;
@@ -23,15 +28,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::columns::{NO_ARRIVAL, RecordColumns};
-use crate::component::deserializer::{self, Deserialized, KinesisDeserializer, RecordError, ShardContext};
-use crate::component::error::{ComponentError, ErrorClass, GuestError};
+use crate::columns::RecordColumns;
+use crate::component::deserializer::{self, Deserialized, KinesisDeserializer, ShardContext};
+use crate::component::error::ComponentError;
 use crate::flow::{Budget, Held};
 use crate::pipeline::Totals;
-use crate::pipeline::failure::{Failure, sequence_text};
-use crate::sink::thread::{Delivery, ToSinks};
-use crate::source::reader::position_of;
+use crate::pipeline::failure::Failure;
+use crate::sink::thread::ToSinks;
 
+pub use self::converting::{Components, Converting};
+use self::draft::{Draft, Judge};
+use self::lane::{Broken, Lane, Range};
+pub use self::routing::Routing;
 use self::times::EventTimes;
 pub use self::times::Made;
 
@@ -119,6 +127,8 @@ pub struct Surroundings {
     pub streams: Arc<[StreamLabel]>,
     /// What to do with what cannot be delivered.
     pub policy: OnError,
+    /// Which elements somebody takes.
+    pub routing: Arc<Routing>,
     /// Set once the run is abandoned: what is held is dropped.
     pub abandoned: Arc<AtomicBool>,
     /// Cancelled together with `abandoned`, to end a pause before its time.
@@ -169,41 +179,30 @@ struct Worker {
     around: Surroundings,
     sinks: mpsc::Sender<ToSinks>,
     deserializer: Box<dyn Deserialize>,
+    /// By their sinks' places in the manifest.
+    converters: Vec<Converting>,
     /// Event times of sessions, where the component gives any.
     times: BTreeMap<ShardId, (u64, EventTimes)>,
 }
 
-/// Records `from..to` of a batch, still to be delivered.
-#[derive(Clone, Copy, Debug)]
-struct Range {
-    from: usize,
-    to: usize,
-    /// How often the component has had them, this time included.
-    attempt: u32,
-}
-
-impl Range {
-    fn records(self) -> u32 {
-        u32::try_from(self.to - self.from).unwrap_or(u32::MAX)
-    }
-}
-
 impl Subtask {
-    /// Starts the thread. It opens the component and ends when the queue's senders are gone.
+    /// Starts the thread. It opens the components and ends when the queue's senders are gone.
     ///
     /// # Errors
     /// The system has no thread to give.
     pub fn spawn(
         self,
         name: &str,
-        open: impl FnOnce() -> Result<Box<dyn Deserialize>, Failure> + Send + 'static,
+        open: impl FnOnce() -> Result<Components, Failure> + Send + 'static,
         queue: mpsc::Receiver<Batch>,
     ) -> std::io::Result<JoinHandle<()>> {
         let Self { index, around, sinks } = self;
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut alarm = Alarm { subtask: index, sinks: sinks.clone(), silent: false };
-            let worked = open().and_then(|deserializer| {
-                let worker = Worker { around, sinks: sinks.clone(), deserializer, times: BTreeMap::new() };
+            let worked = open().and_then(|Components { deserializer, mut converters }| {
+                // One error is told of a record, and it shall not hang on the order in which components were opened.
+                converters.sort_by_key(|converting| converting.sink);
+                let worker = Worker { around, sinks: sinks.clone(), deserializer, converters, times: BTreeMap::new() };
                 worker.work(queue)
             });
             alarm.silent = true;
@@ -233,12 +232,20 @@ impl Worker {
 
     fn work(mut self, mut queue: mpsc::Receiver<Batch>) -> Result<(), Failure> {
         while let Some(batch) = queue.blocking_recv() {
-            if !self.around.abandoned.load(Ordering::Relaxed) {
+            if !self.is_abandoned() {
                 self.deliver(batch)?;
             }
         }
-        self.deserializer.close(self.around.clock.wall());
+        let time = self.around.clock.wall();
+        self.deserializer.close(time);
+        for converting in self.converters {
+            converting.converter.close(time);
+        }
         Ok(())
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.around.abandoned.load(Ordering::Relaxed)
     }
 
     fn deliver(&mut self, batch: Batch) -> Result<(), Failure> {
@@ -247,13 +254,12 @@ impl Worker {
             shard_id: batch.shard.to_string(),
             millis_behind_latest: batch.millis_behind_latest,
         };
-        let whole = Range { from: 0, to: batch.records.len(), attempt: 1 };
         let mut lane = Lane {
             worker: self,
             shard: batch.shard,
             session: batch.session,
             first: batch.first,
-            work: vec![whole],
+            work: vec![Range { from: 0, to: batch.records.len(), attempt: 1 }],
             held: Some(batch.held),
         };
         while let Some(range) = lane.work.pop() {
@@ -264,204 +270,50 @@ impl Worker {
                 part = batch.records.slice(range.from, range.to);
                 &part
             };
-            let delivery = deserializer::Delivery { attempt: range.attempt, time: lane.worker.around.clock.wall() };
-            let answer = lane.worker.deserializer.deserialize(&context, records, delivery);
-            // A component that comes back after the run was given up comes too late: the sinks may be the next run's.
-            if lane.worker.around.abandoned.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            match answer {
-                Ok(deserialized) => lane.settle(range, records, deserialized)?,
-                Err(error) => lane.broke(range, records, &error)?,
+            match lane.worker.make(&context, records, range) {
+                Ok(Some(draft)) => lane.settle(range, records, draft)?,
+                Ok(None) => return Ok(()),
+                Err(broken) => lane.broke(range, records, &broken)?,
             }
         }
         Ok(())
     }
+
+    /// Has the components make of a range what they can, one after the other; `None` if the run was given up meanwhile. A
+    /// component that comes back after that comes too late: the sinks may be the next run's.
+    fn make(&mut self, shard: &ShardContext, records: &RecordColumns, range: Range) -> Result<Option<Draft>, Broken> {
+        let delivery = deserializer::Delivery { attempt: range.attempt, time: self.around.clock.wall() };
+        let judge = Judge { policy: self.around.policy, range };
+        let answer = self.deserializer.deserialize(shard, records, delivery);
+        if self.is_abandoned() {
+            return Ok(None);
+        }
+        let deserialized = answer.map_err(|error| Broken { sink: None, error })?;
+        if converting::is_suspect(&deserialized.errors) {
+            self.deserializer.renew();
+            self.around.totals.restarts.add(1);
+        }
+        let mut draft = Draft::new(deserialized, records.len(), judge);
+        draft.route(&self.around.routing, &self.converters);
+        for index in 0..self.converters.len() {
+            let converting = &mut self.converters[index];
+            let share = draft.share(&converting.when);
+            let Some(answer) = draft.convert(converting, &share, records, delivery) else { continue };
+            if self.is_abandoned() {
+                return Ok(None);
+            }
+            let converting = &mut self.converters[index];
+            let converted = answer.map_err(|error| Broken { sink: Some(converting.name.clone()), error })?;
+            if converting::is_suspect(&converted.errors) {
+                converting.converter.renew();
+                self.around.totals.restarts.add(1);
+            }
+            draft.take_in(converting, &share, converted, judge);
+        }
+        draft.take_back();
+        Ok(Some(draft))
+    }
 }
 
-/// A batch on its way through.
-struct Lane<'a> {
-    worker: &'a mut Worker,
-    shard: ShardId,
-    session: u64,
-    first: u64,
-    /// Ranges still to be done; the next one is last.
-    work: Vec<Range>,
-    held: Option<Held>,
-}
-
-impl Lane<'_> {
-    /// Delivers what the component made of `range`, up to the first record that needs another attempt or stops the run.
-    fn settle(&mut self, range: Range, records: &RecordColumns, mut made: Deserialized) -> Result<(), Failure> {
-        let mut skipped = 0;
-        for RecordError { input_index, error } in std::mem::take(&mut made.errors) {
-            let index = input_index as usize;
-            // Attempts count for the record at the front: those behind it have not failed yet.
-            let attempt = if index == 0 { range.attempt } else { 1 };
-            let left = Range { from: range.from + index, to: range.to, attempt };
-            let outcome = match error.class {
-                ErrorClass::Poison => Outcome::Poison,
-                ErrorClass::Retryable => Outcome::Retryable { attempt },
-                // The instance says that it cannot be trusted: as good as a trap on what it has not done.
-                ErrorClass::Fatal => Outcome::Trapped { records: left.records(), attempt },
-            };
-            match self.worker.around.policy.decide(outcome) {
-                Decision::Skip => {
-                    self.skip(records, index, &error.to_string());
-                    skipped += 1;
-                    self.renew_if_suspect(&error);
-                }
-                Decision::Stop => {
-                    let poison = self.poison(records, index, error.to_string());
-                    self.send(range, records, made, index, skipped);
-                    return Err(poison);
-                }
-                again @ (Decision::RetryAfter(_) | Decision::Split { .. }) => {
-                    tracing::debug!(shard = %self.shard, %error, attempt, "a record is tried again");
-                    self.again(left, again);
-                    self.send(range, records, made, index, skipped);
-                    self.renew_if_suspect(&error);
-                    self.pause(again);
-                    return Ok(());
-                }
-            }
-        }
-        let count = records.len();
-        self.send(range, records, made, count, skipped);
-        Ok(())
-    }
-
-    /// The component broke on all of `range`, or refused it as a whole.
-    fn broke(&mut self, range: Range, records: &RecordColumns, error: &ComponentError) -> Result<(), Failure> {
-        if !error.leaves_the_instance_usable() && error.is_components_fault() {
-            self.worker.around.totals.restarts.add(1);
-        }
-        let outcome = if error.is_retryable() || !error.is_components_fault() {
-            Outcome::Retryable { attempt: range.attempt }
-        } else {
-            Outcome::Trapped { records: range.records(), attempt: range.attempt }
-        };
-        match self.worker.around.policy.decide(outcome) {
-            again @ (Decision::RetryAfter(_) | Decision::Split { .. }) => {
-                tracing::debug!(shard = %self.shard, %error, records = range.records(), "the component broke; what it had is tried again");
-                self.again(range, again);
-                self.pause(again);
-            }
-            // No policy for records is meant for what the host lacks.
-            Decision::Skip | Decision::Stop if !error.is_components_fault() => {
-                return Err(self.no_room(records, error.to_string()));
-            }
-            // A range that keeps being refused as a whole is refused record by record.
-            Decision::Skip if range.records() > 1 => self.again(range, Decision::Split { mid: range.records() / 2 }),
-            Decision::Skip => {
-                self.skip(records, 0, &error.to_string());
-                self.send(range, records, Deserialized::default(), 1, 1);
-            }
-            Decision::Stop if range.records() == 1 => return Err(self.poison(records, 0, error.to_string())),
-            Decision::Stop => return Err(self.trap(records, error.to_string())),
-        }
-        Ok(())
-    }
-
-    /// An instance that says it cannot be trusted sees no other record.
-    fn renew_if_suspect(&mut self, error: &GuestError) {
-        if error.class == ErrorClass::Fatal {
-            self.worker.deserializer.renew();
-            self.worker.around.totals.restarts.add(1);
-        }
-    }
-
-    fn again(&mut self, range: Range, decision: Decision) {
-        match decision {
-            Decision::Split { mid } => {
-                let middle = range.from + mid as usize;
-                self.work.push(Range { from: middle, to: range.to, attempt: 1 });
-                self.work.push(Range { from: range.from, to: middle, attempt: 1 });
-            }
-            Decision::RetryAfter(_) | Decision::Skip | Decision::Stop => {
-                self.work.push(Range { attempt: range.attempt + 1, ..range });
-            }
-        }
-    }
-
-    /// Sends the elements of the first `count` records of `range` to the sinks, and word of those records with them.
-    fn send(&mut self, range: Range, records: &RecordColumns, made: Deserialized, count: usize, skipped: u64) {
-        let Some(last) = count.checked_sub(1).and_then(|index| position_of(records, index)) else { return };
-        let Deserialized { mut input_index, mut elements, .. } = made;
-        let kept = input_index.partition_point(|&input| (input as usize) < count);
-        elements.truncate(kept);
-        input_index.truncate(kept);
-        input_index.dedup();
-        self.worker.around.totals.filtered.add((count as u64).saturating_sub(input_index.len() as u64 + skipped));
-        let arrived = records.arrival[..count].iter().copied().filter(|arrival| *arrival != NO_ARRIVAL).max();
-        let receipt = Receipt {
-            shard: self.shard.clone(),
-            session: self.session,
-            first: self.first + range.from as u64,
-            count: count as u64,
-            last,
-            event_time: None,
-            arrived: arrived.map(EpochMillis),
-            marks: Vec::new(),
-        };
-        let held = if self.work.is_empty() { self.held.take() } else { None };
-        let made = if elements.event_time.is_empty() {
-            None
-        } else {
-            self.worker.times(&self.shard, self.session).made(&elements.event_time)
-        };
-        let delivery = Delivery { receipt, elements, outgoing: Vec::new(), made, held };
-        // Sinks that are gone have failed and said so.
-        drop(self.worker.sinks.blocking_send(ToSinks::Deliver(Box::new(delivery))));
-    }
-
-    fn skip(&self, records: &RecordColumns, index: usize, reason: &str) {
-        self.worker.around.totals.skipped.add(1);
-        let sequence = sequence_text(position_of(records, index).as_ref());
-        tracing::warn!(stream = %self.stream_name(), shard = %self.shard, sequence, reason, "skipped a record");
-    }
-
-    fn poison(&self, records: &RecordColumns, index: usize, reason: String) -> Failure {
-        Failure::Poison {
-            stream: self.stream_name(),
-            shard: self.shard.clone(),
-            sequence: sequence_text(position_of(records, index).as_ref()),
-            reason,
-        }
-    }
-
-    fn trap(&self, records: &RecordColumns, reason: String) -> Failure {
-        let sequence = |index| sequence_text(position_of(records, index).as_ref());
-        Failure::Trap {
-            stream: self.stream_name(),
-            shard: self.shard.clone(),
-            first: sequence(0),
-            last: sequence(records.len().saturating_sub(1)),
-            reason,
-        }
-    }
-
-    fn no_room(&self, records: &RecordColumns, reason: String) -> Failure {
-        Failure::NoRoom {
-            stream: self.stream_name(),
-            shard: self.shard.clone(),
-            first: sequence_text(position_of(records, 0).as_ref()),
-            reason,
-        }
-    }
-
-    fn stream_name(&self) -> String {
-        self.worker.around.stream(&self.shard).name.clone()
-    }
-
-    fn pause(&self, decision: Decision) {
-        if let Decision::RetryAfter(pause) = decision
-            && !pause.is_zero()
-        {
-            let hurry = self.worker.around.hurry.clone();
-            let waited = async move { hurry.run_until_cancelled(tokio::time::sleep(pause)).await };
-            // Cut short or not: what follows looks whether the run was abandoned.
-            let _whole: Option<()> = self.worker.around.runtime.block_on(waited);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ use host::state::memory::{MemoryLeases, MemoryStore};
 use host::state::{
     Claimed, ComponentDigest, LeaseStore, Owner, PipelineId, RegisteredConsumer, StartPoint, StoreError, StreamIdentity,
 };
-use host::subtask::Deserialize;
+use host::subtask::{Components, Converting, Deserialize};
 use host_core::checkpoint::{Commit, ShardRow};
 use host_core::moment::EpochMillis;
 use host_core::service_time::ServiceClock;
@@ -135,6 +135,9 @@ pub type Script = Arc<dyn Fn(Asked<'_>) -> Verdict + Send + Sync>;
 
 /// Makes the component of a subtask, at the start and when it is started again.
 pub type MakeComponent = Arc<dyn Fn(u32) -> Box<dyn Deserialize> + Send + Sync>;
+
+/// Makes the converters of a subtask, together with its component.
+pub type MakeConverters = Arc<dyn Fn(u32) -> Vec<Converting> + Send + Sync>;
 
 /// One call of the stand-in: the data of its first record, how many records, which attempt.
 pub type Call = (String, usize, u32);
@@ -340,6 +343,8 @@ pub struct Rig {
     pub sink: MemorySink,
     /// Makes a subtask's component.
     pub component: MakeComponent,
+    /// Makes a subtask's converters; none at first.
+    pub converters: MakeConverters,
     /// Makes the component that assigns shards, if there is one.
     pub assigner: Option<Box<dyn Fn() -> Box<dyn Assign>>>,
     /// Streams beside the first, in the order of the manifest's.
@@ -389,6 +394,7 @@ impl Rig {
             store: MemoryStore::default(),
             sink: MemorySink::default(),
             component: Arc::new(|_| unreachable!("set right below")),
+            converters: Arc::new(|_| Vec::new()),
             assigner: None,
             others: Vec::new(),
             log: Arc::default(),
@@ -486,13 +492,14 @@ impl Rig {
             let place = place(&description.arn);
             streams.push(FoundStream { api, description, clock, place, fan_out: Arc::clone(fan_out) });
         }
-        let component = Arc::clone(&self.component);
+        let (component, converters) = (Arc::clone(&self.component), Arc::clone(&self.converters));
+        let open = move |subtask| Components { deserializer: component(subtask), converters: converters(subtask) };
         let ports = Ports {
             streams,
             store: Box::new(Watched { inner: self.store.open(&self.pipeline()), durable: Arc::clone(&self.durable) }),
             sinks: vec![RoutedSink { name: "memory".into(), when: Vec::new(), sink: Box::new(self.sink.clone()) }],
-            deserializers: (0..self.manifest.parallelism).map(|subtask| (self.component)(subtask)).collect(),
-            reopen: Arc::new(move |subtask| Ok(component(subtask))),
+            subtasks: (0..self.manifest.parallelism).map(&open).collect(),
+            reopen: Arc::new(move |subtask| Ok(open(subtask))),
             assigner: self.assigner.as_ref().map(|make| make()),
             components: vec![ComponentDigest { role: "deserializer".to_owned(), digest: "sha256:0".to_owned() }],
         };

@@ -20,7 +20,7 @@ use crate::assigner::{self, Assign, Assigned, Assigner, KnownShards};
 use crate::clock::Clock;
 use crate::config::{self, BuiltinAssigner, InitialPosition, Manifest, StreamArn};
 use crate::pipeline::failure::Failure;
-use crate::pipeline::lanes::{Lanes, Losses, OpenDeserializer};
+use crate::pipeline::lanes::{Lanes, Losses, OpenComponents};
 use crate::pipeline::positions::{Keeper, Positions};
 use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Retrieval, Stream, Totals};
 use crate::ports::{FanOutApi, StreamApi, StreamDescription};
@@ -30,7 +30,7 @@ use crate::source::classify::Place;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::places::Places;
 use crate::state::{Claimed, ComponentDigest, LeaseStore, Owner, StreamIdentity, StreamState};
-use crate::subtask::{Deserialize, StreamLabel, Surroundings};
+use crate::subtask::{Components, Routing, StreamLabel, Surroundings};
 
 /// Deliveries that wait for the sinks.
 const QUEUE: usize = 64;
@@ -45,10 +45,10 @@ pub struct Ports {
     pub store: Box<dyn LeaseStore>,
     /// Where elements go.
     pub sinks: Vec<RoutedSink>,
-    /// One opened component instance per subtask: as many as the manifest's `parallelism`.
-    pub deserializers: Vec<Box<dyn Deserialize>>,
-    /// Opens a component for a subtask that is started again.
-    pub reopen: OpenDeserializer,
+    /// The opened components of each subtask: as many as the manifest's `parallelism`.
+    pub subtasks: Vec<Components>,
+    /// Opens components for a subtask that is started again.
+    pub reopen: OpenComponents,
     /// The component that assigns shards.
     pub assigner: Option<Box<dyn Assign>>,
     /// The components of the run, for the store.
@@ -89,7 +89,7 @@ pub async fn assemble(
     clock: Clock,
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
-    let Ports { streams, mut store, mut sinks, deserializers, reopen, assigner, components } = ports;
+    let Ports { streams, mut store, mut sinks, subtasks, reopen, assigner, components } = ports;
     let owner = Owner { name: owner_name(), since: clock.wall() };
     let claimed = store.claim(&owner, &components)?;
     let begun = Beginning { manifest, claimed: &claimed, clock, totals: &totals }.all(&streams, store.as_mut())?;
@@ -107,6 +107,7 @@ pub async fn assemble(
     let surroundings = Surroundings {
         streams: manifest.source.streams.iter().map(label).collect(),
         policy: manifest.on_error,
+        routing: Arc::new(Routing::new(sinks.iter().map(|sink| sink.when.clone()).collect(), manifest.unrouted)),
         abandoned: Arc::clone(&abandoned),
         hurry: hurry.clone(),
         runtime: Handle::current(),
@@ -114,8 +115,8 @@ pub async fn assemble(
         totals: Arc::clone(&totals),
     };
     let lanes = lanes(manifest, surroundings, sinks, reopen, &sender)?;
-    let open = |(index, deserializer)| lanes.start(index, deserializer);
-    let subtasks = (0_u32..).zip(deserializers).map(open).collect::<Result<_, Failure>>()?;
+    let open = |(index, components)| lanes.start(index, components);
+    let subtasks = (0_u32..).zip(subtasks).map(open).collect::<Result<_, Failure>>()?;
     let assigner = assigner.map(|assigner| start_assigner(manifest, assigner, clock, sender.clone())).transpose()?;
     let running = Streams { manifest, clock, until_caught_up, totals: &totals, places: Arc::default() };
     let names = manifest.source.streams.iter().map(|arn| arn.name().to_owned()).collect();
@@ -339,7 +340,7 @@ fn lanes(
     manifest: &Manifest,
     surroundings: Surroundings,
     sinks: Vec<RoutedSink>,
-    reopen: OpenDeserializer,
+    reopen: OpenComponents,
     inputs: &mpsc::Sender<Input>,
 ) -> Result<Lanes, Failure> {
     let (to_sinks, deliveries) = mpsc::channel(QUEUE);

@@ -13,12 +13,17 @@ use crate::config::{Assigner, BuiltinConverter, ComponentUse, ConfigValue, Conve
 use crate::convert::Convert;
 use crate::convert::builtin::{JsonToItem, Passthrough};
 use crate::pipeline::failure::Failure;
-use crate::pipeline::lanes::OpenDeserializer;
-use crate::subtask::Deserialize;
+use crate::pipeline::lanes::OpenComponents;
+use crate::subtask::{Components, Converting};
 
-/// What opens the deserializer of a subtask: at the start, and again if the subtask is lost.
+/// What opens the components of a subtask: at the start, and again if the subtask is lost. `converters` opens those of the
+/// sinks that write to services, told the subtask's index.
 #[must_use]
-pub fn deserializer(ready: &Ready, clock: Clock) -> OpenDeserializer {
+pub fn components(
+    ready: &Ready,
+    clock: Clock,
+    converters: impl Fn(u32) -> Result<Vec<Converting>, Failure> + Send + Sync + 'static,
+) -> OpenComponents {
     let metrics = Arc::new(ComponentMetrics::default());
     let (manifest, loaded) = (ready.manifest.clone(), ready.deserializer.clone());
     Arc::new(move |subtask| {
@@ -26,10 +31,8 @@ pub fn deserializer(ready: &Ready, clock: Clock) -> OpenDeserializer {
         let context = context(&manifest, used, "deserializer", subtask);
         let opened =
             KinesisDeserializer::open(&loaded, context, limits(&used.limits), Arc::clone(&metrics), clock.wall());
-        match opened {
-            Ok(opened) => Ok(Box::new(opened) as Box<dyn Deserialize>),
-            Err(source) => Err(failure(used, source)),
-        }
+        let deserializer = Box::new(opened.map_err(|source| failure(used, source))?);
+        Ok(Components { deserializer, converters: converters(subtask)? })
     })
 }
 

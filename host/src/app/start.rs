@@ -45,8 +45,8 @@ pub(super) async fn start(
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
     let manifest = &ready.manifest;
-    let reopen = open::deserializer(&ready, clock);
-    let deserializers = (0..manifest.parallelism).map(|subtask| reopen(subtask)).collect::<Result<_, Failure>>()?;
+    let reopen = open::components(&ready, clock, |_| Ok(Vec::new()));
+    let subtasks = (0..manifest.parallelism).map(|subtask| reopen(subtask)).collect::<Result<_, Failure>>()?;
     let assigner = open::assigner(&ready, clock)?;
     let streams = find_streams(manifest, settings, clock, &totals).await?;
     let store = open_store(&ready, settings)?;
@@ -54,7 +54,7 @@ pub(super) async fn start(
         streams,
         store,
         sinks: sinks(manifest),
-        deserializers,
+        subtasks,
         reopen,
         assigner: assigner.map(|assigner| Box::new(assigner) as Box<dyn Assign>),
         components: components(&ready),

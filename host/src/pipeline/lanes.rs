@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::flow::Budget;
 use crate::pipeline::failure::Failure;
 use crate::sink::thread::ToSinks;
-use crate::subtask::{Deserialize, Intake, Subtask, Surroundings};
+use crate::subtask::{Components, Intake, Subtask, Surroundings};
 
 /// Batches that wait for one subtask; the byte budget bounds what they hold.
 const QUEUE: usize = 64;
@@ -23,8 +23,8 @@ const LOSSES_MAX: usize = 3;
 /// See [`LOSSES_MAX`].
 const LOSS_WINDOW: Duration = Duration::from_secs(600);
 
-/// Makes the component of a subtask.
-pub type OpenDeserializer = Arc<dyn Fn(u32) -> Result<Box<dyn Deserialize>, Failure> + Send + Sync>;
+/// Opens the components of a subtask, told its index: the deserializer and the sinks' converters.
+pub type OpenComponents = Arc<dyn Fn(u32) -> Result<Components, Failure> + Send + Sync>;
 
 /// What starts subtasks.
 pub struct Lanes {
@@ -36,8 +36,8 @@ pub struct Lanes {
     pub sinks: mpsc::Sender<ToSinks>,
     /// Bytes that may be read ahead for one subtask, so that one that stands still cannot take what others need.
     pub room: u64,
-    /// Makes a component for a subtask that starts again.
-    pub reopen: OpenDeserializer,
+    /// Opens components for a subtask that starts again.
+    pub reopen: OpenComponents,
     /// When subtasks were lost, of late.
     pub losses: Losses,
 }
@@ -56,15 +56,15 @@ impl Losses {
 }
 
 impl Lanes {
-    /// Starts the thread of subtask `index` with a component that is open.
+    /// Starts the thread of subtask `index` with components that are open.
     ///
     /// # Errors
     /// The machine has no thread to give.
-    pub fn start(&self, index: u32, deserializer: Box<dyn Deserialize>) -> Result<Intake, Failure> {
-        self.spawn(index, move || Ok(deserializer))
+    pub fn start(&self, index: u32, components: Components) -> Result<Intake, Failure> {
+        self.spawn(index, move || Ok(components))
     }
 
-    /// Starts subtask `index` again; its component is opened on its own thread.
+    /// Starts subtask `index` again; its components are opened on its own thread.
     ///
     /// # Errors
     /// The machine has no thread to give.
@@ -76,7 +76,7 @@ impl Lanes {
     fn spawn(
         &self,
         index: u32,
-        open: impl FnOnce() -> Result<Box<dyn Deserialize>, Failure> + Send + 'static,
+        open: impl FnOnce() -> Result<Components, Failure> + Send + 'static,
     ) -> Result<Intake, Failure> {
         let (queue, batches) = mpsc::channel(QUEUE);
         let subtask = Subtask { index, around: self.surroundings.clone(), sinks: self.sinks.clone() };

@@ -32,9 +32,11 @@ pub struct Totals {
     pub bytes_in: Counter,
     /// Elements written to the sinks, counted once whatever the number of sinks.
     pub elements_out: Counter,
-    /// Records of which the component made nothing.
+    /// Records of which the components made nothing for any sink.
     pub filtered: Counter,
-    /// Records passed over because the component refused them or broke on them.
+    /// Elements dropped because no sink takes their route and the manifest says to drop such elements.
+    pub unrouted: Counter,
+    /// Records passed over because a component refused them or broke on them.
     pub skipped: Counter,
     /// Times that a component instance was dropped and a fresh one made.
     pub restarts: Counter,

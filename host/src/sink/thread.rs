@@ -96,9 +96,6 @@ pub fn spawn(
 
 fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Result<Receipt, Failure> {
     let Delivery { mut receipt, elements, outgoing: _, made, held } = delivery;
-    if let Some(route) = untaken_route(sinks, &elements) {
-        return Err(Failure::Route { route: route.to_owned(), shard: receipt.shard });
-    }
     if !elements.is_empty() {
         for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
             let mark = match chosen(routed, &elements) {
@@ -112,17 +109,6 @@ fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Res
     receipt.event_time = made.map(Made::delivered);
     drop(held);
     Ok(receipt)
-}
-
-/// A route that some element takes and no sink does: dropping it would be a silent loss.
-fn untaken_route<'a>(sinks: &[RoutedSink], elements: &'a ElementBatch) -> Option<&'a str> {
-    if elements.route.is_empty() || sinks.iter().any(|sink| sink.when.is_empty()) {
-        return None;
-    }
-    let taken = |route: &String| sinks.iter().any(|sink| sink.when.contains(route));
-    let missing = |index: u32| index > 0 && elements.routes.get(index as usize - 1).is_none_or(|route| !taken(route));
-    let untaken = elements.route.iter().copied().find(|&index| missing(index))?;
-    elements.routes.get(untaken as usize - 1).map(String::as_str)
 }
 
 /// The payloads that this sink takes, or `None` if it takes all of them.
