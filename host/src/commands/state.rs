@@ -69,7 +69,9 @@ impl Kept {
             let path = local_state(manifest).map_err(|why| complain(screen, &why)).ok()?;
             return Some(Self { path, pipeline, local: None });
         }
-        let StateStore::Sqlite(path) = &manifest.checkpoint.store else { unreachable!("no manifest names another yet") };
+        let StateStore::Sqlite(path) = &manifest.checkpoint.store else {
+            unreachable!("no manifest names another yet")
+        };
         Some(Self { path: path.clone(), pipeline, local: local_state(manifest).ok().filter(|local| local.exists()) })
     }
 

@@ -172,7 +172,9 @@ fn what_the_service_takes_for_no_number_is_refused() {
 
 #[test]
 fn numbers_are_as_large_as_the_service_was_measured_to_count_them() {
-    for (text, size) in [("0", 1), ("-0", 1), ("42", 2), ("-42", 3), ("4200", 2), ("4.2", 3), ("0.042", 2), ("123.45", 4)] {
+    for (text, size) in
+        [("0", 1), ("-0", 1), ("42", 2), ("-42", 3), ("4200", 2), ("4.2", 3), ("0.042", 2), ("123.45", 4)]
+    {
         assert_eq!(Decimal::parse(text).expect("a number").size(), size, "{text}");
     }
 }
