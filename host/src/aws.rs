@@ -104,19 +104,13 @@ impl AwsSettings {
     /// Opens the way: reads the environment, the configuration files and the certificates that they name; makes no
     /// connection (credentials are fetched, and cached, by the first call).
     pub async fn access(&self) -> Access {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(self.connect_timeout)
-            .read_timeout(self.read_timeout)
-            .operation_timeout(self.call_timeout)
-            .operation_attempt_timeout(self.call_timeout)
-            .build();
         // The wait for credentials is part of the call, which ends it.
         let cache =
             IdentityCache::lazy().load_timeout(self.call_timeout).buffer_time(credentials::CACHE_BUFFER).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(self.region.clone()))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
+            .timeout_config(self.timeouts())
             .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build())
             .identity_cache(cache)
             .http_client(http::client())
@@ -133,6 +127,15 @@ impl AwsSettings {
         let mut config = base.into_builder().credentials_provider(provider);
         config.set_endpoint_url(self.endpoint.clone());
         Access { settings: self.clone(), config: config.build() }
+    }
+
+    fn timeouts(&self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.connect_timeout)
+            .read_timeout(self.read_timeout)
+            .operation_timeout(self.call_timeout)
+            .operation_attempt_timeout(self.call_timeout)
+            .build()
     }
 
     /// The SDK's configuration, for a client that shares nothing.
@@ -193,6 +196,16 @@ impl Access {
         }
     }
 
+    /// The same with another limit of a call as a whole, and of the wait for its answer.
+    #[must_use]
+    pub fn within(&self, call: Duration) -> Self {
+        let connect = self.settings.connect_timeout.min(call);
+        let settings =
+            AwsSettings { connect_timeout: connect, read_timeout: call, call_timeout: call, ..self.settings.clone() };
+        let config = self.config.to_builder().timeout_config(settings.timeouts()).build();
+        Self { settings, config }
+    }
+
     /// What it was opened with, the region being its own.
     #[must_use]
     pub const fn settings(&self) -> &AwsSettings {
@@ -209,6 +222,12 @@ impl Access {
     #[must_use]
     pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
         aws_sdk_kinesis::Client::new(&self.config)
+    }
+
+    /// A client of DynamoDB.
+    #[must_use]
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.config)
     }
 }
 
@@ -268,6 +287,18 @@ mod tests {
         let listing = Answer::Json(200, "{\"Shards\":[]}".to_owned());
         let server = Canned::serve(vec![listing]).await;
         server.stream().await.list_shards(None).await.expect("an answer from loopback");
+    }
+
+    #[tokio::test]
+    async fn a_sink_may_give_its_calls_another_limit() {
+        let settings = AwsSettings { call_timeout: Duration::from_secs(5), ..AwsSettings::new("eu-west-1") };
+        let short = settings.access().await.within(Duration::from_secs(1));
+        let timeouts = short.config().timeout_config().expect("set");
+        assert_eq!(timeouts.operation_timeout(), Some(Duration::from_secs(1)));
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(Duration::from_secs(1)));
+        assert_eq!(timeouts.read_timeout(), Some(Duration::from_secs(1)));
+        assert_eq!(timeouts.connect_timeout(), Some(Duration::from_secs(1)), "a part is no longer than the whole");
+        assert_eq!(short.config().retry_config().expect("set").max_attempts(), 1);
     }
 
     #[tokio::test]

@@ -1,18 +1,26 @@
 //! Items of a table, as DynamoDB knows them: named attributes, each with a value of one of ten types.
 //!
+//! The SDK has such types too, and a hash map of them is what a request takes. An item of ours keeps the order in which its
+//! attributes were written, is half as large, and is turned into the SDK's at each attempt (`sdk`): an entry may wait for
+//! minutes, while a request lives for one call.
+//!
 //! The service refuses a whole request for one item that it cannot take. So whoever makes items of what others wrote makes
 //! them with [`Item::new`] and the functions of [`Value`] that check, which refuse for one element what the service would
 //! refuse for all.
 
 mod invalid;
 mod number;
+mod sdk;
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
 pub use invalid::{InvalidItem, Reason};
 pub use number::{Decimal, NotANumber};
+pub use sdk::UnknownValue;
 
+/// How large an item may be, names of attributes included: 400 KB.
+pub const ITEM_BYTES_MAX: u64 = 409_600;
 /// How deep values may lie: those of an item's attributes are at level 1, and each list or map adds one.
 pub const DEPTH_MAX: usize = 32;
 /// Bytes of an attribute's name, at most.
@@ -62,6 +70,18 @@ impl Item {
         distinct_names(&attributes)?;
         Ok(Self(attributes))
     }
+
+    /// Its size in bytes as the service counts it: names of attributes and their values. At most [`ITEM_BYTES_MAX`] is taken.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.iter().map(|(name, value)| bytes(name) + value.size()).sum()
+    }
+
+    /// Whether one of its values is deeper than [`DEPTH_MAX`].
+    #[must_use]
+    pub fn is_too_deep(&self) -> bool {
+        self.0.iter().any(|(_, value)| value.is_deeper_than(DEPTH_MAX))
+    }
 }
 
 impl Value {
@@ -70,7 +90,7 @@ impl Value {
     /// # Errors
     /// The service would not take it.
     pub fn number(text: String) -> Result<Self, InvalidItem> {
-        match Decimal::read(&text) {
+        match Decimal::parse(&text) {
             Ok(_number) => Ok(Self::Number(text)),
             Err(why) => Err(Reason::Number(why).into()),
         }
@@ -109,12 +129,78 @@ impl Value {
     /// It is empty, a member is no number of the service, or two are the same number, however they are written.
     pub fn numbers(members: Vec<String>) -> Result<Self, InvalidItem> {
         let read = |(at, text): (usize, &String)| {
-            Decimal::read(text).map_err(|why| InvalidItem::from(Reason::Number(why)).at(at))
+            Decimal::parse(text).map_err(|why| InvalidItem::from(Reason::Number(why)).at(at))
         };
         let values = members.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
         a_set(values.iter())?;
         Ok(Self::Numbers(members))
     }
+
+    /// The name of its type in the API, such as `S`.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "NULL",
+            Self::Bool(_) => "BOOL",
+            Self::Text(_) => "S",
+            Self::Number(_) => "N",
+            Self::Bytes(_) => "B",
+            Self::Texts(_) => "SS",
+            Self::Numbers(_) => "NS",
+            Self::ByteStrings(_) => "BS",
+            Self::List(_) => "L",
+            Self::Map(_) => "M",
+        }
+    }
+
+    /// Its size in bytes as the service counts it, without its name ("DynamoDB item sizes and formats" in the Developer
+    /// Guide). A value that is deeper than [`DEPTH_MAX`] has no size worth knowing: see [`Item::is_too_deep`] first.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        /// Of a list or a map, whatever is in it.
+        const CONTAINER: u64 = 3;
+        /// Of each thing in it.
+        const ELEMENT: u64 = 1;
+        match self {
+            Self::Null | Self::Bool(_) => 1,
+            Self::Text(text) => bytes(text),
+            Self::Number(text) => number_size(text),
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Texts(texts) => texts.iter().map(|text| bytes(text)).sum(),
+            Self::Numbers(numbers) => numbers.iter().map(|text| number_size(text)).sum(),
+            Self::ByteStrings(all) => all.iter().map(|bytes| bytes.len() as u64).sum(),
+            Self::List(values) => CONTAINER + values.iter().map(|value| ELEMENT + value.size()).sum::<u64>(),
+            Self::Map(named) => {
+                CONTAINER + named.iter().map(|(name, value)| ELEMENT + bytes(name) + value.size()).sum::<u64>()
+            }
+        }
+    }
+
+    /// Looks no deeper than it must, so that a value of any depth does no harm.
+    fn is_deeper_than(&self, levels: usize) -> bool {
+        let Some(within) = levels.checked_sub(1) else { return true };
+        match self {
+            Self::List(values) => values.iter().any(|value| value.is_deeper_than(within)),
+            Self::Map(named) => named.iter().any(|(_, value)| value.is_deeper_than(within)),
+            Self::Null
+            | Self::Bool(_)
+            | Self::Text(_)
+            | Self::Number(_)
+            | Self::Bytes(_)
+            | Self::Texts(_)
+            | Self::Numbers(_)
+            | Self::ByteStrings(_) => false,
+        }
+    }
+}
+
+const fn bytes(text: &str) -> u64 {
+    text.len() as u64
+}
+
+/// What is no number will be refused anyway, and counts as its text.
+fn number_size(text: &str) -> u64 {
+    Decimal::parse(text).map_or_else(|_no_number| bytes(text), |number| number.size())
 }
 
 /// Refuses a set that the service would refuse.
@@ -146,40 +232,4 @@ fn distinct_names(attributes: &[(String, Value)]) -> Result<(), InvalidItem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said<T>(outcome: Result<T, InvalidItem>) -> String {
-        outcome.map(drop).expect_err("refused").to_string()
-    }
-
-    #[test]
-    fn a_set_has_members_and_each_once() {
-        assert_eq!(said(Value::texts(vec![])), "the item has an empty set");
-        assert_eq!(said(Value::byte_strings(vec![vec![1], vec![], vec![1]])), "`[2]` repeats a member of its set");
-        assert_eq!(
-            said(Value::numbers(vec!["1".into(), "2".into(), "1.0".into()])),
-            "`[2]` repeats a member of its set"
-        );
-        assert_eq!(said(Value::numbers(vec!["1".into(), "x".into()])), "`[1]` is not written as a decimal number");
-        assert!(Value::texts(vec![String::new(), "a".into()]).is_ok(), "an empty text is a member like any other");
-    }
-
-    #[test]
-    fn names_are_there_and_distinct() {
-        let map = |names: &[&str]| Value::map(names.iter().map(|&name| (name.to_owned(), Value::Null)).collect());
-        assert_eq!(said(map(&["a", "b", "a"])), "`a` is there twice");
-        assert_eq!(said(map(&["a", ""])), "`` has a name that is empty or longer than 65535 bytes");
-        assert!(map(&["a", &"b".repeat(65_535)]).is_ok());
-        assert!(map(&[&"b".repeat(65_536)]).is_err());
-        assert!(Item::new(vec![("a".into(), Value::Null), ("a".into(), Value::Null)]).is_err());
-    }
-
-    #[test]
-    fn a_path_is_read_from_the_item_down() {
-        let number = Value::number("1e999".into()).expect_err("too large");
-        let path = number.at(3).inside("readings").inside("station");
-        assert_eq!(path.to_string(), "`station.readings[3]` is beyond 9.99E125, the largest number of a table");
-        assert_eq!(path.code(), "invalid-number");
-    }
-}
+mod tests;

@@ -222,7 +222,8 @@ pub struct TableDescription {
 pub struct PositionWrite {
     /// The row's key.
     pub key: Item,
-    /// Attributes that must be equal for the transaction to happen: the writer's generation, the position before.
+    /// Attributes that must be equal for the transaction to happen: the writer's generation, the position before. One that
+    /// must not be there at all is [`Value::Null`].
     pub expected: Vec<(String, Value)>,
     /// Attributes that are set: the position after.
     pub set: Vec<(String, Value)>,
@@ -230,7 +231,7 @@ pub struct PositionWrite {
 
 /// A table that is written to. The obligations of [`PutApi`] hold.
 pub trait TableApi: Send + Sync + 'static {
-    /// What the table is.
+    /// What the table is, also where it takes no writes.
     fn describe(&self) -> BoxFuture<'_, Result<TableDescription, SourceError>>;
 
     /// Puts and deletes up to 25 items, none of them twice (`BatchWriteItem`). The answer has one outcome for each: what comes
@@ -308,6 +309,17 @@ pub enum SinkError {
         sink: String,
         /// The file.
         target: String,
+    },
+    /// The table is there, but takes no writes.
+    #[error(
+        "sink {sink:?}: table {table} is neither active nor being updated, so it takes no writes; wait until it is created, or \
+         check that nobody deletes it and that its KMS key is enabled"
+    )]
+    NotWritable {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The table's ARN.
+        table: String,
     },
     /// The service behind the sink did not take what it was given.
     #[error("sink {sink:?}: {source}")]

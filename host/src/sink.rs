@@ -7,7 +7,9 @@
 
 pub mod batched;
 pub mod discard;
+pub mod dynamodb;
 pub mod file;
 pub mod memory;
+pub mod memory_table;
 pub mod stdout;
 pub mod thread;

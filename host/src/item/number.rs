@@ -1,4 +1,9 @@
 //! Numbers of a table: decimal text that the service takes, and when two of them are the same number.
+//!
+//! The service compares numbers by value, so `1`, `1.0` and `10e-1` are one key. Neither a float nor an integer of the
+//! machine holds 38 digits; comparing needs no arithmetic, only one form for each value.
+
+use std::fmt;
 
 /// Significant digits of a number, at most.
 const DIGITS_MAX: usize = 38;
@@ -40,7 +45,7 @@ impl Decimal {
     ///
     /// # Errors
     /// The service would refuse it, and why.
-    pub fn read(text: &str) -> Result<Self, NotANumber> {
+    pub fn parse(text: &str) -> Result<Self, NotANumber> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let (coefficient, exponent) = match unsigned.split_once(['e', 'E']) {
             // The service refuses an exponent beyond 64 bits as one that it cannot read.
@@ -66,6 +71,41 @@ impl Decimal {
         let order = in_range(exponent.saturating_add(first))?;
         Ok(Self { negative: text.starts_with('-'), order, digits: significant })
     }
+
+    /// Its size in bytes as the service counts it: one byte, one for each two significant digits before the point and one for
+    /// each two behind it, and one for a minus. The guide gives the sum "approximately"; halves rounded up on either side
+    /// of the point are the most that it can mean.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let digits = self.significant().len();
+        let whole = usize::try_from(self.order + 1).unwrap_or(0).min(digits);
+        let halves = whole.div_ceil(2) + (digits - whole).div_ceil(2);
+        1 + halves as u64 + u64::from(self.negative)
+    }
+
+    /// The digits up to the last that is not zero.
+    fn significant(&self) -> &[u8] {
+        let end = self.digits.iter().rposition(|digit| *digit != 0).map_or(0, |last| last + 1);
+        &self.digits[..end]
+    }
+}
+
+/// The canonical text: two numbers have the same exactly if they are equal.
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.significant();
+        if digits.is_empty() {
+            return f.write_str("0");
+        }
+        if self.negative {
+            f.write_str("-")?;
+        }
+        digits.iter().try_for_each(|digit| write!(f, "{digit}"))?;
+        match i64::from(self.order) + 1 - i64::try_from(digits.len()).unwrap_or(i64::MAX) {
+            0 => Ok(()),
+            exponent => write!(f, "e{exponent}"),
+        }
+    }
 }
 
 fn in_range(order: i64) -> Result<i16, NotANumber> {
@@ -83,7 +123,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Decimal, NotANumber> {
-        Decimal::read(text)
+        Decimal::parse(text)
     }
 
     #[test]

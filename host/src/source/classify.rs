@@ -10,6 +10,7 @@
 
 mod reference;
 mod table;
+mod tables;
 
 use std::error::Error;
 
@@ -23,6 +24,10 @@ use crate::aws::{AccessFailure, AccessFault, AwsSettings};
 use crate::config::StreamArn;
 
 pub use reference::reference;
+pub use tables::{TablePlace, TableSite};
+
+/// What is said of a call that was given up.
+const NO_ANSWER: &str = "no answer within the call's time limit";
 
 /// What an error of the service asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +54,23 @@ pub enum SourceErrorKind {
     ShardGone,
     /// The stream does not exist.
     StreamGone,
+    /// The table does not exist.
+    TableGone,
     /// The consumer of enhanced fan-out does not exist.
     ConsumerGone,
     /// Stream or shard does not exist, and the answer does not tell which: see whether the stream answers.
     NotFound,
     /// The caller may not (credentials, IAM, KMS).
     Denied,
+    /// The service takes no request with one of these entries in it.
+    Rejected,
     /// The request, or the answer, is wrong in a way that repeating it cannot mend.
     Invalid,
 }
 
 impl SourceErrorKind {
     /// All there are, from the most harmless on.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ExpiredIterator,
         Self::TooEarly,
         Self::Throttled,
@@ -69,12 +78,14 @@ impl SourceErrorKind {
         Self::Unreachable,
         Self::InUse,
         Self::Denied,
+        Self::Rejected,
         Self::Trimmed,
         Self::StalePosition,
         Self::ShardGone,
         Self::ConsumerGone,
         Self::StreamGone,
         Self::NotFound,
+        Self::TableGone,
         Self::Invalid,
     ];
 
@@ -90,7 +101,9 @@ impl SourceErrorKind {
             | Self::ConsumerGone
             | Self::StreamGone
             | Self::NotFound
+            | Self::TableGone
             | Self::Denied
+            | Self::Rejected
             | Self::Invalid => false,
         }
     }
@@ -111,7 +124,9 @@ impl SourceErrorKind {
             Self::ConsumerGone => "consumer gone",
             Self::StreamGone => "stream gone",
             Self::NotFound => "not found",
+            Self::TableGone => "table gone",
             Self::Denied => "denied",
+            Self::Rejected => "rejected",
             Self::Invalid => "invalid",
         }
     }
@@ -139,7 +154,11 @@ impl SourceErrorKind {
                 "Registers it again if the consumer is managed; otherwise waits for it as `source.efo.describe_retry` says, then \
                  stops; positions stay."
             }
-            Self::StreamGone => "Stops the pipeline; positions stay.",
+            Self::StreamGone | Self::TableGone => "Stops the pipeline; positions stay.",
+            Self::Rejected => {
+                "Halves the request until the entry that is not taken is alone, and treats that one as poison: \
+                 `on_error.poison`."
+            }
             Self::NotFound => "Asks for the stream itself, and then knows which of both is gone.",
             Self::Denied => {
                 "Stops a start at once. Asks twice more in a pipeline that runs, for keys are changed and sessions renewed; \
@@ -221,6 +240,8 @@ impl Place {
             .replace("{region}", &self.region)
             .replace("{endpoint}", &self.endpoint())
             .replace("{credentials}", &self.credentials)
+            .replace("{service}", "Kinesis")
+            .replace("{setting}", "stream_arn")
     }
 }
 
@@ -282,31 +303,10 @@ impl CallSite<'_> {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        if let Some(failure) = AccessFailure::within(error) {
-            return self.without_access(failure);
-        }
-        match error {
-            SdkError::ServiceError(inner) => self.answered(
-                inner.err().code(),
-                inner.raw().status().as_u16(),
-                inner.err().message().unwrap_or_default(),
-            ),
-            SdkError::TimeoutError(_) => self.unanswered(),
-            SdkError::DispatchFailure(failure) if failure.is_user() => self.fated(Fate::Construction, &chain(error)),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => self.fated(Fate::Timeout, &chain(error)),
-            SdkError::DispatchFailure(_) => self.fated(undelivered(error), &chain(error)),
-            // An error page of something in between: its status says more than that its body is no JSON.
-            SdkError::ResponseError(inner) if !inner.raw().status().is_success() => {
-                self.answered(None, inner.raw().status().as_u16(), "")
-            }
-            SdkError::ResponseError(_) => self.fated(Fate::TornAnswer, &chain(error)),
-            SdkError::ConstructionFailure(_) => {
-                let fate = undelivered(error);
-                // Nothing was sent, so no network can be to blame.
-                self.fated(if fate == Fate::Network { Fate::Construction } else { fate }, &chain(error))
-            }
-            // The SDK's enum may grow.
-            _ => self.fated(Fate::Network, &chain(error)),
+        match Heard::of(error) {
+            Heard::NoAccess(failure) => self.without_access(failure),
+            Heard::Answer { code, status, message } => self.answered(code, status, message),
+            Heard::Fate(fate, message) => self.fated(fate, &message),
         }
     }
 
@@ -318,15 +318,7 @@ impl CallSite<'_> {
         let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
         let is_unsupported = FAN_OUT.contains(&self.operation) && is_unsupported(code, status, message);
-        let message = match row {
-            Some(row) if row.quotes_secrets => String::new(),
-            _ => one_line(message),
-        };
-        let named = match code {
-            Some(code) => one_line(code),
-            None => format!("HTTP status {status}"),
-        };
-        let message = if message.is_empty() { named } else { format!("{named}: {message}") };
+        let message = quote(row, code, status, message);
         if is_unsupported {
             return SourceError { is_unsupported, ..self.error(&NO_FAN_OUT, message) };
         }
@@ -364,7 +356,7 @@ impl CallSite<'_> {
     /// Classifies a call that was given up.
     #[must_use]
     pub fn unanswered(&self) -> SourceError {
-        self.fated(Fate::Timeout, "no answer within the call's time limit")
+        self.fated(Fate::Timeout, NO_ANSWER)
     }
 
     /// Classifies an answer that contradicts the API's own documentation.
@@ -375,12 +367,7 @@ impl CallSite<'_> {
 
     /// Classifies a call that was never made, for want of credentials or of a way.
     fn without_access(&self, failure: &AccessFailure) -> SourceError {
-        let fate = match failure.fault {
-            AccessFault::Denied => Fate::NoCredentials,
-            AccessFault::Unavailable => Fate::CredentialsUnavailable,
-            AccessFault::Unusable => Fate::Construction,
-        };
-        SourceError { advice: failure.advice.clone(), ..self.error(by_fate(fate), failure.what.clone()) }
+        SourceError { advice: failure.advice.clone(), ..self.error(by_fate(fate_of(failure)), failure.what.clone()) }
     }
 
     fn fated(&self, fate: Fate, message: &str) -> SourceError {
@@ -393,7 +380,8 @@ impl CallSite<'_> {
             Some(shard) => format!("shard {shard} of stream {:?} ", place.stream),
             None => format!("stream {:?} ", place.stream),
         };
-        let (clause, reason) = row.problem.split_once(": ").unwrap_or((row.problem, ""));
+        let told = place.fill(row.problem);
+        let (clause, reason) = told.split_once(": ").unwrap_or((&told, ""));
         problem.push_str(&format!("{clause} in {} (account {})", place.region, place.account));
         if let Some(endpoint) = &place.endpoint {
             problem.push_str(&format!(" at {endpoint}"));
@@ -410,6 +398,72 @@ impl CallSite<'_> {
             advice: place.fill(row.advice),
             is_unsupported: false,
         }
+    }
+}
+
+/// What a call that failed says: the one key that everything is looked up by.
+enum Heard<'a> {
+    /// There were no credentials, or no way.
+    NoAccess(&'a AccessFailure),
+    /// The service, or something in between, answered.
+    Answer { code: Option<&'a str>, status: u16, message: &'a str },
+    /// Nothing that could be read.
+    Fate(Fate, String),
+}
+
+impl<'a> Heard<'a> {
+    fn of<E>(error: &'a SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        if let Some(failure) = AccessFailure::within(error) {
+            return Self::NoAccess(failure);
+        }
+        match error {
+            SdkError::ServiceError(inner) => Self::Answer {
+                code: inner.err().code(),
+                status: inner.raw().status().as_u16(),
+                message: inner.err().message().unwrap_or_default(),
+            },
+            SdkError::TimeoutError(_) => Self::Fate(Fate::Timeout, NO_ANSWER.to_owned()),
+            SdkError::DispatchFailure(failure) if failure.is_user() => Self::Fate(Fate::Construction, chain(error)),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Fate(Fate::Timeout, chain(error)),
+            SdkError::DispatchFailure(_) => Self::Fate(undelivered(error), chain(error)),
+            // An error page of something in between: its status says more than that its body is no JSON.
+            SdkError::ResponseError(inner) if !inner.raw().status().is_success() => {
+                Self::Answer { code: None, status: inner.raw().status().as_u16(), message: "" }
+            }
+            SdkError::ResponseError(_) => Self::Fate(Fate::TornAnswer, chain(error)),
+            SdkError::ConstructionFailure(_) => {
+                let fate = undelivered(error);
+                // Nothing was sent, so no network can be to blame.
+                Self::Fate(if fate == Fate::Network { Fate::Construction } else { fate }, chain(error))
+            }
+            // The SDK's enum may grow.
+            _ => Self::Fate(Fate::Network, chain(error)),
+        }
+    }
+}
+
+/// The service's code and text on one line; not the text of an error that quotes secrets.
+fn quote(row: Option<&Row>, code: Option<&str>, status: u16, message: &str) -> String {
+    let message = match row {
+        Some(row) if row.quotes_secrets => String::new(),
+        _ => one_line(message),
+    };
+    let named = match code {
+        Some(code) => one_line(code),
+        None => format!("HTTP status {status}"),
+    };
+    if message.is_empty() { named } else { format!("{named}: {message}") }
+}
+
+/// What became of a call that was never made, for want of credentials or of a way.
+const fn fate_of(failure: &AccessFailure) -> Fate {
+    match failure.fault {
+        AccessFault::Denied => Fate::NoCredentials,
+        AccessFault::Unavailable => Fate::CredentialsUnavailable,
+        AccessFault::Unusable => Fate::Construction,
     }
 }
 

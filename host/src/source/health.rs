@@ -46,6 +46,8 @@ impl SourceErrorKind {
             | Self::ConsumerGone
             | Self::StreamGone
             | Self::NotFound
+            | Self::TableGone
+            | Self::Rejected
             | Self::Invalid => None,
         }
     }
@@ -66,6 +68,8 @@ impl SourceErrorKind {
             | Self::ConsumerGone
             | Self::StreamGone
             | Self::NotFound
+            | Self::TableGone
+            | Self::Rejected
             | Self::Invalid => None,
         }
     }
@@ -89,6 +93,8 @@ impl SourceErrorKind {
             | Self::ConsumerGone
             | Self::StreamGone
             | Self::NotFound
+            | Self::TableGone
+            | Self::Rejected
             | Self::Invalid => match self.trouble() {
                 Some(trouble) => Some(subscription::Failure::Trouble(trouble)),
                 None => None,
@@ -163,6 +169,8 @@ impl Retries {
             | SourceErrorKind::ConsumerGone
             | SourceErrorKind::StreamGone
             | SourceErrorKind::NotFound
+            | SourceErrorKind::TableGone
+            | SourceErrorKind::Rejected
             | SourceErrorKind::Invalid => {}
         }
     }

@@ -266,7 +266,9 @@ impl ShardReader {
             | SourceErrorKind::TooEarly
             | SourceErrorKind::ConsumerGone
             | SourceErrorKind::StreamGone
+            | SourceErrorKind::TableGone
             | SourceErrorKind::Denied
+            | SourceErrorKind::Rejected
             | SourceErrorKind::Invalid => return Err(Failure::Source(error)),
         };
         tracing::warn!(shard = %self.shard, %error, "the service does not have what comes next");

@@ -5,12 +5,14 @@
 
 mod answers;
 mod codes;
+mod tables;
 mod texts;
 
 use super::{Fault, SourceErrorKind};
 
 pub(super) use answers::{FATES, Fate, MALFORMED, NAMELESS, NEW_CODE, NO_FAN_OUT, STATUSES, by_fate, by_status};
 pub(super) use codes::CODES;
+pub(super) use tables::TABLE_CODES;
 pub(super) use texts::{FAN_OUT, Says, Subject};
 
 /// What a group of errors means.
@@ -20,9 +22,10 @@ pub(super) struct Row {
     pub(super) says: Says,
     pub(super) kind: SourceErrorKind,
     pub(super) fault: Fault,
-    /// What follows "stream …"; the place goes before the colon, if there is one.
+    /// What follows "stream …" or "table …"; the place goes before the colon, if there is one. `{service}` is filled in.
     pub(super) problem: &'static str,
-    /// What to do next; `{stream}`, `{region}`, `{endpoint}` and `{credentials}` are filled in.
+    /// What to do next; `{stream}` (the table's name, of a table), `{region}`, `{endpoint}`, `{credentials}`, `{service}` and
+    /// `{setting}` (what the manifest calls it by) are filled in.
     pub(super) advice: &'static str,
     /// The service repeats signed headers, a session token among them, in the text.
     pub(super) quotes_secrets: bool,

@@ -158,6 +158,8 @@ pub(super) fn is_unsupported(error: &SourceError) -> bool {
         | SourceErrorKind::StreamGone
         | SourceErrorKind::ConsumerGone
         | SourceErrorKind::NotFound
+        | SourceErrorKind::TableGone
+        | SourceErrorKind::Rejected
         | SourceErrorKind::Denied => false,
     }
 }

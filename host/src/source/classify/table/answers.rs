@@ -21,7 +21,7 @@ pub(in super::super) const MALFORMED: Row = Row::new(
     &[],
     (SourceErrorKind::Invalid, Fault::Service),
     "was answered for in a way that the API rules out",
-    "nothing of the answer was used; check that {endpoint} is Kinesis",
+    "nothing of the answer was used; check that {endpoint} is {service}",
 );
 
 /// The service knows no enhanced fan-out, as some emulators do not: HTTP 501, an unknown operation, or a text that says so.
@@ -53,7 +53,7 @@ pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
         Row::new(
             &[],
             (SourceErrorKind::Denied, Fault::Settings),
-            "may not be read",
+            "may not be used",
             "check {credentials} and what its identity may do on {stream}",
         ),
     ),
@@ -63,7 +63,7 @@ pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
         Row::new(
             &[],
             (SourceErrorKind::Unreachable, Fault::Settings),
-            "cannot be asked for: no Kinesis answers",
+            "cannot be asked for: nothing there speaks the API of {service}",
             "check aws.endpoint: {endpoint} answers like something else",
         ),
     ),
@@ -78,8 +78,8 @@ pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
 pub(in super::super) const NEW_CODE: Row = Row::new(
     &[],
     (SourceErrorKind::Invalid, Fault::Host),
-    "cannot be read as asked",
-    "this error is new to the host: look its code up in the Kinesis API reference",
+    "cannot be used as asked",
+    "this error is new to the host: look its code up in the API reference of {service}",
 );
 
 /// Any other status, without a code. The service names every error: this is the page of a proxy on the way, or an answer
@@ -88,7 +88,7 @@ pub(in super::super) const NAMELESS: Row = Row::new(
     &[],
     (SourceErrorKind::Transient, Fault::Network),
     "was refused without a reason",
-    "such calls are repeated; if it persists, check that {endpoint} is Kinesis, and for a proxy on the way to it",
+    "such calls are repeated; if it persists, check that {endpoint} is {service}, and for a proxy on the way to it",
 );
 
 /// By HTTP status, for answers without a code that the table knows; `is_named` if they have another one.
@@ -152,7 +152,7 @@ pub(in super::super) const FATES: &[(Fate, &str, Row)] = &[
             &[],
             (SourceErrorKind::Invalid, Fault::Settings),
             "cannot be asked for: no request can be made of the settings",
-            "check stream_arn, aws.region ({region}) and aws.endpoint ({endpoint})",
+            "check {setting}, aws.region ({region}) and aws.endpoint ({endpoint})",
         ),
     ),
     (
@@ -161,7 +161,7 @@ pub(in super::super) const FATES: &[(Fate, &str, Row)] = &[
         Row::new(
             &[],
             (SourceErrorKind::Denied, Fault::Settings),
-            "may not be read: there are no credentials",
+            "may not be used: there are no credentials",
             "{credentials} found none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another [aws] credentials, or run \
              with --local",
         ),

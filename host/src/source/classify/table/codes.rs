@@ -4,7 +4,54 @@ use super::texts::{FAN_OUT, Missing, Says};
 use super::{Fault, Row, SourceErrorKind, WAIT};
 
 /// Codes of what IAM refuses.
-const DENIALS: &[&str] = &["AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"];
+pub(super) const DENIALS: &[&str] =
+    &["AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"];
+/// Codes of what the front end takes no more of.
+pub(super) const THROTTLES: &[&str] = &[
+    "ThrottlingException",
+    "Throttling",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "BandwidthLimitExceeded",
+    "SlowDown",
+];
+/// Codes of a service that fails.
+pub(super) const OUTAGES: &[&str] = &[
+    "InternalFailureException",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalServiceError",
+    "InternalServerException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+];
+/// Codes of an account without the service.
+pub(super) const NOT_SUBSCRIBED: &[&str] = &["OptInRequired", "KMSOptInRequired"];
+/// Codes of a KMS key that is of no use.
+pub(super) const KEY_REFUSALS: &[&str] =
+    &["KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException"];
+/// Codes of a session that is over.
+pub(super) const EXPIRED: &[&str] = &["ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"];
+/// Codes of clocks that differ.
+pub(super) const SKEWED: &[&str] = &["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
+/// Codes of credentials that the service does not know.
+pub(super) const SIGNATURES: &[&str] = &[
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "AuthFailure",
+];
 
 /// Codes of the service, of its front end, and of emulators.
 pub(in super::super) const CODES: &[Row] = &[
@@ -22,33 +69,13 @@ pub(in super::super) const CODES: &[Row] = &[
         "the call is repeated more slowly; if it persists, look for other readers of the stream or add shards",
     ),
     Row::new(
-        &[
-            "ThrottlingException",
-            "Throttling",
-            "ThrottledException",
-            "RequestThrottled",
-            "RequestThrottledException",
-            "RequestLimitExceeded",
-            "TooManyRequestsException",
-            "BandwidthLimitExceeded",
-            "SlowDown",
-        ],
+        THROTTLES,
         (SourceErrorKind::Throttled, Fault::Load),
         "is asked too often",
         "the call is repeated more slowly; if it persists, look for other callers in the account",
     ),
     Row::new(
-        &[
-            "InternalFailureException",
-            "InternalFailure",
-            "InternalServerError",
-            "InternalServiceError",
-            "InternalServerException",
-            "ServiceUnavailable",
-            "ServiceUnavailableException",
-            "RequestTimeout",
-            "RequestTimeoutException",
-        ],
+        OUTAGES,
         (SourceErrorKind::Transient, Fault::Service),
         "is not served right now",
         WAIT,
@@ -151,19 +178,19 @@ pub(in super::super) const CODES: &[Row] = &[
         "grant kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on {stream} to the identity of {credentials}",
     ),
     Row::new(
-        &["OptInRequired", "KMSOptInRequired"],
+        NOT_SUBSCRIBED,
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read",
         "the account of {credentials} is not subscribed to the service in {region}",
     ),
     Row::new(
-        &["KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException"],
+        KEY_REFUSALS,
         (SourceErrorKind::Denied, Fault::Settings),
         "cannot be decrypted",
         "check the stream's KMS key: that it exists, is enabled, and allows kms:Decrypt to the identity of {credentials}",
     ),
     Row::new(
-        &["ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"],
+        EXPIRED,
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read: the session token has expired",
         "renew the session of {credentials}; a token that stands in a manifest or a variable is renewed by nobody else, \
@@ -171,25 +198,14 @@ pub(in super::super) const CODES: &[Row] = &[
     )
     .withheld(),
     Row::new(
-        &["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"],
+        SKEWED,
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read: the request's time is too far from the service's",
         "set this machine's clock",
     )
     .withheld(),
     Row::new(
-        &[
-            "UnrecognizedClientException",
-            "InvalidClientTokenId",
-            "InvalidAccessKeyId",
-            "MissingAuthenticationToken",
-            "MissingAuthenticationTokenException",
-            "InvalidSignatureException",
-            "SignatureDoesNotMatch",
-            "IncompleteSignature",
-            "IncompleteSignatureException",
-            "AuthFailure",
-        ],
+        SIGNATURES,
         (SourceErrorKind::Denied, Fault::Settings),
         "may not be read: the service does not accept the credentials",
         "check the keys of {credentials}, that they belong to this partition, and this machine's clock",
