@@ -4,7 +4,8 @@
 //! one shard and not its neighbour, answers out of order or not at all. What is decided here, for any such service:
 //!
 //! - **When.** A request leaves once it is full (`max_count`, `max_bytes`), once an entry has waited for `max_age`, or at
-//!   once if there is no room for more or nothing more will come. An entry is due again as soon as its pause is over.
+//!   once if there is no room for more, nothing more will come (`close`), or others wait for what is here (`hurry`). An
+//!   entry is due again as soon as its pause is over.
 //! - **How fast.** Each destination has tokens of its own (`pace`); one without tokens keeps its entries, and no others.
 //!   When nothing answers, all wait together, and one request tries.
 //! - **In which order.** Where order is kept, a key has one entry under way. Two requests under way race each other, and
@@ -104,6 +105,7 @@ pub struct Batcher<T> {
     next_place: Place,
     next_request: u64,
     is_closing: bool,
+    is_hurried: bool,
     sent: u64,
     repeated: u64,
     visits: u64,
@@ -132,6 +134,7 @@ impl<T: Clone> Batcher<T> {
             next_place: 0,
             next_request: 0,
             is_closing: false,
+            is_hurried: false,
             sent: 0,
             repeated: 0,
             visits: 0,
@@ -202,6 +205,12 @@ impl<T: Clone> Batcher<T> {
     /// Nothing more will come: what is left is sent without waiting for company.
     pub const fn close(&mut self) {
         self.is_closing = true;
+    }
+
+    /// Whether what is here is sent without waiting for company, as when closing; but entries are still taken. For times in
+    /// which nothing goes on before these entries are settled.
+    pub const fn hurry(&mut self, is_hurried: bool) {
+        self.is_hurried = is_hurried;
     }
 
     /// What became of entries since this was last asked, in the order of its becoming. To be asked after every answer: what
@@ -288,7 +297,7 @@ impl<T: Clone> Batcher<T> {
     fn is_worth_sending(&self, now: Moment) -> bool {
         let is_full = self.lanes.count() >= self.options.max_count || self.lanes.bytes() >= self.options.max_bytes;
         let is_due = self.lanes.first_due().is_some_and(|due| due <= now);
-        let is_pressed = self.is_closing || !self.has_room(self.options.max_record_bytes);
+        let is_pressed = self.is_closing || self.is_hurried || !self.has_room(self.options.max_record_bytes);
         is_full || is_due || (is_pressed && self.lanes.count() > 0)
     }
 

@@ -79,6 +79,30 @@ impl Entries {
     }
 }
 
+/// A kind of entry that [`Entries`] may hold.
+pub trait OneOf: Send + Sync + Sized + 'static {
+    /// The entries, if they are of this kind.
+    fn all(entries: Entries) -> Option<Vec<Self>>;
+}
+
+impl OneOf for KinesisEntry {
+    fn all(entries: Entries) -> Option<Vec<Self>> {
+        match entries {
+            Entries::Kinesis(entries) => Some(entries),
+            Entries::Dynamodb(_) => None,
+        }
+    }
+}
+
+impl OneOf for ItemRequest {
+    fn all(entries: Entries) -> Option<Vec<Self>> {
+        match entries {
+            Entries::Kinesis(_) => None,
+            Entries::Dynamodb(requests) => Some(requests),
+        }
+    }
+}
+
 /// What came of a batch of elements, validated. An element with neither an entry nor an error was filtered by the
 /// converter.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,7 +15,8 @@
 //! A run ends in one of three ways. *Finished*: the core says so. *Drained*: somebody asked to stop; readers close, what
 //! was read is delivered, a last commit is made. *Abandoned*: something failed or draining took too long; then the
 //! subtasks drop what they hold, the sinks finish what they have, every receipt that is under way is taken in, and what
-//! is confirmed is committed, so that as little as possible is done twice.
+//! is confirmed is committed, so that as little as possible is done twice. A sink that writes to a service may not finish:
+//! it is cut off when patience is over, and the next run writes what it had.
 
 pub mod failure;
 pub mod lanes;
@@ -147,6 +148,10 @@ pub struct Pipeline {
     pub abandoned: Arc<AtomicBool>,
     /// Cancelled with it, so that no subtask waits out a pause.
     pub hurry: CancellationToken,
+    /// Set while nothing goes on before sinks have settled what they have.
+    pub eager: watch::Sender<bool>,
+    /// Cancelled when patience with sinks that write to services is over.
+    pub cut: CancellationToken,
     /// For readers and listings.
     pub sender: mpsc::Sender<Input>,
     /// From readers, listings and sinks.
@@ -174,6 +179,7 @@ struct Running {
     data_plane: Option<DataPlane>,
     abandoned: Arc<AtomicBool>,
     hurry: CancellationToken,
+    eager: watch::Sender<bool>,
     positions: Positions,
     totals: Arc<Totals>,
     clock: Clock,
@@ -229,7 +235,9 @@ pub struct Ended {
 impl Pipeline {
     /// Runs until caught up, drained or failed. `stop` asks to drain.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { mut inputs, mut progress, shutdown_timeout, deregister_timeout, .. } = self;
+        let Self { mut inputs, mut progress, shutdown_timeout, deregister_timeout, cut, .. } = self;
+        // However the run ends, nothing is written to a service after it.
+        let _cut_at_last = cut.clone().drop_guard();
         let mut running = Running {
             core: self.core,
             streams: self.streams,
@@ -242,6 +250,7 @@ impl Pipeline {
             }),
             abandoned: self.abandoned,
             hurry: self.hurry,
+            eager: self.eager,
             positions: self.positions,
             totals: self.totals,
             clock: self.clock,
@@ -268,6 +277,7 @@ impl Pipeline {
             }
             let deadline = running.core.next_deadline();
             let abandoning = running.data_plane.is_none();
+            running.press(draining);
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !draining => {
@@ -290,6 +300,7 @@ impl Pipeline {
                     if abandoning {
                         // Whatever does not end is left behind.
                         data_plane_ended = true;
+                        cut.cancel();
                         running.handle(Event::Abandon);
                     } else {
                         let undelivered = running.core.shards().map(|shard| shard.in_flight).sum();
@@ -304,6 +315,7 @@ impl Pipeline {
             }
         }
         running.abandon();
+        cut.cancel();
         progress.finish();
         if running.failure.is_none() {
             running.leave(deregister_timeout).await;
@@ -320,6 +332,13 @@ async fn wait_until(clock: &Clock, moment: Option<Moment>) {
 }
 
 impl Running {
+    /// Has sinks send what they have if nothing goes on before they have it: when the run ends, and when nothing is read
+    /// (at the end of a run until caught up, and between a generation of shards and the next).
+    fn press(&self, draining: bool) {
+        let is_eager = draining || self.data_plane.is_none() || self.open.is_empty();
+        self.eager.send_if_modified(|eager| std::mem::replace(eager, is_eager) != is_eager);
+    }
+
     fn take_in(&mut self, input: Input) {
         match input {
             Input::Event(event) => {

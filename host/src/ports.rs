@@ -329,6 +329,30 @@ pub enum SinkError {
         /// What it said.
         source: SourceError,
     },
+    /// The service did not take something at the first attempt, and the manifest says to stop then.
+    #[error(
+        "sink {sink:?}: {what} was not taken: {said}; it was the first, and fail_on_error = true says to stop then: set it to \
+         false and it is tried again"
+    )]
+    NotTaken {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The entry, or the request.
+        what: String,
+        /// The service's code, or its message.
+        said: String,
+    },
+    /// A request was not answered in time, and the manifest says to stop then.
+    #[error(
+        "sink {sink:?}: a request was not answered within {millis} ms (request_timeout), and fail_on_timeout = true says to \
+         stop then; the service may have carried it out all the same"
+    )]
+    TimedOut {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// `request_timeout`, in milliseconds.
+        millis: u128,
+    },
     /// A write was refused.
     #[error("could not write to sink {sink:?} ({target})")]
     Write {

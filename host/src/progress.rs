@@ -274,6 +274,17 @@ pub fn summary(
         }
         writeln!(text).expect(STRING);
     }
+    for (name, sink) in totals.sinks() {
+        let (dead, repeated) = (sink.dead_letters.get(), sink.repeated.get());
+        if dead > 0 {
+            writeln!(text, "  sink {name:?}: {} entries will never be written", grouped(dead)).expect(STRING);
+        }
+        if repeated > 0 {
+            let sent = grouped(sink.sent.get());
+            writeln!(text, "  sink {name:?}: {} of {sent} entries sent were repetitions", grouped(repeated))
+                .expect(STRING);
+        }
+    }
     let retries = &totals.health.retries;
     if retries.get() > 0 {
         writeln!(text, "  repeated calls: {} ({retries})", grouped(retries.get())).expect(STRING);

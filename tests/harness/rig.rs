@@ -26,7 +26,7 @@ use host::pipeline::{Ended, Totals};
 use host::ports::{FanOutApi, StreamApi};
 use host::progress::Screen;
 use host::sink::memory::MemorySink;
-use host::sink::thread::RoutedSink;
+use host::sink::thread::{Output, RoutedSink};
 use host::source::classify::Place;
 use host::source::memory::{MemoryStream, Written};
 use host::state::memory::{MemoryLeases, MemoryStore};
@@ -497,7 +497,11 @@ impl Rig {
         let ports = Ports {
             streams,
             store: Box::new(Watched { inner: self.store.open(&self.pipeline()), durable: Arc::clone(&self.durable) }),
-            sinks: vec![RoutedSink { name: "memory".into(), when: Vec::new(), sink: Box::new(self.sink.clone()) }],
+            sinks: vec![RoutedSink {
+                name: "memory".into(),
+                when: Vec::new(),
+                output: Output::Local(Box::new(self.sink.clone())),
+            }],
             subtasks: (0..self.manifest.parallelism).map(&open).collect(),
             reopen: Arc::new(move |subtask| Ok(open(subtask))),
             assigner: self.assigner.as_ref().map(|make| make()),

@@ -12,7 +12,7 @@ use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
 use host_core::service_time::{ServiceClock, falls_before_horizon};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::enrolling::{self, Enrolling};
@@ -25,7 +25,8 @@ use crate::pipeline::positions::{Keeper, Positions};
 use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Retrieval, Stream, Totals};
 use crate::ports::{FanOutApi, StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
-use crate::sink::thread::{self as sink_thread, RoutedSink};
+use crate::sink::confirmations;
+use crate::sink::thread::{self as sink_thread, Output, RoutedSink};
 use crate::source::classify::Place;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::places::Places;
@@ -114,7 +115,10 @@ pub async fn assemble(
         clock,
         totals: Arc::clone(&totals),
     };
-    let lanes = lanes(manifest, surroundings, sinks, reopen, &sender)?;
+    let (eager, is_eager) = watch::channel(false);
+    let cut = CancellationToken::new();
+    let services = services(&surroundings, !resumed.is_empty(), is_eager, cut.clone());
+    let lanes = lanes(manifest, surroundings, sinks, services, reopen, &sender)?;
     let open = |(index, components)| lanes.start(index, components);
     let subtasks = (0_u32..).zip(subtasks).map(open).collect::<Result<_, Failure>>()?;
     let assigner = assigner.map(|assigner| start_assigner(manifest, assigner, clock, sender.clone())).transpose()?;
@@ -131,6 +135,8 @@ pub async fn assemble(
         assigner,
         abandoned,
         hurry,
+        eager,
+        cut,
         sender,
         inputs,
         positions,
@@ -310,9 +316,10 @@ fn resume(
 ) -> Result<(Keeper, Vec<SinkMark>), Failure> {
     let (mut resumed, mut settles) = (Vec::new(), Vec::new());
     for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
+        let Output::Local(sink) = &mut routed.output else { continue };
         let recorded = claimed.marks.iter().find(|(name, _)| *name == routed.name).map(|(_, mark)| *mark);
-        resumed.extend(routed.sink.resume(recorded)?.map(|mark| SinkMark { sink: index, mark }));
-        settles.extend(routed.sink.settle()?.map(|settle| (routed.name.clone(), settle)));
+        resumed.extend(sink.resume(recorded)?.map(|mark| SinkMark { sink: index, mark }));
+        settles.extend(sink.settle()?.map(|settle| (routed.name.clone(), settle)));
     }
     let names = sinks.iter().map(|sink| sink.name.clone()).collect();
     Ok((Keeper { store, streams, sinks: names, settles, resumed: resumed.clone() }, resumed))
@@ -335,16 +342,36 @@ fn start_assigner(
     Ok(AssignerThread { thread, known: KnownShards::new(arns) })
 }
 
+/// What sinks that write to services work with.
+fn services(
+    around: &Surroundings,
+    has_marks: bool,
+    eager: watch::Receiver<bool>,
+    cut: CancellationToken,
+) -> confirmations::Surroundings {
+    confirmations::Surroundings {
+        has_marks,
+        eager,
+        cut,
+        policy: around.policy.poison,
+        streams: Arc::clone(&around.streams),
+        clock: around.clock,
+        runtime: around.runtime.clone(),
+    }
+}
+
 /// Starts the sinks' thread; what it returns starts subtasks.
 fn lanes(
     manifest: &Manifest,
     surroundings: Surroundings,
     sinks: Vec<RoutedSink>,
+    services: confirmations::Surroundings,
     reopen: OpenComponents,
     inputs: &mpsc::Sender<Input>,
 ) -> Result<Lanes, Failure> {
     let (to_sinks, deliveries) = mpsc::channel(QUEUE);
-    sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), Arc::clone(&surroundings.totals))
+    let totals = Arc::clone(&surroundings.totals);
+    sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), totals, services)
         .map_err(|source| Failure::Thread { part: "sinks".to_owned(), source })?;
     Ok(Lanes {
         name: manifest.name.to_string(),

@@ -23,7 +23,7 @@ use crate::progress::Screen;
 use crate::sink::discard::Discard;
 use crate::sink::file::LineFile;
 use crate::sink::stdout::Stdout;
-use crate::sink::thread::RoutedSink;
+use crate::sink::thread::{Output, RoutedSink};
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::kinesis::KinesisStream;
 use crate::state::memory::MemoryStore;
@@ -145,7 +145,7 @@ fn sinks(manifest: &Manifest) -> Vec<RoutedSink> {
     let routed = |sink: &crate::config::Sink| RoutedSink {
         name: sink.name.to_string(),
         when: sink.when.clone().unwrap_or_default(),
-        sink: make(sink),
+        output: Output::Local(make(sink)),
     };
     manifest.sinks.iter().map(routed).collect()
 }

@@ -102,6 +102,26 @@ pub enum Failure {
         /// The shard.
         shard: ShardId,
     },
+    /// An entry that its sink will never write, and the manifest says to stop.
+    #[error(
+        "sink {sink:?} cannot write entry {entry}, made of record {sequence} of shard {shard} in stream {stream}: {reason}\n\
+         no position passes that record, so the next run begins with it or before it; mend what makes the entry, or set \
+         on_error.poison = \"skip\" to pass over such entries"
+    )]
+    DeadLetter {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// What people know the entry by: its key.
+        entry: String,
+        /// The stream's name.
+        stream: String,
+        /// The shard.
+        shard: ShardId,
+        /// The sequence number of the record that the entry was made of.
+        sequence: String,
+        /// What the service said, or why it was not even asked.
+        reason: String,
+    },
     /// Records are lost, or may be, before they were read, and the manifest says to stop (GAP-1).
     #[error(
         "gap in shard {} of stream {stream:?}: {}; {}the position stays {}\n\
@@ -160,6 +180,7 @@ impl Failure {
             | Self::Sink(_)
             | Self::Store(_)
             | Self::Poison { .. }
+            | Self::DeadLetter { .. }
             | Self::Trap { .. }
             | Self::NoRoom { .. }
             | Self::Route { .. }
@@ -175,7 +196,7 @@ impl Failure {
     #[must_use]
     pub fn whose(&self) -> Whose {
         match self {
-            Self::Open { .. } | Self::Poison { .. } | Self::Trap { .. } => Whose::Component,
+            Self::Open { .. } | Self::Poison { .. } | Self::Trap { .. } | Self::DeadLetter { .. } => Whose::Component,
             Self::Sink(_)
             | Self::Store(_)
             | Self::NoRoom { .. }

@@ -1,5 +1,10 @@
 //! The thread that writes: takes what the subtasks hand over, batch by batch, and answers with receipts.
+//!
+//! Where all sinks are on this machine, what is written is confirmed and the receipt leaves at once. Where there are sinks
+//! that write to services, the thread hands them their entries and waits while one of them has no room; receipts then
+//! leave when the services have settled the entries ([`super::confirmations`]).
 
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use host_core::checkpoint::SinkMark;
@@ -13,6 +18,8 @@ use crate::flow::Held;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
 use crate::ports::Sink;
+use crate::sink::confirmations::{Confirmations, Gone, Leaving, Surroundings, Word};
+use crate::sink::service::{Handed, Origin, Service};
 use crate::subtask::Made;
 
 /// A sink and which elements it takes.
@@ -22,7 +29,15 @@ pub struct RoutedSink {
     /// The routes it takes; empty = every element.
     pub when: Vec<String>,
     /// Where its elements go.
-    pub sink: Box<dyn Sink>,
+    pub output: Output,
+}
+
+/// Where the elements of a sink go.
+pub enum Output {
+    /// Somewhere on this machine: written by the sinks' thread itself.
+    Local(Box<dyn Sink>),
+    /// To a service, as the entries that a converter makes of them.
+    Service(Box<dyn Service>),
 }
 
 /// What a subtask made of consecutive records of one shard: maybe no element at all, which is confirmed just the same.
@@ -65,21 +80,68 @@ pub enum ToSinks {
     },
 }
 
-/// Starts the thread. It ends when all senders are gone or after it reported a failure of its own.
+/// Starts the thread. It ends when all senders are gone, after a failure, or when a service is gone, which has told why.
 ///
 /// # Errors
 /// The system has no thread to give.
 pub fn spawn(
     pipeline: &str,
-    mut sinks: Vec<RoutedSink>,
+    sinks: Vec<RoutedSink>,
     mut input: mpsc::Receiver<ToSinks>,
     output: mpsc::Sender<Input>,
-    totals: std::sync::Arc<Totals>,
+    totals: Arc<Totals>,
+    around: Surroundings,
 ) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(format!("{pipeline} sinks")).spawn(move || {
+    let has_services = sinks.iter().any(|sink| matches!(sink.output, Output::Service(_)));
+    let confirmations = has_services.then(|| Confirmations::start(around, output.clone(), Arc::clone(&totals)));
+    let mut sinks = Sinks::new(sinks, confirmations.as_ref());
+    let Some(confirmations) = confirmations else {
+        return thread::Builder::new()
+            .name(format!("{pipeline} sinks"))
+            .spawn(move || sinks.write_all(&mut input, &output, &totals));
+    };
+    drop(output);
+    thread::Builder::new()
+        .name(format!("{pipeline} sinks"))
+        // Services that are gone have failed and said so, or patience with them is over.
+        .spawn(move || drop(sinks.hand_over_all(&mut input, &confirmations)))
+}
+
+/// A sink as the thread knows it.
+struct Routed {
+    when: Vec<String>,
+    way: Way,
+}
+
+enum Way {
+    Local(Box<dyn Sink>),
+    Service(mpsc::Sender<Handed>),
+}
+
+struct Sinks {
+    sinks: Vec<Routed>,
+    /// Deliveries handed over so far.
+    delivered: u64,
+}
+
+impl Sinks {
+    fn new(sinks: Vec<RoutedSink>, confirmations: Option<&Confirmations>) -> Self {
+        let routed = |RoutedSink { name, when, output }| {
+            let way = match (output, confirmations) {
+                (Output::Local(sink), _) => Way::Local(sink),
+                (Output::Service(service), Some(confirmations)) => Way::Service(confirmations.serve(&name, service)),
+                (Output::Service(_), None) => unreachable!("with a service there are confirmations"),
+            };
+            Routed { when, way }
+        };
+        Self { sinks: sinks.into_iter().map(routed).collect(), delivered: 0 }
+    }
+
+    /// Without services: what is written is confirmed.
+    fn write_all(&mut self, input: &mut mpsc::Receiver<ToSinks>, output: &mpsc::Sender<Input>, totals: &Totals) {
         while let Some(message) = input.blocking_recv() {
             let answer = match message {
-                ToSinks::Deliver(delivery) => match deliver(&mut sinks, *delivery, &totals) {
+                ToSinks::Deliver(delivery) => match self.deliver(*delivery, totals) {
                     Ok(receipt) => Input::Event(Event::Delivered(receipt)),
                     Err(failure) => Input::Failed(failure),
                 },
@@ -91,32 +153,91 @@ pub fn spawn(
                 return;
             }
         }
-    })
-}
+    }
 
-fn deliver(sinks: &mut [RoutedSink], delivery: Delivery, totals: &Totals) -> Result<Receipt, Failure> {
-    let Delivery { mut receipt, elements, outgoing: _, made, held } = delivery;
-    if !elements.is_empty() {
-        for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
-            let mark = match chosen(routed, &elements) {
-                Some(payloads) => routed.sink.write(&payloads)?,
-                None => routed.sink.write(&elements.payload)?,
+    fn deliver(&mut self, delivery: Delivery, totals: &Totals) -> Result<Receipt, Failure> {
+        let Delivery { mut receipt, elements, outgoing: _, made, held } = delivery;
+        self.write(&mut receipt, &elements)?;
+        totals.elements_out.add(elements.len() as u64);
+        receipt.event_time = made.map(Made::delivered);
+        drop(held);
+        Ok(receipt)
+    }
+
+    /// With services: what is written here and settled there is confirmed.
+    fn hand_over_all(
+        &mut self,
+        input: &mut mpsc::Receiver<ToSinks>,
+        confirmations: &Confirmations,
+    ) -> Result<(), Gone> {
+        while let Some(message) = input.blocking_recv() {
+            match message {
+                ToSinks::Deliver(delivery) => match self.hand_over(*delivery, confirmations)? {
+                    Ok(()) => {}
+                    Err(failure) => return confirmations.say(Word::Failed(failure)),
+                },
+                ToSinks::Failed(failure) => return confirmations.say(Word::Failed(failure)),
+                ToSinks::Lost { subtask } => confirmations.say(Word::Lost { subtask })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, delivery: Delivery, confirmations: &Confirmations) -> Result<Result<(), Failure>, Gone> {
+        let permit = confirmations.permit()?;
+        let Delivery { mut receipt, elements, outgoing, made, held } = delivery;
+        if let Err(failure) = self.write(&mut receipt, &elements) {
+            return Ok(Err(failure));
+        }
+        let held = held.map(Arc::new);
+        let delivery = self.delivered;
+        self.delivered += 1;
+        let handed: Vec<(u32, Handed)> = outgoing
+            .into_iter()
+            .filter(|outgoing| !outgoing.entries.is_empty())
+            .map(|Outgoing { sink, entries, record, positions }| {
+                let (shard, session, last) = (receipt.shard.clone(), receipt.session, receipt.last.clone());
+                let origin = Arc::new(Origin { delivery, shard, session, last, positions });
+                let arrived = confirmations.clock().now();
+                (sink, Handed { origin, entries, record, arrived, held: held.clone() })
+            })
+            .collect();
+        drop(held);
+        let entries = handed.iter().map(|(_, handed)| handed.entries.len() as u64).sum();
+        let leaving = Box::new(Leaving { receipt, made, elements: elements.len() as u64, permit });
+        drop(elements);
+        confirmations.say(Word::Opened { delivery, entries, leaving })?;
+        for (sink, handed) in handed {
+            let routed = self.sinks.get(sink as usize).map(|routed| &routed.way);
+            let Some(Way::Service(service)) = routed else { unreachable!("only services are handed entries") };
+            service.blocking_send(handed).map_err(|_gone| Gone)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Writes to the sinks on this machine; their marks go into the receipt.
+    fn write(&mut self, receipt: &mut Receipt, elements: &ElementBatch) -> Result<(), Failure> {
+        if elements.is_empty() {
+            return Ok(());
+        }
+        for (index, routed) in (0_u32..).zip(self.sinks.iter_mut()) {
+            let Way::Local(sink) = &mut routed.way else { continue };
+            let mark = match chosen(&routed.when, elements) {
+                Some(payloads) => sink.write(&payloads)?,
+                None => sink.write(&elements.payload)?,
             };
             receipt.marks.extend(mark.map(|mark| SinkMark { sink: index, mark }));
         }
+        Ok(())
     }
-    totals.elements_out.add(elements.len() as u64);
-    receipt.event_time = made.map(Made::delivered);
-    drop(held);
-    Ok(receipt)
 }
 
 /// The payloads that this sink takes, or `None` if it takes all of them.
-fn chosen(routed: &RoutedSink, elements: &ElementBatch) -> Option<Column> {
-    if routed.when.is_empty() || elements.route.is_empty() {
+fn chosen(when: &[String], elements: &ElementBatch) -> Option<Column> {
+    if when.is_empty() || elements.route.is_empty() {
         return None;
     }
-    let takes: Vec<bool> = elements.routes.iter().map(|route| routed.when.contains(route)).collect();
+    let takes: Vec<bool> = elements.routes.iter().map(|route| when.contains(route)).collect();
     let mut payloads = Column::default();
     for (payload, &route) in elements.payload.iter().zip(&elements.route) {
         let taken = route == 0 || takes.get(route as usize - 1).copied().unwrap_or(false);

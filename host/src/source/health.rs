@@ -114,12 +114,14 @@ pub enum Purpose {
     Reading(ShardId),
     /// `DescribeStreamConsumer` and what goes with it.
     Enrolling,
+    /// What a sink writes with.
+    Writing,
 }
 
-/// A call that is made again and again: of which stream, what for.
+/// A call that is made again and again: to which stream or sink, what for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
-    /// The stream's name.
+    /// The stream's name; for [`Purpose::Writing`] that of the sink.
     pub stream: String,
     /// What for.
     pub purpose: Purpose,
@@ -131,6 +133,7 @@ impl fmt::Display for Subject {
             Purpose::Describing => write!(f, "describing stream {:?}", self.stream),
             Purpose::Enrolling => write!(f, "waiting for the consumer of stream {:?}", self.stream),
             Purpose::Listing => write!(f, "listing the shards of stream {:?}", self.stream),
+            Purpose::Writing => write!(f, "writing to sink {:?}", self.stream),
             Purpose::Reading(shard) => write!(f, "reading shard {shard} of stream {:?}", self.stream),
         }
     }

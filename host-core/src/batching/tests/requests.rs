@@ -65,6 +65,25 @@ fn a_closed_sink_sends_what_is_left_without_waiting_and_takes_nothing_more() {
 }
 
 #[test]
+fn a_sink_in_a_hurry_sends_what_is_there_and_takes_more() {
+    let mut batcher = batcher(options());
+    push_all(&mut batcher, at(0), 0..3);
+    assert_eq!(batcher.next(at(0)), Action::Wait(at(5_000)));
+    batcher.hurry(true);
+    let (request, entries) = sent(&mut batcher, at(0));
+    assert_eq!((entries, batcher.next(at(0))), (vec![0, 1, 2], Action::Idle));
+    push_all(&mut batcher, at(1), 3..4);
+    assert_eq!(sent(&mut batcher, at(1)).1, [3]);
+    batcher.answered(at(2), request, all(throttled()), 1.0);
+    let Action::Wait(until) = batcher.next(at(2)) else { panic!("a pause is no company to wait for") };
+    assert!(until > at(2));
+    assert_eq!(sent(&mut batcher, until).1, [0, 1, 2]);
+    batcher.hurry(false);
+    push_all(&mut batcher, until, 4..5);
+    assert!(matches!(batcher.next(until), Action::Wait(_)), "the hurry is over");
+}
+
+#[test]
 fn a_full_buffer_takes_nothing_and_sends_what_it_can() {
     let mut batcher = batcher(Options { max_buffered: 10, ..options() });
     for ticket in 0..10 {
