@@ -8,6 +8,7 @@
 pub mod batched;
 pub mod discard;
 pub mod file;
+pub mod kinesis;
 pub mod memory;
 pub mod stdout;
 pub mod thread;

@@ -195,10 +195,31 @@ pub struct Place {
     pub endpoint: Option<String>,
     /// The kind of credentials, as [`crate::config::Credentials::describe`] tells it.
     pub credentials: String,
+    /// What the stream is to the pipeline.
+    pub role: Role,
+}
+
+/// What a stream is to the pipeline: the words of an error depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is read.
+    Source,
+    /// A sink writes to it.
+    Target,
+}
+
+impl Role {
+    /// What is done with it: "is", "may not be", "cannot be" this.
+    const fn used(self) -> &'static str {
+        match self {
+            Self::Source => "read",
+            Self::Target => "written to",
+        }
+    }
 }
 
 impl Place {
-    /// The place of `arn`, reached by `settings`.
+    /// The place of `arn`, which is read, reached by `settings`.
     #[must_use]
     pub fn of(arn: &StreamArn, settings: &AwsSettings) -> Self {
         Self {
@@ -207,6 +228,7 @@ impl Place {
             account: arn.account().to_owned(),
             endpoint: settings.endpoint.as_deref().map(without_user_information),
             credentials: settings.credentials.describe(),
+            role: Role::Source,
         }
     }
 
@@ -248,6 +270,7 @@ pub struct SourceError {
     /// What to do next, naming the settings to look at.
     advice: String,
     is_unsupported: bool,
+    may_be_of_an_entry: bool,
 }
 
 impl SourceError {
@@ -261,6 +284,12 @@ impl SourceError {
     #[must_use]
     pub const fn is_unsupported(&self) -> bool {
         self.is_unsupported
+    }
+
+    /// Whether it may be due to what one entry of a request holds, so that the others would be taken without it.
+    #[must_use]
+    pub const fn may_be_of_an_entry(&self) -> bool {
+        self.may_be_of_an_entry
     }
 }
 
@@ -313,7 +342,12 @@ impl CallSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let subject = Subject { operation: self.operation, stream: &self.place.stream, shard: self.shard };
+        let subject = Subject {
+            operation: self.operation,
+            stream: &self.place.stream,
+            shard: self.shard,
+            role: self.place.role,
+        };
         let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
@@ -393,7 +427,8 @@ impl CallSite<'_> {
             Some(shard) => format!("shard {shard} of stream {:?} ", place.stream),
             None => format!("stream {:?} ", place.stream),
         };
-        let (clause, reason) = row.problem.split_once(": ").unwrap_or((row.problem, ""));
+        let told = row.problem.replace("{used}", place.role.used());
+        let (clause, reason) = told.split_once(": ").unwrap_or((&told, ""));
         problem.push_str(&format!("{clause} in {} (account {})", place.region, place.account));
         if let Some(endpoint) = &place.endpoint {
             problem.push_str(&format!(" at {endpoint}"));
@@ -409,6 +444,7 @@ impl CallSite<'_> {
             message,
             advice: place.fill(row.advice),
             is_unsupported: false,
+            may_be_of_an_entry: row.blames_entries,
         }
     }
 }

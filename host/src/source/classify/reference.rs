@@ -63,5 +63,6 @@ fn line(first: &str, row: &Row) -> String {
         .replace("{region}", "the region")
         .replace("{endpoint}", "the endpoint")
         .replace("{credentials}", "the credentials");
-    format!("| {first} | {} | {} | {} | {advice} |\n", row.kind.name(), row.fault.name(), row.problem)
+    let problem = row.problem.replace("{used}", "read or written to");
+    format!("| {first} | {} | {} | {problem} | {advice} |\n", row.kind.name(), row.fault.name())
 }

@@ -20,12 +20,14 @@ pub(super) struct Row {
     pub(super) says: Says,
     pub(super) kind: SourceErrorKind,
     pub(super) fault: Fault,
-    /// What follows "stream …"; the place goes before the colon, if there is one.
+    /// What follows "stream …"; the place goes before the colon, if there is one. `{used}` becomes "read" or "written to".
     pub(super) problem: &'static str,
     /// What to do next; `{stream}`, `{region}`, `{endpoint}` and `{credentials}` are filled in.
     pub(super) advice: &'static str,
     /// The service repeats signed headers, a session token among them, in the text.
     pub(super) quotes_secrets: bool,
+    /// One entry of a request may be to blame for it.
+    pub(super) blames_entries: bool,
 }
 
 impl Row {
@@ -35,7 +37,7 @@ impl Row {
         problem: &'static str,
         advice: &'static str,
     ) -> Self {
-        Self { codes, says: Says::Anything, kind, fault, problem, advice, quotes_secrets: false }
+        Self { codes, says: Says::Anything, kind, fault, problem, advice, quotes_secrets: false, blames_entries: false }
     }
 
     const fn saying(mut self, says: Says) -> Self {
@@ -45,6 +47,11 @@ impl Row {
 
     const fn withheld(mut self) -> Self {
         self.quotes_secrets = true;
+        self
+    }
+
+    const fn blaming_entries(mut self) -> Self {
+        self.blames_entries = true;
         self
     }
 }
