@@ -4,6 +4,8 @@
 //! An entry owns its bytes. A slice of its batch would be cheaper to make, and would keep the whole batch in memory for as
 //! long as one slow entry of it waits, which no budget could tell.
 
+use md5::{Digest as _, Md5};
+
 use crate::component::RecordError;
 use crate::item::Item;
 
@@ -16,6 +18,27 @@ pub struct KinesisEntry {
     pub explicit_hash_key: Option<u128>,
     /// `Data`.
     pub data: Vec<u8>,
+}
+
+impl KinesisEntry {
+    /// What it counts for against the service's limits, in bytes: its data before base64, and its partition key in UTF-8. An
+    /// explicit hash key is not counted.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        (self.data.len() + self.partition_key.len()) as u64
+    }
+
+    /// The key whose shard takes it.
+    #[must_use]
+    pub fn hash_key(&self) -> u128 {
+        self.explicit_hash_key.unwrap_or_else(|| hash_key(&self.partition_key))
+    }
+}
+
+/// Where a partition key lies in the key space of a stream: its MD5, as a number.
+#[must_use]
+pub fn hash_key(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key).into())
 }
 
 /// What to do with an item.
@@ -113,4 +136,26 @@ pub struct Converted {
     pub entries: Entries,
     /// Elements that failed, by increasing index; none of them has an entry. Their `input_index` counts elements.
     pub errors: Vec<RecordError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 1321.
+    #[test]
+    fn a_partition_key_lies_where_its_md5_says() {
+        assert_eq!(hash_key(""), 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e);
+        assert_eq!(hash_key("abc"), 0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72);
+        let entry = KinesisEntry { partition_key: "abc".to_owned(), explicit_hash_key: None, data: Vec::new() };
+        assert_eq!(entry.hash_key(), hash_key("abc"));
+        assert_eq!(KinesisEntry { explicit_hash_key: Some(7), ..entry }.hash_key(), 7);
+    }
+
+    #[test]
+    fn keys_count_as_their_utf8_and_hash_keys_not_at_all() {
+        let entry =
+            KinesisEntry { partition_key: "ü🌋".to_owned(), explicit_hash_key: Some(u128::MAX), data: vec![0; 10] };
+        assert_eq!(entry.bytes(), 16);
+    }
 }

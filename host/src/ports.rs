@@ -29,6 +29,27 @@ pub struct StreamDescription {
     /// The service's time when it answered, cut off at the second (the answer's `Date` header): see
     /// [`host_core::service_time::ServiceClock`]. `None` if it did not tell.
     pub service_time: Option<EpochMillis>,
+    /// `StreamStatus`.
+    pub status: StreamStatus,
+    /// The largest record that it takes, in bytes of data and partition key (`MaxRecordSizeInKiB`); `None` if the service
+    /// does not tell.
+    pub max_record_bytes: Option<u64>,
+    /// Whether the partition key says which shard a record goes to; false where the service decides by itself
+    /// (`RecordDistributionStrategy` `AUTO`), which keeps no order either.
+    pub places_by_key: bool,
+}
+
+/// What a stream is about to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamStatus {
+    /// It has no shards yet.
+    Creating,
+    /// It is in order; so is a stream whose status nobody knows.
+    Active,
+    /// Its shards are being changed, and it can be used.
+    Updating,
+    /// It goes away.
+    Deleting,
 }
 
 /// An iterator as the service gave it (`ShardIterator`): opaque, valid for five minutes.
@@ -320,6 +341,16 @@ pub enum SinkError {
         sink: String,
         /// The table's ARN.
         table: String,
+    },
+    /// The target is there and cannot be written to.
+    #[error("sink {sink:?}: {target} is being {becoming}; start again once it is active")]
+    Unready {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The stream or table, and where it is.
+        target: String,
+        /// "created" or "deleted".
+        becoming: &'static str,
     },
     /// The service behind the sink did not take what it was given.
     #[error("sink {sink:?}: {source}")]

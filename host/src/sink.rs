@@ -14,6 +14,7 @@ pub mod confirmations;
 pub mod discard;
 pub mod dynamodb;
 pub mod file;
+pub mod kinesis;
 pub mod memory;
 pub mod memory_table;
 pub mod memory_target;

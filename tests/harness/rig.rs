@@ -27,7 +27,7 @@ use host::ports::{FanOutApi, StreamApi};
 use host::progress::Screen;
 use host::sink::memory::MemorySink;
 use host::sink::thread::{Output, RoutedSink};
-use host::source::classify::Place;
+use host::source::classify::{Place, Role};
 use host::source::memory::{MemoryStream, Written};
 use host::state::memory::{MemoryLeases, MemoryStore};
 use host::state::{
@@ -599,6 +599,7 @@ fn place(arn: &str) -> Place {
         account: "000000000000".to_owned(),
         endpoint: Some("memory:".to_owned()),
         credentials: "no credentials".to_owned(),
+        role: Role::Source,
     }
 }
 

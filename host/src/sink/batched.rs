@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use host_core::batching::{Destination, Outcome, Quota};
 use host_core::patience::Trouble;
 
-use crate::source::classify::SourceError;
+use crate::source::classify::{SourceError, SourceErrorKind};
 
 /// What the engine must know of an entry ([`host_core::batching::Entry`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,33 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// What an error of a request that writes means.
+    #[must_use]
+    pub fn of(error: SourceError) -> Self {
+        match error.kind {
+            SourceErrorKind::Throttled
+            | SourceErrorKind::Transient
+            | SourceErrorKind::Unreachable
+            | SourceErrorKind::InUse
+            | SourceErrorKind::TooEarly
+            | SourceErrorKind::Denied => match error.kind.trouble() {
+                Some(trouble) => Self::Trouble(trouble, error),
+                None => Self::Fatal(error),
+            },
+            SourceErrorKind::Rejected => Self::Rejected(error),
+            SourceErrorKind::Invalid if error.may_be_of_an_entry() => Self::Rejected(error),
+            SourceErrorKind::Invalid
+            | SourceErrorKind::TableGone
+            | SourceErrorKind::ExpiredIterator
+            | SourceErrorKind::Trimmed
+            | SourceErrorKind::StalePosition
+            | SourceErrorKind::ShardGone
+            | SourceErrorKind::ConsumerGone
+            | SourceErrorKind::StreamGone
+            | SourceErrorKind::NotFound => Self::Fatal(error),
+        }
+    }
+
     /// What the service said.
     #[must_use]
     pub const fn source(&self) -> &SourceError {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::entry::KinesisEntry;
 use crate::sink::batched::{Batched, Facts, WriteError, Written};
-use crate::source::classify::{CallSite, Place, SourceError};
+use crate::source::classify::{CallSite, Place, Role, SourceError};
 
 /// A service in memory that takes entries for streams. Clones look at the same service.
 #[derive(Clone)]
@@ -120,6 +120,7 @@ pub fn error(code: &str) -> SourceError {
         account: "000000000000".to_owned(),
         endpoint: None,
         credentials: "no credentials".to_owned(),
+        role: Role::Target,
     };
     CallSite { place: &place, operation: "PutRecords", shard: None }.answered(Some(code), 400, "as the script says")
 }

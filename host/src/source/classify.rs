@@ -214,10 +214,31 @@ pub struct Place {
     pub endpoint: Option<String>,
     /// The kind of credentials, as [`crate::config::Credentials::describe`] tells it.
     pub credentials: String,
+    /// What the stream is to the pipeline.
+    pub role: Role,
+}
+
+/// What a stream is to the pipeline: the words of an error depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is read.
+    Source,
+    /// A sink writes to it.
+    Target,
+}
+
+impl Role {
+    /// What is done with it: "is", "may not be", "cannot be" this.
+    const fn used(self) -> &'static str {
+        match self {
+            Self::Source => "read",
+            Self::Target => "written to",
+        }
+    }
 }
 
 impl Place {
-    /// The place of `arn`, reached by `settings`.
+    /// The place of `arn`, which is read, reached by `settings`.
     #[must_use]
     pub fn of(arn: &StreamArn, settings: &AwsSettings) -> Self {
         Self {
@@ -226,6 +247,7 @@ impl Place {
             account: arn.account().to_owned(),
             endpoint: settings.endpoint.as_deref().map(without_user_information),
             credentials: settings.credentials.describe(),
+            role: Role::Source,
         }
     }
 
@@ -242,6 +264,7 @@ impl Place {
             .replace("{credentials}", &self.credentials)
             .replace("{service}", "Kinesis")
             .replace("{setting}", "stream_arn")
+            .replace("{used}", self.role.used())
     }
 }
 
@@ -269,6 +292,7 @@ pub struct SourceError {
     /// What to do next, naming the settings to look at.
     advice: String,
     is_unsupported: bool,
+    may_be_of_an_entry: bool,
 }
 
 impl SourceError {
@@ -282,6 +306,12 @@ impl SourceError {
     #[must_use]
     pub const fn is_unsupported(&self) -> bool {
         self.is_unsupported
+    }
+
+    /// Whether it may be due to what one entry of a request holds, so that the others would be taken without it.
+    #[must_use]
+    pub const fn may_be_of_an_entry(&self) -> bool {
+        self.may_be_of_an_entry
     }
 }
 
@@ -313,7 +343,12 @@ impl CallSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let subject = Subject { operation: self.operation, stream: &self.place.stream, shard: self.shard };
+        let subject = Subject {
+            operation: self.operation,
+            stream: &self.place.stream,
+            shard: self.shard,
+            role: self.place.role,
+        };
         let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
@@ -397,6 +432,7 @@ impl CallSite<'_> {
             message,
             advice: place.fill(row.advice),
             is_unsupported: false,
+            may_be_of_an_entry: row.blames_entries,
         }
     }
 }

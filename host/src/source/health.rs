@@ -400,7 +400,7 @@ mod tests {
 
     use super::*;
     use crate::ports::StreamApi as _;
-    use crate::source::classify::{CallSite, Place};
+    use crate::source::classify::{CallSite, Place, Role};
     use crate::source::memory::{Call, MemoryStream};
 
     const LIMITS: RetryLimits =
@@ -496,6 +496,7 @@ mod tests {
             account: "0".to_owned(),
             endpoint: None,
             credentials: String::new(),
+            role: Role::Source,
         };
         let site = CallSite { place: &place, operation: "GetRecords", shard: None };
         site.answered(Some("LimitExceededException"), 400, "slow down")

@@ -1,4 +1,4 @@
-//! A stream of Kinesis Data Streams, read by polling through the official SDK.
+//! A stream of Kinesis Data Streams, read by polling and written to through the official SDK.
 //!
 //! The service knows a stream by ARN and by name. The ARN is exact, across accounts too, so it is what we send; but some
 //! emulators accept only the name in some operations. Behind an endpoint of the manifest's own choice a call that is
@@ -9,6 +9,7 @@ mod answers;
 mod fan_out;
 mod lines;
 mod metered;
+mod put;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use aws_sdk_kinesis::config::SharedHttpClient;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::list_shards::{ListShardsError, ListShardsOutput};
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType, StreamStatus as SdkStatus};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
@@ -36,8 +37,10 @@ use self::answers::{describe_shard, millis, page};
 use self::lines::Lines;
 use crate::aws::{AwsSettings, Connections};
 use crate::config::StreamArn;
-use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
-use crate::source::classify::{CallSite, Place, SourceError};
+use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription, StreamStatus};
+use crate::source::classify::{CallSite, Place, Role, SourceError};
+
+pub(in crate::source) use self::put::{Said, judge};
 
 /// `MaxResults` of `ListShards`: the most that the service allows, so that most streams are one page.
 const LIST_PAGE_SHARDS: i32 = 10_000;
@@ -89,6 +92,13 @@ impl KinesisStream {
     /// A stream with a client of its own. Opens no connection.
     pub async fn connect(arn: StreamArn, settings: &AwsSettings) -> Self {
         Self::new(settings.kinesis().await, arn, settings)
+    }
+
+    /// The same as the stream of a sink: errors speak of writing, not of reading.
+    #[must_use]
+    pub const fn as_target(mut self) -> Self {
+        self.place.role = Role::Target;
+        self
     }
 
     /// Where the stream is, as error messages tell it.
@@ -226,6 +236,19 @@ impl StreamApi for KinesisStream {
             Ok(StreamDescription {
                 created: EpochMillis(millis(&summary.stream_creation_timestamp)),
                 retention_hours: u32::try_from(summary.retention_period_hours).unwrap_or_default(),
+                status: match summary.stream_status {
+                    SdkStatus::Creating => StreamStatus::Creating,
+                    SdkStatus::Deleting => StreamStatus::Deleting,
+                    SdkStatus::Updating => StreamStatus::Updating,
+                    // The SDK's enum may grow; what is not known to be unusable is used.
+                    _ => StreamStatus::Active,
+                },
+                max_record_bytes: summary
+                    .max_record_size_in_kib
+                    .and_then(|kib| u64::try_from(kib).ok())
+                    .filter(|kib| *kib > 0)
+                    .map(|kib| kib * 1024),
+                places_by_key: summary.record_distribution_strategy != Some(RecordDistributionStrategy::Auto),
                 arn: summary.stream_arn,
                 service_time: date.told(),
             })

@@ -5,6 +5,7 @@
 //! that a test can compare what came out with what went in.
 
 mod fan_out;
+mod put;
 mod state;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,11 @@ use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, Sh
 use tokio::sync::Notify;
 
 pub use self::fan_out::Subscriptions;
-use self::state::{Failure, Shard, State, spread};
+use self::state::{Failure, Shard, State};
 use crate::columns::{BATCH_DATA_BYTES_MAX, RecordView, cut};
+use crate::entry::hash_key;
 use crate::ports::{Page, ShardIterator, StreamApi, StreamDescription};
-use crate::source::classify::{CallSite, Place, SourceError};
+use crate::source::classify::{CallSite, Place, Role, SourceError};
 
 /// `Limit` of `GetRecords`, as the service has it.
 const READ_RECORDS_MAX: usize = 10_000;
@@ -50,6 +52,10 @@ pub enum Call {
     Subscribe,
     /// An event of a subscription; counted once it is told.
     Event,
+    /// [`PutApi::put_records`](crate::ports::PutApi::put_records).
+    PutRecords,
+    /// One entry of it; counted, and fails by itself.
+    PutEntry,
 }
 
 impl Call {
@@ -64,6 +70,7 @@ impl Call {
             Self::RegisterConsumer => "RegisterStreamConsumer",
             Self::DeregisterConsumer => "DeregisterStreamConsumer",
             Self::Subscribe | Self::Event => "SubscribeToShard",
+            Self::PutRecords | Self::PutEntry => "PutRecords",
         }
     }
 }
@@ -154,6 +161,7 @@ impl MemoryStream {
             account: "000000000000".to_owned(),
             endpoint: Some("memory:".to_owned()),
             credentials: "no credentials".to_owned(),
+            role: Role::Source,
         };
         Self {
             state: Arc::new(Mutex::new(State::new(shards))),
@@ -209,13 +217,8 @@ impl MemoryStream {
     /// # Panics
     /// No open shard owns the key.
     pub fn put(&self, partition_key: &str, data: &[u8]) -> Written {
-        let hash = spread(partition_key);
         let mut state = self.state();
-        let owns = |shard: &Shard| {
-            !shard.description.closed
-                && shard.description.range.is_some_and(|range| range.start <= hash && hash <= range.end)
-        };
-        let index = state.shards.iter().position(owns).expect("the test has closed the shard of this key");
+        let index = state.owner(hash_key(partition_key)).expect("the test has closed the shard of this key");
         let written = state.write(index, partition_key, data);
         drop(state);
         self.changed.notify_waiters();
@@ -503,6 +506,9 @@ impl StreamApi for MemoryStream {
                 created: state.created,
                 retention_hours: state.retention_hours,
                 service_time: state.service_time,
+                status: state.status,
+                max_record_bytes: state.max_record_bytes,
+                places_by_key: state.places_by_key,
             })
         }
         .boxed()

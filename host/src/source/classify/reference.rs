@@ -75,6 +75,7 @@ fn line(first: &str, row: &Row, thing: &str) -> String {
             .replace("{endpoint}", "the endpoint")
             .replace("{credentials}", "the credentials")
             .replace("{service}", "the service")
+            .replace("{used}", "read or written to")
             .replace("{setting}", "stream_arn or table")
     };
     format!("| {first} | {} | {} | {} | {} |\n", row.kind.name(), row.fault.name(), told(row.problem), told(row.advice))

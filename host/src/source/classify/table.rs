@@ -22,13 +22,16 @@ pub(super) struct Row {
     pub(super) says: Says,
     pub(super) kind: SourceErrorKind,
     pub(super) fault: Fault,
-    /// What follows "stream …" or "table …"; the place goes before the colon, if there is one. `{service}` is filled in.
+    /// What follows "stream …" or "table …"; the place goes before the colon, if there is one. `{service}` is filled in, and
+    /// `{used}` becomes "read", "written to" or "used".
     pub(super) problem: &'static str,
     /// What to do next; `{stream}` (the table's name, of a table), `{region}`, `{endpoint}`, `{credentials}`, `{service}` and
     /// `{setting}` (what the manifest calls it by) are filled in.
     pub(super) advice: &'static str,
     /// The service repeats signed headers, a session token among them, in the text.
     pub(super) quotes_secrets: bool,
+    /// One entry of a request may be to blame for it.
+    pub(super) blames_entries: bool,
 }
 
 impl Row {
@@ -38,7 +41,7 @@ impl Row {
         problem: &'static str,
         advice: &'static str,
     ) -> Self {
-        Self { codes, says: Says::Anything, kind, fault, problem, advice, quotes_secrets: false }
+        Self { codes, says: Says::Anything, kind, fault, problem, advice, quotes_secrets: false, blames_entries: false }
     }
 
     const fn saying(mut self, says: Says) -> Self {
@@ -48,6 +51,11 @@ impl Row {
 
     const fn withheld(mut self) -> Self {
         self.quotes_secrets = true;
+        self
+    }
+
+    const fn blaming_entries(mut self) -> Self {
+        self.blames_entries = true;
         self
     }
 }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::table::{Fate, MALFORMED, Row, TABLE_CODES, by_fate, by_status};
-use super::{Heard, SourceError, fate_of, one_line, quote, without_user_information};
+use super::{Heard, Role, SourceError, fate_of, one_line, quote, without_user_information};
 use crate::aws::AwsSettings;
 use crate::config::Table;
 
@@ -47,6 +47,7 @@ impl TablePlace {
             .replace("{endpoint}", &endpoint)
             .replace("{credentials}", &self.credentials)
             .replace("{service}", "DynamoDB")
+            .replace("{used}", "used")
             .replace("{setting}", "the sink's table")
     }
 }
@@ -79,7 +80,7 @@ impl TableSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let subject = super::Subject { operation: self.operation, stream: &self.place.table, shard: None };
+        let subject = super::Subject { operation: self.operation, stream: &self.place.table, shard: None, role: Role::Target };
         let code = code.filter(|code| !code.trim().is_empty());
         let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let row = code.and_then(|code| TABLE_CODES.iter().find(|row| fits(row, code)));
@@ -124,6 +125,7 @@ impl TableSite<'_> {
             message,
             advice: place.fill(row.advice),
             is_unsupported: false,
+            may_be_of_an_entry: row.blames_entries,
         }
     }
 }

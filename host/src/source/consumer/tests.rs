@@ -9,7 +9,7 @@ use crate::config::ConsumerArn;
 use crate::flow::Budget;
 use crate::pipeline::failure::Whose;
 use crate::ports::{ConsumerDescription, Subscription};
-use crate::source::classify::CallSite;
+use crate::source::classify::{CallSite, Role};
 
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/quakes";
 const LIMITS: RetryLimits =
@@ -108,6 +108,7 @@ fn place() -> Place {
         account: "000000000000".to_owned(),
         endpoint: None,
         credentials: "the test".to_owned(),
+        role: Role::Source,
     }
 }
 

@@ -7,7 +7,7 @@ use host_core::shard::{HashRange, SequenceNumber, ShardDescription, ShardId};
 
 use super::fan_out::FanOut;
 use super::{Call, Children, Lag, LastPage, ListingOrder, Written};
-use crate::ports::ShardIterator;
+use crate::ports::{ShardIterator, StreamStatus};
 
 /// When the first record arrives, unless told otherwise: 2018-02-01T00:00:00Z.
 const FIRST_ARRIVAL: i64 = 1_517_443_200_000;
@@ -32,6 +32,13 @@ pub(super) struct State {
     pub(super) calls: BTreeMap<Call, u64>,
     pub(super) service_time: Option<EpochMillis>,
     pub(super) fan_out: FanOut,
+    pub(super) status: StreamStatus,
+    pub(super) max_record_bytes: Option<u64>,
+    pub(super) places_by_key: bool,
+    /// What each shard takes before it throttles, in bytes; `None`: anything.
+    pub(super) room: Option<u64>,
+    /// What the shards have taken of that.
+    pub(super) taken: BTreeMap<ShardId, u64>,
 }
 
 #[derive(Debug)]
@@ -78,6 +85,11 @@ impl State {
             calls: BTreeMap::new(),
             service_time: None,
             fan_out: FanOut::default(),
+            status: StreamStatus::Active,
+            max_record_bytes: None,
+            places_by_key: true,
+            room: None,
+            taken: BTreeMap::new(),
         };
         for range in descriptions {
             state.add_shard(Vec::new(), range);
@@ -87,6 +99,15 @@ impl State {
 
     pub(super) fn index(&self, shard: &ShardId) -> Option<usize> {
         self.shards.iter().position(|other| other.description.id == *shard)
+    }
+
+    /// The open shard that owns a hash key.
+    pub(super) fn owner(&self, hash: u128) -> Option<usize> {
+        let owns = |shard: &Shard| {
+            let owned = |range: HashRange| range.start <= hash && hash <= range.end;
+            !shard.description.closed && shard.description.range.is_some_and(owned)
+        };
+        self.shards.iter().position(owns)
     }
 
     pub(super) fn add_shard(&mut self, parents: Vec<ShardId>, range: HashRange) -> ShardId {
@@ -167,8 +188,8 @@ impl State {
     }
 }
 
-/// A hash over the whole key space; the service uses MD5, and nothing outside depends on which. FNV-1a in 64 bits, then
-/// the finalizer of SplitMix64 for each half, so that short keys spread.
+/// A hash that shuffles listings: FNV-1a in 64 bits, then the finalizer of SplitMix64 for each half, so that short keys
+/// spread.
 pub(super) fn spread(key: &str) -> u128 {
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
     let hash = key.bytes().fold(0xCBF2_9CE4_8422_2325, fnv);

@@ -53,9 +53,20 @@ pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
         Row::new(
             &[],
             (SourceErrorKind::Denied, Fault::Settings),
-            "may not be used",
+            "may not be {used}",
             "check {credentials} and what its identity may do on {stream}",
         ),
+    ),
+    (
+        "413",
+        &[(413, 413)],
+        Row::new(
+            &[],
+            (SourceErrorKind::Invalid, Fault::Settings),
+            "refuses a request of this size",
+            "lower max_bytes in [sink.batch], or raise what {endpoint}, or a proxy on the way to it, takes",
+        )
+        .blaming_entries(),
     ),
     (
         "3xx, 404, 405",
@@ -78,7 +89,7 @@ pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
 pub(in super::super) const NEW_CODE: Row = Row::new(
     &[],
     (SourceErrorKind::Invalid, Fault::Host),
-    "cannot be used as asked",
+    "cannot be {used} as asked",
     "this error is new to the host: look its code up in the API reference of {service}",
 );
 
@@ -161,7 +172,7 @@ pub(in super::super) const FATES: &[(Fate, &str, Row)] = &[
         Row::new(
             &[],
             (SourceErrorKind::Denied, Fault::Settings),
-            "may not be used: there are no credentials",
+            "may not be {used}: there are no credentials",
             "{credentials} found none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another [aws] credentials, or run \
              with --local",
         ),

@@ -1,6 +1,6 @@
 //! By code. `KMS…` mean what their counterparts without the prefix mean.
 
-use super::texts::{FAN_OUT, Missing, Says};
+use super::texts::{FAN_OUT, Missing, PUT, Says};
 use super::{Fault, Row, SourceErrorKind, WAIT};
 
 /// Codes of what IAM refuses.
@@ -65,6 +65,13 @@ pub(in super::super) const CODES: &[Row] = &[
     Row::new(
         &["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"],
         (SourceErrorKind::Throttled, Fault::Load),
+        "is given more than it takes",
+        "entries are written more slowly; if it persists, look for other writers to the stream or add shards",
+    )
+    .saying(Says::Called(PUT)),
+    Row::new(
+        &["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"],
+        (SourceErrorKind::Throttled, Fault::Load),
         "is asked for more than it gives",
         "the call is repeated more slowly; if it persists, look for other readers of the stream or add shards",
     ),
@@ -120,6 +127,14 @@ pub(in super::super) const CODES: &[Row] = &[
         "records were lost before they were read: on_gap decides; lengthen the retention, or read faster",
     ),
     Row::new(
+        &["InvalidArgumentException", "ValidationException", "SerializationException", "InvalidParameterValue"],
+        (SourceErrorKind::Invalid, Fault::Settings),
+        "does not take what it is given",
+        "if one entry is to blame it is found and given up; look at what the message names, and at what the converter makes",
+    )
+    .saying(Says::Called(PUT))
+    .blaming_entries(),
+    Row::new(
         &["InvalidArgumentException", "ValidationException"],
         (SourceErrorKind::StalePosition, Fault::Settings),
         "does not know the stored position",
@@ -174,17 +189,32 @@ pub(in super::super) const CODES: &[Row] = &[
     Row::new(
         DENIALS,
         (SourceErrorKind::Denied, Fault::Settings),
+        "may not be written to",
+        "grant kinesis:PutRecords and DescribeStreamSummary on {stream} to the identity of {credentials}, and kinesis:ListShards if \
+         it may be",
+    )
+    .saying(Says::OfTarget),
+    Row::new(
+        DENIALS,
+        (SourceErrorKind::Denied, Fault::Settings),
         "may not be read",
         "grant kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on {stream} to the identity of {credentials}",
     ),
     Row::new(
         NOT_SUBSCRIBED,
         (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read",
+        "may not be {used}",
         "the account of {credentials} is not subscribed to the service in {region}",
     ),
     Row::new(
         KEY_REFUSALS,
+        (SourceErrorKind::Denied, Fault::Settings),
+        "cannot be encrypted",
+        "check the stream's KMS key: that it exists, is enabled, and allows kms:GenerateDataKey to the identity of {credentials}",
+    )
+    .saying(Says::Called(PUT)),
+    Row::new(
+        &["KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException"],
         (SourceErrorKind::Denied, Fault::Settings),
         "cannot be decrypted",
         "check the stream's KMS key: that it exists, is enabled, and allows kms:Decrypt to the identity of {credentials}",
@@ -192,7 +222,7 @@ pub(in super::super) const CODES: &[Row] = &[
     Row::new(
         EXPIRED,
         (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read: the session token has expired",
+        "may not be {used}: the session token has expired",
         "renew the session of {credentials}; a token that stands in a manifest or a variable is renewed by nobody else, \
          while \"assume-role\", \"web-identity\" and \"process\" renew theirs",
     )
@@ -200,14 +230,14 @@ pub(in super::super) const CODES: &[Row] = &[
     Row::new(
         SKEWED,
         (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read: the request's time is too far from the service's",
+        "may not be {used}: the request's time is too far from the service's",
         "set this machine's clock",
     )
     .withheld(),
     Row::new(
         SIGNATURES,
         (SourceErrorKind::Denied, Fault::Settings),
-        "may not be read: the service does not accept the credentials",
+        "may not be {used}: the service does not accept the credentials",
         "check the keys of {credentials}, that they belong to this partition, and this machine's clock",
     )
     .withheld(),
@@ -229,7 +259,7 @@ pub(in super::super) const CODES: &[Row] = &[
             "DryRunOperationException",
         ],
         (SourceErrorKind::Invalid, Fault::Settings),
-        "cannot be read as asked",
+        "cannot be {used} as asked",
         "check stream_arn, initial_timestamp and [source.efo], and what the message names",
     ),
 ];

@@ -2,6 +2,8 @@
 
 use host_core::shard::ShardId;
 
+use super::super::Role;
+
 /// The operations of enhanced fan-out.
 pub(in super::super) const FAN_OUT: &[&str] = &[
     "DescribeStreamConsumer",
@@ -10,6 +12,8 @@ pub(in super::super) const FAN_OUT: &[&str] = &[
     "DeregisterStreamConsumer",
     "SubscribeToShard",
 ];
+/// The operation that writes.
+pub(in super::super) const PUT: &[&str] = &["PutRecords"];
 /// Those that may miss a consumer; the others miss the stream.
 const OF_A_CONSUMER: &[&str] = &["DescribeStreamConsumer", "DeregisterStreamConsumer", "SubscribeToShard"];
 
@@ -21,6 +25,8 @@ pub(in super::super) enum Says {
     OneOf(&'static [&'static str]),
     /// Nothing: that the call was one of these operations.
     Called(&'static [&'static str]),
+    /// Nothing: that a sink writes to the stream.
+    OfTarget,
     /// That this is what does not exist.
     Missing(Missing),
 }
@@ -39,6 +45,7 @@ pub(in super::super) struct Subject<'a> {
     pub(in super::super) operation: &'a str,
     pub(in super::super) stream: &'a str,
     pub(in super::super) shard: Option<&'a ShardId>,
+    pub(in super::super) role: Role,
 }
 
 impl Says {
@@ -51,6 +58,7 @@ impl Says {
                 fragments.iter().any(|fragment| text.contains(fragment))
             }
             Self::Called(operations) => operations.contains(&subject.operation),
+            Self::OfTarget => subject.role == Role::Target,
             Self::Missing(what) => missing(text, subject) == Some(what),
         }
     }
@@ -63,6 +71,7 @@ impl Says {
             Self::OneOf(_) => " about a timestamp that lies ahead",
             Self::Called([only]) => return format!(" to `{only}`"),
             Self::Called(_) => " to a call of fan-out",
+            Self::OfTarget => " to a call about the stream of a sink",
             Self::Missing(Missing::Stream) => " of a stream",
             Self::Missing(Missing::Shard) => " of a shard",
             Self::Missing(Missing::Consumer) => " of a consumer",
@@ -77,7 +86,7 @@ const CONSUMER: [&str; 3] = ["consumer", "ConsumerName", "ConsumerARN"];
 /// Which resource the text names as missing: the service says "Stream NAME under account N not found.", "Shard ID in
 /// stream NAME under account N does not exist" and "Consumer ARN not found.", others word it otherwise. A call that names
 /// neither shard nor consumer can miss only the stream. `None` if the text does not tell; then somebody must look.
-fn missing(text: &str, Subject { operation, stream, shard }: Subject<'_>) -> Option<Missing> {
+fn missing(text: &str, Subject { operation, stream, shard, role: _ }: Subject<'_>) -> Option<Missing> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)));
     let first = words.clone().find(|word| !word.is_empty()).unwrap_or_default();
     // A full stop may be the sentence's or the name's; and a stream may be called "shard".
@@ -134,7 +143,7 @@ mod tests {
             ("", "quakes", None),
         ] {
             for operation in ["GetShardIterator", "SubscribeToShard"] {
-                let subject = Subject { operation, stream, shard: Some(&shard) };
+                let subject = Subject { operation, stream, shard: Some(&shard), role: Role::Source };
                 assert_eq!(missing(text, subject), what, "{operation}: {text}");
             }
         }
@@ -157,23 +166,23 @@ mod tests {
             ("Stream my-consumer under account 1 not found.", "my-consumer", Some(Missing::Stream)),
             ("Shard shardId-000000000005 of consumer app not found", "quakes", Some(Missing::Shard)),
         ] {
-            let subject = Subject { operation: "SubscribeToShard", stream, shard: Some(&shard) };
+            let subject = Subject { operation: "SubscribeToShard", stream, shard: Some(&shard), role: Role::Source };
             assert_eq!(missing(text, subject), what, "{text}");
             if what != Some(Missing::Shard) {
-                let subject = Subject { operation: "DescribeStreamConsumer", stream, shard: None };
+                let subject = Subject { operation: "DescribeStreamConsumer", stream, shard: None, role: Role::Source };
                 assert_eq!(missing(text, subject), what, "{text}");
-                let subject = Subject { operation: "RegisterStreamConsumer", stream, shard: None };
+                let subject = Subject { operation: "RegisterStreamConsumer", stream, shard: None, role: Role::Source };
                 assert_eq!(missing(text, subject), Some(Missing::Stream), "{text}");
             }
         }
-        let silent = Subject { operation: "DescribeStreamConsumer", stream: "quakes", shard: None };
+        let silent = Subject { operation: "DescribeStreamConsumer", stream: "quakes", shard: None, role: Role::Source };
         assert_eq!(missing("Requested resource not found", silent), None);
     }
 
     #[test]
     fn a_call_that_names_no_shard_can_miss_only_the_stream() {
         for text in ["", "Requested resource not found", "Stream quakes under account 1 not found."] {
-            let subject = Subject { operation: "ListShards", stream: "quakes", shard: None };
+            let subject = Subject { operation: "ListShards", stream: "quakes", shard: None, role: Role::Source };
             assert_eq!(missing(text, subject), Some(Missing::Stream), "{text}");
         }
     }
