@@ -1,7 +1,10 @@
 //! What AWS documents of DynamoDB, asked for with the SDK's own client.
 
+mod rules;
+mod transactions;
 mod throughput;
 mod faults;
+mod differential;
 
 use std::collections::HashMap;
 
