@@ -5,13 +5,14 @@
 //! answers as AWS documents (limits, wording of errors, silent trimming), differs only where a test says so, and does the
 //! same thing for the same calls in the same order.
 //!
-//! The parts know as little of each other as they can: [`kinesis`] is a model and a service, [`wire`] a transport, and
+//! The parts know as little of each other as they can: [`kinesis`] and [`dynamodb`] are a model and a service each, [`wire`] a transport, and
 //! [`service`] is all that they share, so that another service is another module. What a test needs is on
 //! [`SimulatedAws`], [`Kinesis`], [`Faults`], [`Clock`], [`Truth`] and [`Tallies`].
 
 mod service;
 mod clock;
 mod kinesis;
+mod dynamodb;
 mod truth;
 mod faults;
 mod counts;
@@ -32,12 +33,13 @@ use tokio::task::JoinHandle;
 
 pub use self::clock::{Clock, Millis, Wait};
 pub use self::counts::{Protocol, Request, Subscribed, Tallies, Tally};
+pub use self::dynamodb::{Attribute, Dynamodb, Item, KeyType, Number, Write};
 pub use self::faults::{Fault, Faults, Mishap, NewRule, RuleId};
 pub use self::kinesis::{
     ACCOUNT, Children, ConsumerStatus, ConsumerView, Encryption, Filters, Habits, KeyRange, Kinesis, Lag, LastPage,
     Limits, REGION, Record, Sequence, ShardView, TakeOver,
 };
-pub use self::service::{Answer, Event, Events, Refusal, Service, Subject};
+pub use self::service::{Answer, Event, Events, Oddity, Refusal, Service, Subject};
 pub use self::truth::{Truth, Verdict};
 
 /// How a simulation begins.
@@ -64,6 +66,7 @@ pub struct SimulatedAws {
     pub endpoint: String,
     shared: Arc<wire::Shared>,
     kinesis: Arc<Kinesis>,
+    dynamodb: Arc<Dynamodb>,
     server: JoinHandle<()>,
 }
 
@@ -91,7 +94,9 @@ impl SimulatedAws {
     pub async fn start_with(setup: Setup) -> Self {
         let Setup { clock, limits, seed } = setup;
         let kinesis = Arc::new(Kinesis::new(clock.clone(), limits));
-        let services: Vec<Arc<dyn Service>> = vec![Arc::clone(&kinesis) as Arc<dyn Service>];
+        let dynamodb = Arc::new(Dynamodb::new(clock.clone()));
+        let services: Vec<Arc<dyn Service>> =
+            vec![Arc::clone(&kinesis) as Arc<dyn Service>, Arc::clone(&dynamodb) as Arc<dyn Service>];
         let operations = services.iter().flat_map(|service| service.operations()).copied().collect();
         let faults = Faults::new(seed, operations);
         let shared = wire::Shared {
@@ -107,13 +112,19 @@ impl SimulatedAws {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
         let server = tokio::spawn(wire::serve(listener, Arc::clone(&shared)));
-        Self { endpoint, shared, kinesis, server }
+        Self { endpoint, shared, kinesis, dynamodb, server }
     }
 
     /// The service behind, for the hand of the test.
     #[must_use]
     pub fn kinesis(&self) -> &Kinesis {
         &self.kinesis
+    }
+
+    /// The tables behind, for the hand of the test.
+    #[must_use]
+    pub fn dynamodb(&self) -> &Dynamodb {
+        &self.dynamodb
     }
 
     /// The script.
@@ -183,6 +194,11 @@ impl SimulatedAws {
     /// The SDK's own client, which does not retry.
     pub async fn client(&self) -> Client {
         self.settings().kinesis().await
+    }
+
+    /// The SDK's own client of tables, which does not retry.
+    pub async fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.settings().load().await)
     }
 
     /// The SDK over HTTP/2 without TLS. All calls of the client share one connection.

@@ -88,6 +88,7 @@ pub struct Subscribed {
 pub struct Tallies {
     operations: BTreeMap<String, Tally>,
     subjects: BTreeMap<Subject, BTreeMap<String, Tally>>,
+    tables: BTreeMap<String, BTreeMap<String, Tally>>,
     requests: VecDeque<Request>,
     subscribed: Subscribed,
     subscribed_to: BTreeMap<Subject, Subscribed>,
@@ -129,8 +130,14 @@ impl Tallies {
     /// All about an operation on one shard.
     #[must_use]
     pub fn of(&self, operation: &str, stream: &str, shard: &str) -> Tally {
-        let subject = Subject { stream: Some(stream.to_owned()), shard: Some(shard.to_owned()) };
+        let subject = of_shard(stream, shard);
         self.subjects.get(&subject).and_then(|by_operation| by_operation.get(operation)).cloned().unwrap_or_default()
+    }
+
+    /// All about an operation on one table, others being in the same request or not.
+    #[must_use]
+    pub fn of_table(&self, operation: &str, table: &str) -> Tally {
+        self.tables.get(table).and_then(|by_operation| by_operation.get(operation)).cloned().unwrap_or_default()
     }
 
     /// Subscriptions to all shards.
@@ -142,7 +149,7 @@ impl Tallies {
     /// Subscriptions to one shard, whoever the consumer.
     #[must_use]
     pub fn subscribed_to(&self, stream: &str, shard: &str) -> Subscribed {
-        let subject = Subject { stream: Some(stream.to_owned()), shard: Some(shard.to_owned()) };
+        let subject = of_shard(stream, shard);
         self.subscribed_to.get(&subject).copied().unwrap_or_default()
     }
 
@@ -195,6 +202,10 @@ impl Counts {
                 None => tallies.subjects.entry(subject.clone()).or_default(),
             };
             tally(of_subject, operation).arrived(*at);
+            for table in &subject.tables {
+                let of_table = tallies.tables.entry(table.clone()).or_default();
+                tally(of_table, operation).arrived(*at);
+            }
             if size <= BODY_BYTES_MAX {
                 if tallies.requests.len() == REQUESTS_MAX {
                     tallies.requests.pop_front();
@@ -208,7 +219,9 @@ impl Counts {
     pub(crate) fn settled(&self, operation: &str, subject: &Subject, refusal: Option<&str>) {
         self.change(|tallies| {
             let of_subject = tallies.subjects.get_mut(subject).and_then(|of_subject| of_subject.get_mut(operation));
-            for tally in tallies.operations.get_mut(operation).into_iter().chain(of_subject) {
+            let of_tables = tallies.tables.iter_mut().filter(|(table, _)| subject.tables.contains(*table));
+            let of_tables = of_tables.filter_map(|(_, by_operation)| by_operation.get_mut(operation));
+            for tally in tallies.operations.get_mut(operation).into_iter().chain(of_subject).chain(of_tables) {
                 match refusal {
                     None => tally.answered += 1,
                     Some(code) => *tally.refused.entry(code.to_owned()).or_default() += 1,
@@ -235,6 +248,10 @@ impl Counts {
             panic!("waited in vain for {what}");
         }
     }
+}
+
+fn of_shard(stream: &str, shard: &str) -> Subject {
+    Subject { stream: Some(stream.to_owned()), shard: Some(shard.to_owned()), ..Subject::default() }
 }
 
 fn tally<'a>(tallies: &'a mut BTreeMap<String, Tally>, operation: &str) -> &'a mut Tally {

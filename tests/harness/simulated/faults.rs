@@ -19,8 +19,18 @@ pub enum Fault {
     Hang,
     /// The connection is cut before any answer; the service is not asked.
     Disconnect,
-    /// The service does what it is asked for, waits this long in real time, then answers.
+    /// The service does what it is asked for, waits this long in real time, then answers: a caller that gives up before
+    /// that has had its way all the same.
     Delay(Duration),
+    /// The service does what it is asked for, and the connection is cut before any answer.
+    Lose,
+    /// The service does what it is asked for when the rule is lifted and not before, even if the caller has long given up.
+    Belate,
+    /// This many parts of a batch come back unprocessed, by chance; other operations stay as they are.
+    Unprocessed(usize),
+    /// This part of a transaction, counted from 0, is in conflict with another transaction, and so is a write of one item;
+    /// other operations stay as they are.
+    Conflict(usize),
     /// The body comes this many bytes at a time, with real pauses between.
     Trickle {
         /// Bytes at a time.
@@ -102,6 +112,12 @@ impl Fault {
         Self::client("ProvisionedThroughputExceededException")
     }
 
+    /// `InternalServerError`, 500, as DynamoDB has it.
+    #[must_use]
+    pub fn internal_server_error() -> Self {
+        Self::Refuse(Refusal::server(500, "InternalServerError"))
+    }
+
     /// `ExpiredIteratorException`.
     #[must_use]
     pub fn expired_iterator() -> Self {
@@ -160,13 +176,18 @@ struct Parts {
 }
 
 impl Parts {
-    /// Uniform in 0..1 (splitmix64).
-    fn draw(&mut self) -> f64 {
+    /// Uniform (splitmix64).
+    fn draw_bits(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ mixed >> 31) >> 11) as f64 / (1_u64 << 53) as f64
+        mixed ^ mixed >> 31
+    }
+
+    /// Uniform in 0..1.
+    fn draw(&mut self) -> f64 {
+        (self.draw_bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
@@ -216,6 +237,11 @@ impl Faults {
         self.lifted.notify_waiters();
     }
 
+    /// Chance for a fault that needs more of it.
+    pub(crate) fn draw(&self) -> u64 {
+        self.parts().draw_bits()
+    }
+
     /// What happens to this call, and by which rule.
     pub(crate) fn choose(&self, operation: &str, subject: &Subject, now: Millis) -> Option<(RuleId, Fault)> {
         let mut parts = self.parts();
@@ -225,6 +251,7 @@ impl Faults {
             let fits = rule.operation.as_deref().is_none_or(|wanted| wanted == operation)
                 && fits_name(&rule.subject.stream, &subject.stream)
                 && fits_name(&rule.subject.shard, &subject.shard)
+                && rule.subject.tables.is_subset(&subject.tables)
                 && rule.times > 0
                 && rule.until.is_none_or(|until| now < until);
             if !fits {
@@ -287,6 +314,13 @@ impl NewRule<'_> {
     #[must_use]
     pub fn shard(mut self, id: &str) -> Self {
         self.subject.shard = Some(id.to_owned());
+        self
+    }
+
+    /// Only calls about this table, others being in the same request or not; said twice, about both.
+    #[must_use]
+    pub fn table(mut self, name: &str) -> Self {
+        self.subject.tables.insert(name.to_owned());
         self
     }
 

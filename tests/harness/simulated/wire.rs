@@ -1,4 +1,4 @@
-//! The transport: AWS JSON 1.1 over HTTP/1.1 or HTTP/2 on loopback, whichever a connection begins with. It reads requests,
+//! The transport: AWS JSON over HTTP/1.1 or HTTP/2 on loopback, whichever a connection begins with. It reads requests,
 //! lets the script have its way, asks the service that the target names, and answers the way the service's front end does.
 
 mod bodies;
@@ -25,8 +25,9 @@ use self::bodies::Body;
 use super::clock::Clock;
 use super::counts::{Counts, Protocol, Request, Tallies};
 use super::faults::{Fault, Faults, RuleId};
-use super::service::{Answer, Refusal, Service, Subject};
+use super::service::{Answer, Oddity, Refusal, Service, Subject};
 
+/// Of refusals that no service makes.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 const CONTENT_TYPE_OF_EVENTS: &str = "application/vnd.amazon.eventstream";
 /// What HTTP/2 begins with, as far as it differs from every request of HTTP/1.1.
@@ -179,6 +180,7 @@ async fn respond(request: HttpRequest<Incoming>, line: Arc<Line>) -> Result<Resp
     let Asked { service, operation, subject, input } = asked;
     let arrived = Request { operation: operation.clone(), subject: subject.clone(), input: input.clone(), at: now };
     shared.counts.arrived(arrived, body.len());
+    let kind = service.content_type();
     let fault = match shared.faults.choose(&operation, &subject, now) {
         Some((rule, Fault::Hang)) => {
             let _hung = While::new(shared, |tallies| &mut tallies.hung);
@@ -192,28 +194,59 @@ async fn respond(request: HttpRequest<Incoming>, line: Arc<Line>) -> Result<Resp
         }
         other => other,
     };
-    let outcome = match &fault {
-        Some((_, Fault::Refuse(refusal))) => Err(refusal.clone()),
-        _ => service.answer(&operation, &input),
+    let asked = Asked { service, operation, subject: subject.clone(), input };
+    let outcome = match fault {
+        // On its own: it outlives the caller.
+        Some((rule, Fault::Belate)) => {
+            tokio::spawn(belated(Arc::clone(shared), asked, rule)).await.map_err(|_| CutOff)?
+        }
+        _ => carry_out(shared, &asked, fault.as_ref().map(|(_, fault)| fault)),
     };
-    shared.counts.settled(&operation, &subject, outcome.as_ref().err().map(|refusal| refusal.code.as_str()));
-    if let Some((_, Fault::Delay(delay))) = fault {
-        tokio::time::sleep(delay).await;
+    match fault {
+        Some((_, Fault::Delay(delay))) => tokio::time::sleep(delay).await,
+        Some((_, Fault::Lose)) => {
+            line.cut.notify_one();
+            return std::future::pending().await;
+        }
+        _ => {}
     }
-    Ok(told(outcome, subject, fault, (&line, held)))
+    Ok(told(outcome, kind, subject, fault, (&line, held)))
+}
+
+/// Asks the service, or not.
+fn carry_out(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Answer, Refusal> {
+    let Asked { service, operation, subject, input } = asked;
+    let outcome = match fault {
+        Some(Fault::Refuse(refusal)) => Err(refusal.clone()),
+        Some(Fault::Unprocessed(count)) => {
+            let draw = shared.faults.draw();
+            service.answer_oddly(operation, input, Oddity::Unprocessed { count: *count, draw })
+        }
+        Some(Fault::Conflict(part)) => service.answer_oddly(operation, input, Oddity::Conflict { part: *part }),
+        _ => service.answer(operation, input),
+    };
+    shared.counts.settled(operation, subject, outcome.as_ref().err().map(|refusal| refusal.code.as_str()));
+    outcome
+}
+
+async fn belated(shared: Arc<Shared>, asked: Asked, rule: RuleId) -> Result<Answer, Refusal> {
+    let _hung = While::new(&shared, |tallies| &mut tallies.hung);
+    shared.faults.until_lifted(rule).await;
+    carry_out(&shared, &asked, None)
 }
 
 /// The answer as it arrives.
 fn told(
     outcome: Result<Answer, Refusal>,
+    kind: &'static str,
     subject: Subject,
     fault: Option<(RuleId, Fault)>,
     (line, held): (&Arc<Line>, Option<While>),
 ) -> Response<Body> {
     let (head, body) = match outcome {
-        Ok(Answer::Whole(bytes)) => ((200, CONTENT_TYPE), bodies::distort(bytes, fault)),
+        Ok(Answer::Whole(bytes)) => ((200, kind), bodies::distort(bytes, fault)),
         Ok(Answer::Events(events)) => ((200, CONTENT_TYPE_OF_EVENTS), pushing::body(events, subject, fault, line)),
-        Err(refusal) => ((refusal.status, CONTENT_TYPE), bodies::distort(refusal.body(), fault)),
+        Err(refusal) => ((refusal.status, kind), bodies::distort(refusal.body(), fault)),
     };
     answer(&line.shared, head, Body::new(body, held))
 }
@@ -223,14 +256,18 @@ fn take_apart(headers: &header::HeaderMap, body: &Bytes, shared: &Shared) -> Res
     if text("authorization").is_none() {
         return Err(Refusal::client("MissingAuthenticationTokenException", "Missing Authentication Token"));
     }
-    if text("content-type") != Some(CONTENT_TYPE) {
-        return Err(Refusal::client("SerializationException", String::new()));
-    }
     let unknown = || Refusal::client("UnknownOperationException", String::new());
     let (target, operation) = text("x-amz-target").and_then(|target| target.split_once('.')).ok_or_else(unknown)?;
     let service = shared.services.iter().find(|service| service.target() == target).ok_or_else(unknown)?;
+    if text("content-type") != Some(service.content_type()) {
+        return Err(Refusal::client("SerializationException", String::new()));
+    }
     if !service.operations().contains(&operation) {
         return Err(unknown());
+    }
+    if body.len() > service.body_bytes_max() {
+        let code = "RequestEntityTooLargeException";
+        return Err(Refusal { status: 413, ..Refusal::client(code, "Request size limit exceeded.") });
     }
     let input: Value =
         serde_json::from_slice(body).map_err(|_no_json| Refusal::client("SerializationException", String::new()))?;

@@ -71,13 +71,13 @@ impl Service for Kinesis {
         let input = Input(input);
         if operation == "GetRecords" {
             let (stream, shard) = input.text("ShardIterator").and_then(shard_of).unzip();
-            return Subject { stream, shard };
+            return Subject { stream, shard, ..Subject::default() };
         }
         let token = || input.text("NextToken").and_then(Listing::decode).map(|listing| listing.stream);
         let consumed = || input.text("ConsumerARN").and_then(consumers::parse).map(|(stream, _)| stream.to_owned());
         let stream = input.stream().ok().map(str::to_owned).or_else(consumed).or_else(token);
         let shard = input.text("ShardId").or_else(|| input.text("ShardToSplit")).or_else(|| input.text("ShardToMerge"));
-        Subject { stream, shard: shard.map(str::to_owned) }
+        Subject { stream, shard: shard.map(str::to_owned), ..Subject::default() }
     }
 
     fn answer(&self, operation: &str, input: &Value) -> Result<Answer, Refusal> {

@@ -58,9 +58,17 @@ pub(super) fn whole(bytes: Bytes) -> Parts {
 pub(super) fn distort(bytes: Bytes, fault: Option<(RuleId, Fault)>) -> Parts {
     match fault.map(|(_, fault)| fault) {
         None
-        | Some(Fault::Refuse(_) | Fault::Hang | Fault::Disconnect | Fault::Delay(_) | Fault::AfterEvents { .. }) => {
-            whole(bytes)
-        }
+        | Some(
+            Fault::Refuse(_)
+            | Fault::Hang
+            | Fault::Disconnect
+            | Fault::Delay(_)
+            | Fault::Lose
+            | Fault::Belate
+            | Fault::Unprocessed(_)
+            | Fault::Conflict(_)
+            | Fault::AfterEvents { .. },
+        ) => whole(bytes),
         Some(Fault::Garble) => whole(Bytes::from_static(b"{\"Records\":[{\"Data\":")),
         Some(Fault::Without(member)) => whole(without(bytes, member)),
         Some(Fault::Cut { after }) => cut(stream::iter([Ok(bytes)]), after),

@@ -32,7 +32,14 @@ pub(super) fn body(events: Events, subject: Subject, fault: Option<(RuleId, Faul
         None => return plain(pushing.frames()),
     };
     match fault {
-        Fault::Refuse(_) | Fault::Hang | Fault::Disconnect | Fault::Delay(_) => plain(pushing.frames()),
+        Fault::Refuse(_)
+        | Fault::Hang
+        | Fault::Disconnect
+        | Fault::Delay(_)
+        | Fault::Lose
+        | Fault::Belate
+        | Fault::Unprocessed(_)
+        | Fault::Conflict(_) => plain(pushing.frames()),
         Fault::Garble => {
             pushing.mishap = rule.map(|rule| (rule, 0, Mishap::Garble));
             plain(pushing.frames())
