@@ -65,9 +65,13 @@ pub mod bindings;
 mod export;
 mod error;
 pub mod config;
+mod columns;
+mod origins;
 mod record;
 mod elements;
+mod element;
 pub mod kinesis;
+pub mod dynamodb;
 pub mod assigner;
 pub mod slot;
 mod host;
@@ -78,7 +82,8 @@ pub mod time;
 pub mod testing;
 
 pub use config::Config;
-pub use elements::{Element, Elements};
+pub use element::Element;
+pub use elements::{ElementBuilder, Elements};
 pub use error::{Class, Error};
 pub use record::Record;
 
@@ -91,3 +96,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/assigners.md")]
 struct Assigners;
+
+/// The converters in the documentation compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/converters.md")]
+struct Converters;
