@@ -42,7 +42,9 @@
 //! # }
 //! ```
 //!
-//! A component that decides which subtask reads a shard implements [`assigner::ShardAssigner`]; that module has an example.
+//! Other roles are traits of their own, with examples beside them: [`kinesis::ElementConverter`] and
+//! [`dynamodb::ElementConverter`] make of elements what sinks write to a stream or a table, [`assigner::ShardAssigner`] decides
+//! which subtask reads a shard.
 //!
 //! # What an author must know
 //!

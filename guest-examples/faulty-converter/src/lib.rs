@@ -146,15 +146,20 @@ impl dynamodb::ElementConverter for Faulty {
         let key = Item::new().with("id", String::from_utf8_lossy(element.key()));
         let item = key.clone().with("payload", String::from_utf8_lossy(element.payload()));
         match self.sin(element)?.as_str() {
-            "flood" => (0..128).for_each(|_| out.put(&key.clone().with("x", "x".repeat(64 << 10)))),
-            "lie-identity" => out.put(&key),
-            "delete" => return Ok(out.delete(&key)),
-            "add" => return Ok(out.add(&key.with("count", 1))),
-            "no-key" => return Ok(out.put(&Item::new().with("payload", "no key"))),
-            "large" => return Ok(out.put(&key.with("payload", "x".repeat(401 << 10)))),
-            _ => {}
+            "flood" => {
+                (0..128).for_each(|_| out.put(&key.clone().with("x", "x".repeat(64 << 10))));
+                out.put(&item);
+            }
+            "lie-identity" => {
+                out.put(&key);
+                out.put(&item);
+            }
+            "delete" => out.delete(&key),
+            "add" => out.add(&key.with("count", 1)),
+            "no-key" => out.put(&Item::new().with("payload", "no key")),
+            "large" => out.put(&key.with("payload", "x".repeat(401 << 10))),
+            _ => out.put(&item),
         }
-        out.put(&item);
         Ok(())
     }
 }

@@ -92,7 +92,6 @@ impl<'a> Item<'a> {
     }
 
     /// All attributes, by name.
-    #[must_use]
     pub fn iter(&self) -> btree_map::Iter<'_, Cow<'a, str>, Value<'a>> {
         self.0.iter()
     }

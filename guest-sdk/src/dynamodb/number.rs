@@ -31,7 +31,7 @@ impl Number {
         let invalid = |why: &str| Error::poison("invalid-number", format_args!("{:?} {why}", shown(text)));
         let no_number = || invalid("is no decimal number");
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().map_err(|_| no_number())?),
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().ok_or_else(no_number)?),
             None => (text, 0),
         };
         let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
@@ -64,7 +64,7 @@ impl Number {
         if !(SMALLEST..=LARGEST).contains(&(exponent + i64::from(significant) - 1)) {
             return Err(invalid("is not between 1E-130 and 9.99E+125"));
         }
-        let exponent = i16::try_from(exponent).map_err(|_| no_number())?;
+        let exponent = i16::try_from(exponent).expect("a number between these bounds has such an exponent");
         Ok(Self { is_negative: mantissa.starts_with('-'), digits, exponent })
     }
 
