@@ -162,28 +162,9 @@ macro_rules! shard_assigner {
         const _: () = {
             use $crate::assigner::ShardAssigner;
             use $crate::bindings::assigner::exports::sluicebox::pipeline::shard_assigner;
-            use $crate::bindings::exports::sluicebox::pipeline::lifecycle;
-            use $crate::bindings::sluicebox::pipeline::types::{GuestError, OpenContext};
+            use $crate::bindings::sluicebox::pipeline::types::GuestError;
 
-            ::std::thread_local! {
-                static INSTANCE: $crate::slot::Slot<$assigner> = const { $crate::slot::Slot::empty() };
-            }
-
-            struct Component;
-
-            impl lifecycle::Guest for Component {
-                fn open(context: OpenContext) -> ::std::result::Result<(), GuestError> {
-                    INSTANCE.with(|instance| instance.open(context, <$assigner as ShardAssigner>::open))
-                }
-
-                fn restore(snapshot: ::std::vec::Vec<u8>) -> ::std::result::Result<(), GuestError> {
-                    INSTANCE.with(|instance| instance.with(|assigner| assigner.restore(&snapshot)))
-                }
-
-                fn close() -> ::std::result::Result<::std::option::Option<::std::vec::Vec<u8>>, GuestError> {
-                    INSTANCE.with(|instance| instance.with(ShardAssigner::close))
-                }
-            }
+            $crate::__component!($assigner as ShardAssigner);
 
             impl shard_assigner::Guest for Component {
                 fn assign(
@@ -191,8 +172,8 @@ macro_rules! shard_assigner {
                     current: ::std::vec::Vec<shard_assigner::Placement>,
                     readers: ::std::vec::Vec<shard_assigner::Reader>,
                 ) -> ::std::result::Result<::std::vec::Vec<shard_assigner::Decision>, GuestError> {
-                    INSTANCE.with(|instance| {
-                        instance.with(|assigner| $crate::assigner::assign(assigner, unassigned, &current, &readers))
+                    INSTANCE.with(|slot| {
+                        slot.with(|assigner| $crate::assigner::assign(assigner, unassigned, &current, &readers))
                     })
                 }
             }

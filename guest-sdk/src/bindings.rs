@@ -50,3 +50,49 @@ pub mod assigner {
         generate_all,
     });
 }
+
+/// The role of a converter for Kinesis sinks. What an element is, it shares with [`kinesis`].
+pub mod kinesis_converter {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package sluicebox:sdk;
+            world kinesis-element-converter-role {
+                import sluicebox:pipeline/schema-registry@0.1.0;
+                export sluicebox:pipeline/kinesis-element-converter@0.1.0;
+            }
+        ",
+        pub_export_macro: true,
+        default_bindings_module: "sluicebox_guest::bindings::kinesis_converter",
+        export_macro_name: "export_kinesis_element_converter",
+        with: {
+            "sluicebox:pipeline/types@0.1.0": crate::bindings::sluicebox::pipeline::types,
+            "sluicebox:pipeline/columns@0.1.0": crate::bindings::kinesis::sluicebox::pipeline::columns,
+            "sluicebox:pipeline/elements@0.1.0": crate::bindings::kinesis::sluicebox::pipeline::elements,
+        },
+        generate_all,
+    });
+}
+
+/// The role of a converter for DynamoDB sinks. What an element is, it shares with [`kinesis`].
+pub mod dynamodb_converter {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package sluicebox:sdk;
+            world dynamodb-element-converter-role {
+                import sluicebox:pipeline/schema-registry@0.1.0;
+                export sluicebox:pipeline/dynamodb-element-converter@0.1.0;
+            }
+        ",
+        pub_export_macro: true,
+        default_bindings_module: "sluicebox_guest::bindings::dynamodb_converter",
+        export_macro_name: "export_dynamodb_element_converter",
+        with: {
+            "sluicebox:pipeline/types@0.1.0": crate::bindings::sluicebox::pipeline::types,
+            "sluicebox:pipeline/columns@0.1.0": crate::bindings::kinesis::sluicebox::pipeline::columns,
+            "sluicebox:pipeline/elements@0.1.0": crate::bindings::kinesis::sluicebox::pipeline::elements,
+        },
+        generate_all,
+    });
+}

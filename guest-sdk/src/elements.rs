@@ -9,10 +9,9 @@
 use std::convert::Infallible;
 
 use crate::Error;
-use crate::bindings::kinesis::sluicebox::pipeline::columns::BytesColumn;
 use crate::bindings::kinesis::sluicebox::pipeline::elements::{Deserialized, ElementBatch};
-use crate::bindings::sluicebox::pipeline::types::RecordError;
-use crate::record::value;
+use crate::columns::{self, BytesColumn, append, number, shrunk, value};
+use crate::origins::Origins;
 
 const ROUTES_MAX: usize = 256;
 const ROUTE_BYTES_MAX: usize = 64;
@@ -22,14 +21,10 @@ const ROUTE_BYTES_MAX: usize = 64;
 pub struct Elements<'a> {
     arrivals: &'a [i64],
     partition_keys: &'a BytesColumn,
-    /// The record that is being deserialized.
-    input: u32,
+    origins: Origins,
+    /// What was there before the record that is being deserialized.
     found: Mark,
-    /// What went wrong with this record in a call that returns nothing.
-    fault: Option<Error>,
-    input_index: Vec<u32>,
     batch: ElementBatch,
-    errors: Vec<RecordError>,
 }
 
 /// How long each column is.
@@ -47,24 +42,20 @@ struct Mark {
 impl<'a> Elements<'a> {
     /// Room for one element a record, of the record's size.
     pub(crate) fn new(arrivals: &'a [i64], partition_keys: &'a BytesColumn, data: &BytesColumn) -> Self {
-        let empty = || BytesColumn { ends: Vec::new(), bytes: Vec::new() };
         let payload =
             BytesColumn { ends: Vec::with_capacity(data.ends.len()), bytes: Vec::with_capacity(data.bytes.len()) };
         Self {
             arrivals,
             partition_keys,
-            input: 0,
+            origins: Origins::with_capacity(data.ends.len()),
             found: Mark::default(),
-            fault: None,
-            input_index: Vec::with_capacity(data.ends.len()),
             batch: ElementBatch {
                 event_time: Vec::new(),
-                key: empty(),
+                key: columns::empty(),
                 route: Vec::new(),
                 routes: Vec::new(),
                 payload,
             },
-            errors: Vec::new(),
         }
     }
 
@@ -91,32 +82,30 @@ impl<'a> Elements<'a> {
 
     /// Begins an element with an event time, a key or a route of its own.
     #[must_use = "an element is emitted by `push`, `write` or `try_write`"]
-    pub fn element<'e>(&'e mut self) -> Element<'e, 'a> {
-        Element { out: self, event_time: None, key: None, route: None }
+    pub fn element<'e>(&'e mut self) -> ElementBuilder<'e, 'a> {
+        ElementBuilder { out: self, event_time: None, key: None, route: None }
     }
 
     /// Begins the next record.
     pub(crate) fn begin(&mut self, input: u32) {
-        self.input = input;
+        self.origins.begin(input);
         self.found = self.mark();
     }
 
     /// Ends the record: with an error it leaves nothing but that.
     pub(crate) fn end(&mut self, result: Result<(), Error>) -> Result<(), Error> {
-        let fault = self.fault.take();
         if self.batch.payload.bytes.len() < self.found.payload_bytes {
             return Err(shrunk());
         }
-        if let Err(error) = result.and_then(|()| fault.map_or(Ok(()), Err)) {
+        if self.origins.end(result) {
             self.roll_back();
-            self.errors.push(RecordError { input_index: self.input, error: error.into() });
         }
         Ok(())
     }
 
     /// The columns for the host.
     pub(crate) fn finish(mut self) -> Deserialized {
-        let elements = self.input_index.len();
+        let elements = self.origins.len();
         if !self.batch.event_time.is_empty() {
             self.fill_event_times(elements);
         }
@@ -126,18 +115,13 @@ impl<'a> Elements<'a> {
         if !self.batch.route.is_empty() {
             self.batch.route.resize(elements, 0);
         }
-        let identity = self.errors.is_empty()
-            && elements == self.arrivals.len()
-            && self.input_index.iter().zip(0..).all(|(input, index)| *input == index);
-        if identity {
-            self.input_index.clear();
-        }
-        Deserialized { input_index: self.input_index, elements: self.batch, errors: self.errors }
+        let (input_index, errors) = self.origins.finish(self.arrivals.len());
+        Deserialized { input_index, elements: self.batch, errors }
     }
 
     fn mark(&self) -> Mark {
         Mark {
-            elements: self.input_index.len(),
+            elements: self.origins.len(),
             payload_bytes: self.batch.payload.bytes.len(),
             event_times: self.batch.event_time.len(),
             keys: self.batch.key.ends.len(),
@@ -149,7 +133,6 @@ impl<'a> Elements<'a> {
 
     fn roll_back(&mut self) {
         let found = self.found;
-        self.input_index.truncate(found.elements);
         self.batch.payload.ends.truncate(found.elements);
         self.batch.payload.bytes.truncate(found.payload_bytes);
         self.batch.event_time.truncate(found.event_times);
@@ -161,13 +144,13 @@ impl<'a> Elements<'a> {
 
     /// Event times up to element `elements`: those not set are the arrival of their record.
     fn fill_event_times(&mut self, elements: usize) {
-        let missing = &self.input_index[self.batch.event_time.len()..elements];
+        let missing = &self.origins.index()[self.batch.event_time.len()..elements];
         self.batch.event_time.extend(missing.iter().map(|input| self.arrivals[*input as usize]));
     }
 
     /// Keys up to element `elements`: those not set are the partition key of their record.
     fn fill_keys(&mut self, elements: usize) {
-        for input in &self.input_index[self.batch.key.ends.len()..elements] {
+        for input in &self.origins.index()[self.batch.key.ends.len()..elements] {
             append(&mut self.batch.key, value(self.partition_keys, *input as usize));
         }
     }
@@ -179,11 +162,11 @@ impl<'a> Elements<'a> {
         }
         if name.is_empty() || name.len() > ROUTE_BYTES_MAX {
             let problem = format_args!("the route {name:?} must have 1 to {ROUTE_BYTES_MAX} bytes").to_string();
-            self.fault.get_or_insert_with(|| Error::poison("invalid-route", problem));
+            self.origins.fail(|| Error::poison("invalid-route", problem));
             return 0;
         }
         if self.batch.routes.len() == ROUTES_MAX {
-            self.fault.get_or_insert_with(|| {
+            self.origins.fail(|| {
                 Error::poison("too-many-routes", format_args!("a batch has at most {ROUTES_MAX} different routes"))
             });
             return 0;
@@ -194,7 +177,7 @@ impl<'a> Elements<'a> {
 
     /// Completes the element whose payload now ends the payload column.
     fn complete(&mut self, event_time: Option<i64>, key: Option<&[u8]>, route: Option<&str>) {
-        let element = self.input_index.len();
+        let element = self.origins.len();
         if let Some(event_time) = event_time {
             self.fill_event_times(element);
             self.batch.event_time.push(event_time);
@@ -208,8 +191,8 @@ impl<'a> Elements<'a> {
             self.batch.route.resize(element, 0);
             self.batch.route.push(route);
         }
-        self.batch.payload.ends.push(number(self.batch.payload.bytes.len()));
-        self.input_index.push(self.input);
+        columns::end(&mut self.batch.payload);
+        self.origins.output();
     }
 }
 
@@ -217,14 +200,14 @@ impl<'a> Elements<'a> {
 /// [`try_write`](Self::try_write); dropped before that, it leaves nothing.
 #[derive(Debug)]
 #[must_use = "an element is emitted by `push`, `write` or `try_write`"]
-pub struct Element<'e, 'a> {
+pub struct ElementBuilder<'e, 'a> {
     out: &'e mut Elements<'a>,
     event_time: Option<i64>,
     key: Option<&'e [u8]>,
     route: Option<&'e str>,
 }
 
-impl<'e> Element<'e, '_> {
+impl<'e> ElementBuilder<'e, '_> {
     /// When the event happened, in milliseconds since the epoch. Not set: the arrival time of the record.
     pub fn event_time(mut self, millis: i64) -> Self {
         self.event_time = Some(millis);
@@ -266,7 +249,7 @@ impl<'e> Element<'e, '_> {
         let start = self.out.batch.payload.bytes.len();
         let result = write(&mut self.out.batch.payload.bytes);
         if self.out.batch.payload.bytes.len() < start {
-            self.out.fault = Some(shrunk());
+            self.out.origins.fail(shrunk);
         } else if result.is_ok() {
             self.out.complete(self.event_time, self.key, self.route);
         } else {
@@ -274,20 +257,6 @@ impl<'e> Element<'e, '_> {
         }
         result
     }
-}
-
-fn append(column: &mut BytesColumn, bytes: &[u8]) {
-    column.bytes.extend_from_slice(bytes);
-    column.ends.push(number(column.bytes.len()));
-}
-
-fn shrunk() -> Error {
-    Error::fatal("payload-shrunk", "a payload was written by taking away earlier ones; it may only be appended to")
-}
-
-/// A component has at most 4 GiB of memory, so a column that needs more cannot have been written.
-fn number(length: usize) -> u32 {
-    u32::try_from(length).expect("a column is smaller than the memory of a component")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub enum Class {
     Fatal,
 }
 
-/// An error of one record, or of `open` and `close`.
+/// An error of one record or element, or of `open` and `close`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     class: Class,

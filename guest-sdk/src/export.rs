@@ -44,4 +44,62 @@ macro_rules! __export_role {
             exports::<$component>();
         };
     };
+    (kinesis_element_converter $component:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::kinesis_converter::export_kinesis_element_converter!(
+            $component with_types_in $crate::bindings::kinesis_converter
+        );
+
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = {
+            const fn exports<C: $crate::bindings::kinesis_converter::exports::sluicebox::pipeline::kinesis_element_converter::Guest>() {}
+            exports::<$component>();
+        };
+    };
+    (dynamodb_element_converter $component:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::dynamodb_converter::export_dynamodb_element_converter!(
+            $component with_types_in $crate::bindings::dynamodb_converter
+        );
+
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = {
+            const fn exports<C: $crate::bindings::dynamodb_converter::exports::sluicebox::pipeline::dynamodb_element_converter::Guest>() {}
+            exports::<$component>();
+        };
+    };
+}
+
+/// Where a component of one role keeps its instance (`INSTANCE`), and its life: the same for each role.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __component {
+    ($instance:ty as $role:path) => {
+        ::std::thread_local! {
+            static INSTANCE: $crate::slot::Slot<$instance> = const { $crate::slot::Slot::empty() };
+        }
+
+        struct Component;
+
+        impl $crate::bindings::exports::sluicebox::pipeline::lifecycle::Guest for Component {
+            fn open(
+                context: $crate::bindings::sluicebox::pipeline::types::OpenContext,
+            ) -> ::std::result::Result<(), $crate::bindings::sluicebox::pipeline::types::GuestError> {
+                INSTANCE.with(|slot| slot.open(context, <$instance as $role>::open))
+            }
+
+            fn restore(
+                snapshot: ::std::vec::Vec<u8>,
+            ) -> ::std::result::Result<(), $crate::bindings::sluicebox::pipeline::types::GuestError> {
+                INSTANCE.with(|slot| slot.with(|instance| <$instance as $role>::restore(instance, &snapshot)))
+            }
+
+            fn close() -> ::std::result::Result<
+                ::std::option::Option<::std::vec::Vec<u8>>,
+                $crate::bindings::sluicebox::pipeline::types::GuestError,
+            > {
+                INSTANCE.with(|slot| slot.with(<$instance as $role>::close))
+            }
+        }
+    };
 }

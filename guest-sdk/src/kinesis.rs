@@ -1,10 +1,15 @@
-//! Deserializers of Kinesis records.
+//! Deserializers of Kinesis records, and converters for Kinesis sinks.
 
 use crate::bindings::kinesis::sluicebox::pipeline::elements::Deserialized;
 use crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::RecordBatch;
 use crate::{Config, Elements, Error, Record};
 
+mod converter;
+mod entries;
+
 pub use crate::bindings::kinesis::sluicebox::pipeline::elements::{ElementFormat, ElementSchema};
+pub use converter::{ElementConverter, convert};
+pub use entries::{Entries, EntryBuilder};
 
 /// Makes elements of Kinesis records. Export an implementation with [`kinesis_deserializer`](crate::kinesis_deserializer);
 /// the crate's documentation says what an instance may rely on.
@@ -66,42 +71,21 @@ pub fn deserialize<D: Deserializer>(deserializer: &mut D, batch: &RecordBatch) -
 macro_rules! kinesis_deserializer {
     ($deserializer:ty) => {
         const _: () = {
-            use $crate::bindings::exports::sluicebox::pipeline::lifecycle;
             use $crate::bindings::kinesis::exports::sluicebox::pipeline::kinesis_deserializer;
-            use $crate::bindings::sluicebox::pipeline::types::{GuestError, OpenContext};
+            use $crate::bindings::sluicebox::pipeline::types::GuestError;
             use $crate::kinesis::Deserializer;
 
-            ::std::thread_local! {
-                static INSTANCE: $crate::slot::Slot<$deserializer> = const { $crate::slot::Slot::empty() };
-            }
-
-            struct Component;
-
-            impl lifecycle::Guest for Component {
-                fn open(context: OpenContext) -> ::std::result::Result<(), GuestError> {
-                    INSTANCE.with(|instance| instance.open(context, <$deserializer as Deserializer>::open))
-                }
-
-                fn restore(snapshot: ::std::vec::Vec<u8>) -> ::std::result::Result<(), GuestError> {
-                    INSTANCE.with(|instance| instance.with(|deserializer| deserializer.restore(&snapshot)))
-                }
-
-                fn close() -> ::std::result::Result<::std::option::Option<::std::vec::Vec<u8>>, GuestError> {
-                    INSTANCE.with(|instance| instance.with(Deserializer::close))
-                }
-            }
+            $crate::__component!($deserializer as Deserializer);
 
             impl kinesis_deserializer::Guest for Component {
                 fn produced() -> $crate::kinesis::ElementSchema {
-                    INSTANCE.with(|instance| instance.look(Deserializer::schema))
+                    INSTANCE.with(|slot| slot.look(Deserializer::schema))
                 }
 
                 fn deserialize(
                     batch: kinesis_deserializer::RecordBatch,
                 ) -> ::std::result::Result<kinesis_deserializer::Deserialized, GuestError> {
-                    INSTANCE.with(|instance| {
-                        instance.with(|deserializer| $crate::kinesis::deserialize(deserializer, &batch))
-                    })
+                    INSTANCE.with(|slot| slot.with(|deserializer| $crate::kinesis::deserialize(deserializer, &batch)))
                 }
             }
 

@@ -42,7 +42,9 @@
 //! # }
 //! ```
 //!
-//! A component that decides which subtask reads a shard implements [`assigner::ShardAssigner`]; that module has an example.
+//! Other roles are traits of their own, with examples beside them: [`kinesis::ElementConverter`] and
+//! [`dynamodb::ElementConverter`] make of elements what sinks write to a stream or a table, [`assigner::ShardAssigner`] decides
+//! which subtask reads a shard.
 //!
 //! # What an author must know
 //!
@@ -65,9 +67,13 @@ pub mod bindings;
 mod export;
 mod error;
 pub mod config;
+mod columns;
+mod origins;
 mod record;
 mod elements;
+mod element;
 pub mod kinesis;
+pub mod dynamodb;
 pub mod assigner;
 pub mod slot;
 mod host;
@@ -78,7 +84,8 @@ pub mod time;
 pub mod testing;
 
 pub use config::Config;
-pub use elements::{Element, Elements};
+pub use element::Element;
+pub use elements::{ElementBuilder, Elements};
 pub use error::{Class, Error};
 pub use record::Record;
 
@@ -91,3 +98,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/assigners.md")]
 struct Assigners;
+
+/// The converters in the documentation compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/converters.md")]
+struct Converters;

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
-use crate::bindings::kinesis::sluicebox::pipeline::columns::BytesColumn;
 use crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::RecordBatch;
+use crate::columns::value;
 
 /// One record of a Kinesis stream: a view into the batch, which costs nothing until it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -90,12 +90,6 @@ impl<'a> Record<'a> {
     pub fn attempt(&self) -> u32 {
         self.batch.attempt
     }
-}
-
-/// Value `index` of a column. The host keeps its columns well formed, so an index out of range is a trap.
-pub(crate) fn value(column: &BytesColumn, index: usize) -> &[u8] {
-    let start = if index == 0 { 0 } else { column.ends[index - 1] as usize };
-    &column.bytes[start..column.ends[index] as usize]
 }
 
 fn digits(bytes: &[u8]) -> &str {

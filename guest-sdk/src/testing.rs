@@ -1,24 +1,30 @@
-//! Runs a deserializer on records in memory, or an assigner on shards, natively and without a sandbox, through the same
-//! packing as in production.
+//! Runs a deserializer on records in memory, a converter on elements or an assigner on shards, natively and without a
+//! sandbox, through the same packing as in production.
 //!
 //! The clock, late-bound values, the log and metrics are a stand-in for the host that belongs to the current thread.
 //! Limits are not: a test here tells whether the logic is right, not whether it is fast enough.
 
 use std::collections::BTreeMap;
 
-use crate::bindings::kinesis::sluicebox::pipeline::columns::BytesColumn;
 use crate::bindings::kinesis::sluicebox::pipeline::elements::Deserialized;
 use crate::bindings::kinesis::sluicebox::pipeline::kinesis_source::{RecordBatch, ShardContext};
 use crate::bindings::sluicebox::pipeline::types::{ConfigEntry, ConfigValue, OpenContext};
+use crate::columns::{self, BytesColumn, append, value};
 use crate::host::native::with_world;
 use crate::kinesis::Deserializer;
-use crate::record::value;
 use crate::{Config, Error, kinesis};
 
 mod assigner;
+mod converter;
 
 pub use crate::host::native::Line;
 pub use assigner::{AssignerInstance, TestShard, readers};
+#[cfg(test)]
+pub(crate) use converter::element_batch;
+pub use converter::{
+    DynamodbConverterInstance, EntryOutcome, KinesisConverterInstance, RequestOutcome, TestElement, TestEntry,
+    TestRequest,
+};
 
 /// Where test records and shards are, unless they say otherwise.
 const STREAM: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/test";
@@ -200,11 +206,8 @@ fn batch(records: &[TestRecord]) -> RecordBatch {
 }
 
 fn column<'v>(values: impl Iterator<Item = &'v [u8]>) -> BytesColumn {
-    let mut column = BytesColumn { ends: Vec::new(), bytes: Vec::new() };
-    for value in values {
-        column.bytes.extend_from_slice(value);
-        column.ends.push(u32::try_from(column.bytes.len()).expect("a test batch is smaller than 4 GiB"));
-    }
+    let mut column = columns::empty();
+    values.for_each(|value| append(&mut column, value));
     column
 }
 
