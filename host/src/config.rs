@@ -408,8 +408,8 @@ pub struct SinkBatch {
     pub max_count: usize,
     /// Bytes in a request (`max_bytes`, default 5 MiB for a stream, 16 MB for a table; 4 MB with exactly-once).
     pub max_bytes: u64,
-    /// Bytes of an entry (`max_record_bytes`, never above `max_bytes`); `None`, the default: what the service takes, as far
-    /// as that is not above `max_bytes`.
+    /// Bytes of an entry (`max_record_bytes`, never above `max_bytes`); `None`, the default: what the stream or table takes.
+    /// It is never `None` with a `max_bytes` below what every stream or table takes (1 MiB, 400 KiB).
     pub max_record_bytes: Option<u64>,
     /// How long an entry waits for company (`max_age`, default 5 s).
     pub max_age: Duration,

@@ -93,8 +93,8 @@ fn checkpoint(table: &mut Table<'_, '_>, home: Option<&str>) -> Option<Checkpoin
         "store",
         Store { home },
         "sqlite:.sluicebox/state.db",
-        "Where positions are kept: an SQLite database, which pipelines may share, or a DynamoDB table. One that is given by \
-         name alone is in the region of the first stream that is read.",
+        "Where positions are kept: an SQLite database, which pipelines may share, or a DynamoDB table of this \
+         pipeline's own. One that is given by name alone is in the region of the first stream that is read.",
     );
     let interval = table.default(
         "interval",

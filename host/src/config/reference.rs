@@ -38,7 +38,7 @@ type = \"stdout\"
 ";
 
 const CLOSING: &str = "
-## Where this differs from Flink's Kinesis source
+## Where this differs from Flink's connectors
 
 Names and defaults are those of Apache Flink's connectors, except where theirs surprise:
 
@@ -61,6 +61,17 @@ Names and defaults are those of Apache Flink's connectors, except where theirs s
 | `keep_consumer` | a managed consumer is deregistered whenever the job stops or restarts | a start need not wait until one is registered |
 | `reader = \"auto\"` | one reader, or no start | a stream that has no room for a consumer is read all the same |
 | `[source.efo]` is checked whatever the reader is | it is read when it is needed | the way back is there |
+| `[sink.converter]` for streams, too | a partition key generator and a serializer | one component decides about key, hash key and data together |
+| `order` | a retry is overtaken by what came later | the order of a key survives a throttle |
+| `max_records_per_second`, `max_bytes_per_second` | one window for all shards, which any throttle shrinks | a hot shard slows itself only |
+| sizes count partition keys; a table has `max_bytes` and `max_record_bytes` | data alone is counted; a table's sizes cannot be set | requests are refused by what the service counts |
+| `max_bytes`, `max_count` and their like are held against the service's limits before the start | some when the task starts, some never | a number should not fail a job at night |
+| `max_buffered_bytes` | entries are counted, whatever their size | 10,000 items may be 4 GB |
+| `request_timeout` is that of every call | ten minutes, and no sink can set it | a request that is lost holds its key back |
+| `max_attempts`, `max_entry_age` | an entry is tried for ever | what no attempt mends is poison, and somebody decides |
+| `guarantee = \"exactly-once\"` | at-least-once | positions and items in one transaction |
+| a sink into a stream that its source reads is a mistake | it runs, for ever | nobody wants that |
+| unknown keys of sinks are mistakes | under `sink.` they are ignored | a typo has no effect, and nobody hears of it |
 | a checkpoint interval of its own | the job's | one pipeline, one file |
 ";
 
@@ -78,16 +89,54 @@ pub fn reference() -> String {
         for key in &section.keys {
             page.push_str(&row(key));
         }
-        if section.path == "local.streams" {
-            page.push_str(LOCAL_EXAMPLE);
-        }
+        page.push_str(example(&section.path));
     }
     page.push_str(CLOSING);
     page
 }
 
-const LOCAL_EXAMPLE: &str = "
+/// What a section looks like, where its keys do not show it.
+fn example(path: &str) -> &'static str {
+    match path {
+        "sink.batch" => SINK_EXAMPLE,
+        "local.streams" => STREAMS_EXAMPLE,
+        "local.tables" => TABLES_EXAMPLE,
+        _ => "",
+    }
+}
+
+const SINK_EXAMPLE: &str = "
+A sink and its tables, each of which belongs to the `[[sink]]` above it:
+
+```toml
+[[sink]]
+name = \"large\"
+type = \"kinesis\"
+stream_arn = \"arn:aws:kinesis:us-east-1:123456789012:stream/large-orders\"
+when = [\"large\"]
+[sink.converter]
+builtin = \"passthrough\"
+
+[[sink]]
+type = \"dynamodb\"
+table = \"orders\"
+guarantee = \"exactly-once\"
+[sink.converter]
+builtin = \"json-to-item\"
+[sink.batch]
+max_age = \"1s\"
+
+[checkpoint]
+store = \"dynamodb:orders-positions\"
+```
+";
+
+const STREAMS_EXAMPLE: &str = "
 In one line: `streams = [ { name = \"orders\", shards = 2, seed = \"orders.ndjson\", partition_key = \"/id\" } ]` in `[local]`.
+";
+
+const TABLES_EXAMPLE: &str = "
+In one line: `tables = [ { name = \"quakes\", partition_key = \"id\", sort_key = \"at:N\" } ]` in `[local]`.
 ";
 
 fn row(key: &Key) -> String {

@@ -64,7 +64,7 @@ impl Form for Store<'_> {
         let (text, quote) = text(value)?;
         let help = format!("write {} or \"dynamodb:orders-positions\"", self.example());
         if let Some(table) = text.strip_prefix("dynamodb:") {
-            return located(table, quote, self.home).map(StateStore::Dynamodb);
+            return located(table, quote, "dynamodb:", self.home).map(StateStore::Dynamodb);
         }
         let Some(file) = text.strip_prefix("sqlite:") else {
             let message = format!("{quote} is no store: it begins neither with \"sqlite:\" nor with \"dynamodb:\"");

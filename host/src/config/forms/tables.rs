@@ -15,21 +15,22 @@ pub(in super::super) struct Tabled<'a> {
     pub(in super::super) home: Option<&'a str>,
 }
 
-const ARN_EXAMPLE: &str = "\"arn:aws:dynamodb:us-east-1:123456789012:table/orders\"";
+const ARN: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/orders";
 
-/// The table that `text` names, which is a part of what is quoted.
-pub(super) fn located(text: &str, quote: Quote<'_>, home: Option<&str>) -> Result<Table, Complaint> {
+/// The table that `text` names, which is what is quoted or the end of it. `lead` is what stands before it.
+pub(super) fn located(text: &str, quote: Quote<'_>, lead: &str, home: Option<&str>) -> Result<Table, Complaint> {
     let table = TableName::parse(text).map_err(|error| {
+        let example = format!("\"{lead}{ARN}\"");
         let help = match &error {
-            InvalidTable::Arn(InvalidArn::Service { found, .. }) if found == "kinesis" => {
+            InvalidTable::Arn(InvalidArn::Service { found, .. }) if found == "kinesis" && lead.is_empty() => {
                 "a stream is written to by a sink of type = \"kinesis\", as its `stream_arn`".to_owned()
             }
-            InvalidTable::Arn(error) => help_with_arn(error, ARN_EXAMPLE),
+            InvalidTable::Arn(error) => help_with_arn(error, &example),
             InvalidTable::Stream => "leave out \"/stream/\" and what follows".to_owned(),
             InvalidTable::Index => "leave out \"/index/\" and what follows: indexes follow their table".to_owned(),
             InvalidTable::Part => "leave out what follows the table's name".to_owned(),
-            InvalidTable::Resource(_) => format!("it looks like {ARN_EXAMPLE}"),
-            InvalidTable::Name(_) => format!("write a name such as \"orders\", or an ARN such as {ARN_EXAMPLE}"),
+            InvalidTable::Resource(_) => format!("it looks like {example}"),
+            InvalidTable::Name(_) => format!("write a name such as \"{lead}orders\", or an ARN such as {example}"),
         };
         // The error may quote a part of what a variable brought.
         if quote.is_of_a_variable() || error == InvalidTable::Arn(InvalidArn::Shape) {
@@ -45,7 +46,7 @@ impl Form for Tabled<'_> {
 
     fn parse(&self, value: &Value, _: &Context<'_>) -> Result<Table, Complaint> {
         let (text, quote) = text(value)?;
-        located(text, quote, self.home)
+        located(text, quote, "", self.home)
     }
 
     fn takes(&self) -> String {

@@ -98,13 +98,13 @@ pub(super) fn converter(table: &mut Table<'_, '_>) -> Option<Converting> {
     match (&at, table.at("component")) {
         (Some(_), Some(at)) => {
             table.complain(Some(at), "`builtin` and `component` exclude each other", "remove one of the two");
-            return None;
+            None
         }
         (None, None) => {
             let help = "add builtin = \"passthrough\" for a stream, builtin = \"json-to-item\" for a table, or the file of a \
                         component as `component`";
             table.complain(table.here(), "[sink.converter] names no converter", help);
-            return None;
+            None
         }
         (Some(_), None) => {
             let alone = without_component(table, "sink.converter", "components/to-item.wasm");

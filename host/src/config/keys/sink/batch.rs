@@ -14,21 +14,26 @@ use super::super::super::walk::Table;
 /// What one request of a service takes.
 #[derive(Clone, Copy)]
 pub(super) struct Service {
-    /// The call.
-    call: &'static str,
+    /// Whose limits these are, for a message.
+    takes: &'static str,
     count: u32,
-    /// The default and the most.
+    /// The default, and the most.
     bytes: (&'static str, &'static str),
-    record: &'static str,
+    /// What every target takes, and the most that any does.
+    record: (&'static str, &'static str),
 }
 
 pub(super) const PUT_RECORDS: Service =
-    Service { call: "PutRecords", count: 500, bytes: ("5MiB", "10MiB"), record: "10MiB" };
+    Service { takes: "PutRecords takes", count: 500, bytes: ("5MiB", "10MiB"), record: ("1MiB", "10MiB") };
 pub(super) const BATCH_WRITE_ITEM: Service =
-    Service { call: "BatchWriteItem", count: 25, bytes: ("16MB", "16MB"), record: "400KiB" };
+    Service { takes: "BatchWriteItem takes", count: 25, bytes: ("16MB", "16MB"), record: ("400KiB", "400KiB") };
 /// One of the hundred actions of a transaction moves the position.
-pub(super) const TRANSACT_WRITE_ITEMS: Service =
-    Service { call: "TransactWriteItems", count: 99, bytes: ("4MB", "4MB"), record: "400KiB" };
+pub(super) const TRANSACT_WRITE_ITEMS: Service = Service {
+    takes: "TransactWriteItems takes beside the position",
+    count: 99,
+    bytes: ("4MB", "4MB"),
+    record: ("400KiB", "400KiB"),
+};
 
 /// What the table says. The time for a request is that for any call unless the table says another, and how long that is
 /// stands further down in the manifest.
@@ -38,7 +43,14 @@ pub(super) struct Batch {
     pub(super) request_timeout: Option<Duration>,
 }
 
-/// Bounds of a request that were written down.
+/// Bounds of a request.
+struct Bounds {
+    max_count: u32,
+    max_bytes: u64,
+    max_record_bytes: Option<u64>,
+}
+
+/// Those that were written down.
 struct Said {
     count: Option<u32>,
     bytes: Option<u64>,
@@ -66,7 +78,7 @@ pub(super) fn batch(table: &mut Table<'_, '_>, service: Option<Service>) -> Opti
         Sized("1B", "10MiB"),
         "",
         "Bytes of an entry, as the service counts them: a larger one is refused before it is sent. Default: what the stream \
-         takes, 400KiB for a table, and never more than `max_bytes`.",
+         takes, 400KiB for a table, or `max_bytes` if that is less.",
     );
     let max_age =
         table.default("max_age", Lasting("0s", "1h"), "5s", "How long an entry waits for others to share its request.");
@@ -104,11 +116,12 @@ pub(super) fn batch(table: &mut Table<'_, '_>, service: Option<Service>) -> Opti
     );
     let said = Said { count: count?, bytes: bytes?, record: record? };
     let (max_buffered, max_buffered_bytes) = (max_buffered?, max_buffered_bytes?);
-    let (max_count, max_bytes) = bounds(table, service?, &said, max_buffered, max_buffered_bytes)?;
+    let Bounds { max_count, max_bytes, max_record_bytes } =
+        bounds(table, service?, &said, max_buffered, max_buffered_bytes)?;
     let batch = SinkBatch {
         max_count: max_count as usize,
         max_bytes,
-        max_record_bytes: said.record,
+        max_record_bytes,
         max_age: max_age?,
         max_in_flight: max_in_flight? as usize,
         max_buffered: max_buffered as usize,
@@ -121,32 +134,29 @@ pub(super) fn batch(table: &mut Table<'_, '_>, service: Option<Service>) -> Opti
     Some(Batch { batch, request_timeout: request_timeout? })
 }
 
-/// Entries and bytes of a request, unless the service or two keys of the table are against it.
+/// The bounds of a request, unless the service or two keys of the table are against it.
 fn bounds(
     table: &mut Table<'_, '_>,
     service: Service,
     said: &Said,
     max_buffered: u32,
     max_buffered_bytes: u64,
-) -> Option<(u32, u64)> {
+) -> Option<Bounds> {
     let size = |text| parse_size(text).expect("limits of services are sizes");
-    let call = service.call;
+    let takes = service.takes;
     let mut fits = true;
     let mut limit = |table: &mut Table<'_, '_>, key: &'static str, over: bool, most: String| {
         if over {
-            table.complain(
-                table.at(key),
-                format!("`{key}`: {call} takes no more than {most}"),
-                format!("at most {most}"),
-            );
+            let message = format!("`{key}`: this is more than {takes}");
+            table.complain(table.at(key), message, format!("at most {most}"));
             fits = false;
         }
     };
     limit(table, "max_count", said.count.is_some_and(|count| count > service.count), service.count.to_string());
     let over = said.bytes.is_some_and(|bytes| bytes > size(service.bytes.1));
     limit(table, "max_bytes", over, format!("{:?}", service.bytes.1));
-    let over = said.record.is_some_and(|record| record > size(service.record));
-    limit(table, "max_record_bytes", over, format!("{:?}", service.record));
+    let over = said.record.is_some_and(|record| record > size(service.record.1));
+    limit(table, "max_record_bytes", over, format!("{:?}", service.record.1));
     if !fits {
         return None;
     }
@@ -164,5 +174,6 @@ fn bounds(
     ordered(("max_count", max_count.into()), ("max_buffered", max_buffered.into()), count);
     ordered(("max_record_bytes", said.record.unwrap_or_default()), ("max_bytes", max_bytes), format_size);
     ordered(("max_bytes", max_bytes), ("max_buffered_bytes", max_buffered_bytes), format_size);
-    fits.then_some((max_count, max_bytes))
+    let smallest = Some(max_bytes).filter(|bytes| *bytes < size(service.record.0));
+    fits.then_some(Bounds { max_count, max_bytes, max_record_bytes: said.record.or(smallest) })
 }
