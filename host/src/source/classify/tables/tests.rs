@@ -47,7 +47,7 @@ fn codes_of_a_table_mean_what_the_sink_must_do() {
 
 #[test]
 fn an_error_names_the_table_and_speaks_of_no_stream() {
-    let all = table::TABLE_CODES.iter().flat_map(|row| row.codes).map(|code| error("BatchWriteItem", code, "because"));
+    let all = TABLE_CODES.iter().flat_map(|row| row.codes).map(|code| error("BatchWriteItem", code, "because"));
     let statuses = [302, 400, 403, 404, 413, 429, 500];
     let place = place();
     let site = TableSite { place: &place, operation: "BatchWriteItem" };
@@ -68,8 +68,8 @@ fn an_error_names_the_table_and_speaks_of_no_stream() {
 
 #[test]
 fn every_code_of_a_table_ends_in_one_row_that_takes_any_text() {
-    for code in table::TABLE_CODES.iter().flat_map(|row| row.codes) {
-        let rows: Vec<_> = table::TABLE_CODES.iter().filter(|row| row.codes.contains(code)).collect();
+    for code in TABLE_CODES.iter().flat_map(|row| row.codes) {
+        let rows: Vec<_> = TABLE_CODES.iter().filter(|row| row.codes.contains(code)).collect();
         let last = rows.last().expect("it stands somewhere");
         assert!(last.says == table::Says::Anything, "{code}");
         assert_eq!(rows.iter().filter(|row| row.says == table::Says::Anything).count(), 1, "{code}");
@@ -94,7 +94,7 @@ fn every_exception_of_the_api_of_tables_is_judged_by_its_code() {
         "TransactionInProgressException",
         "ConditionalCheckFailedException",
     ] {
-        assert!(table::TABLE_CODES.iter().any(|row| row.codes.contains(&code)), "{code} is judged by its status only");
+        assert!(TABLE_CODES.iter().any(|row| row.codes.contains(&code)), "{code} is judged by its status only");
     }
 }
 
