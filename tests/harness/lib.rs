@@ -8,6 +8,8 @@ pub mod ferro;
 pub mod deviations;
 pub mod stream_contract;
 pub mod fan_out_contract;
+pub mod table_contract;
+pub mod tables;
 pub mod remote;
 pub mod moments;
 pub mod ledger;

@@ -4,3 +4,4 @@ mod fan_out;
 mod lease_store;
 mod sink;
 mod stream;
+mod table;

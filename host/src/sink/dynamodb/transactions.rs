@@ -218,7 +218,8 @@ impl TransactApi for DynamodbTransactions {
                 .await;
             match sent {
                 Ok(answer) => {
-                    let before = answer.attributes.filter(|attributes| !attributes.is_empty());
+                    // An emulator returns the key of a row that was not there.
+                    let before = answer.attributes.filter(|attributes| attributes.len() > key.0.len());
                     let before = before.map(Item::from_sdk).transpose();
                     before.map_err(|error| TransactError::Failed(site.malformed(&error.to_string())))
                 }

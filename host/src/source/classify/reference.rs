@@ -5,9 +5,9 @@ use super::table::{CODES, FATES, MALFORMED, NAMELESS, NEW_CODE, NO_FAN_OUT, Row,
 
 const OPENING: &str = "# Errors of the service
 
-What Kinesis or DynamoDB, their front end, an emulator or the network may answer, what the host makes of it, and what is left for you.
-This page is made of the table that the program judges errors by. An error in the log names the stream or table, its place,
-the operation, the service's code and text, and the advice of this table with your own settings filled in.
+What Kinesis or DynamoDB, their front end, an emulator or the network may answer, what the host makes of it, and what is
+left for you. This page is made of the table that the program judges errors by. An error in the log names the stream or
+table, its place, the operation, the service's code and text, and the advice of this page with your own settings filled in.
 
 - **Class** says what the error asks for; the table below tells what the host does about each.
 - **Whose** says who can mend it: the *settings* (manifest, credentials, permissions, this machine's clock), the *load* (the
@@ -76,7 +76,7 @@ fn line(first: &str, row: &Row, thing: &str) -> String {
             .replace("{credentials}", "the credentials")
             .replace("{service}", "the service")
             .replace("{used}", "read or written to")
-            .replace("{setting}", "stream_arn or table")
+            .replace("{setting}", "stream_arn or the sink's table")
     };
     format!("| {first} | {} | {} | {} | {} |\n", row.kind.name(), row.fault.name(), told(row.problem), told(row.advice))
 }

@@ -49,7 +49,7 @@ pub(in super::super) const TABLE_CODES: &[Row] = &[
         &["ResourceNotFoundException", "ResourceNotFound"],
         (SourceErrorKind::TableGone, Fault::Settings),
         "does not exist",
-        "check {setting} and that it is a table of this region ({region}) and of the account of {credentials}",
+        "check the sink's table, and that it is in {region} and in the account of {credentials}",
     ),
     Row::new(
         &["ItemCollectionSizeLimitExceededException", "ItemCollectionSizeLimitExceeded"],
@@ -115,7 +115,7 @@ pub(in super::super) const TABLE_CODES: &[Row] = &[
         &["ValidationException"],
         (SourceErrorKind::Invalid, Fault::Settings),
         "cannot be asked for as named",
-        "check {setting}, and what the message names",
+        "check the sink's table, and what the message names",
     )
     .saying(Says::Called(&["DescribeTable"])),
     Row::new(
@@ -135,6 +135,6 @@ pub(in super::super) const TABLE_CODES: &[Row] = &[
         ],
         (SourceErrorKind::Invalid, Fault::Settings),
         "cannot be written to as asked",
-        "check {setting} and aws.endpoint, and what the message names",
+        "check the sink's table and aws.endpoint, and what the message names",
     ),
 ];

@@ -62,8 +62,7 @@ fn an_error_names_the_table_and_speaks_of_no_stream() {
     assert_eq!(
         error("DescribeTable", "ResourceNotFoundException", "Requested resource not found").to_string(),
         "table \"quakes\" does not exist in eu-west-1: ResourceNotFoundException: Requested resource not found \
-         (DescribeTable); check the sink's table and that it is a table of this region (eu-west-1) and of the account of the \
-         usual chain"
+         (DescribeTable); check the sink's table, and that it is in eu-west-1 and in the account of the usual chain"
     );
 }
 
