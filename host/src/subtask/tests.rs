@@ -477,6 +477,13 @@ fn what_a_converter_can_do_later_is_tried_again_after_pauses_and_nothing_overtak
 }
 
 #[test]
+fn attempts_count_for_the_record_at_the_front_alone() {
+    let ran = Plan::of_acts(&[failing(Fault::Retryable(1)), failing(Fault::Retryable(2))]).run();
+    assert_eq!(ran.calls_of("converter 0"), [(2, 1), (2, 2), (1, 2), (1, 3)]);
+    assert_eq!((ran.elements.len(), ran.counts), (2, [0; 4]));
+}
+
+#[test]
 fn a_record_on_which_a_converter_breaks_is_found_by_halving() {
     let mut acts = [ONE; 8];
     acts[5] = failing(Fault::Trap(u32::MAX));
