@@ -67,8 +67,6 @@ pub(super) struct Lane<'a> {
 impl Lane<'_> {
     /// Delivers what the components made of `range`, up to the first record that needs another attempt or stops the run.
     pub(super) fn settle(&mut self, range: Range, records: &RecordColumns, mut draft: Draft) -> Result<(), Failure> {
-        // Each component has its own in order.
-        draft.skipped.sort_by_key(|skipped| skipped.record);
         for Skipped { record, reason } in &draft.skipped {
             self.skip(records, *record as usize, reason);
         }

@@ -98,6 +98,8 @@ struct Plan {
     is_routed: bool,
     has_times: bool,
     has_keys: bool,
+    /// The run is given up while converters have this record.
+    given_up_at: Option<usize>,
 }
 
 /// What stand-ins were asked for, in order: who, how many inputs, which attempt.
@@ -131,6 +133,7 @@ struct Converter {
     plan: Arc<Plan>,
     index: usize,
     calls: Calls,
+    abandoned: Arc<AtomicBool>,
 }
 
 fn place(text: &[u8]) -> (usize, usize) {
@@ -220,6 +223,9 @@ impl Convert for Converter {
         for (nth, payload) in elements.payload.iter().enumerate() {
             self.look_at(elements, nth, delivery);
             let (record, piece) = place(payload);
+            if self.plan.given_up_at == Some(record) {
+                self.abandoned.store(true, Ordering::Relaxed);
+            }
             let act = self.plan.records[record].pieces[piece].acts[self.index];
             let element = u32::try_from(nth).expect("few elements");
             let struck = act.fault.map_or(Ok(None), |fault| fault.strike("convert", delivery.attempt))?;
@@ -262,6 +268,7 @@ impl Plan {
             is_routed: false,
             has_times: false,
             has_keys: false,
+            given_up_at: None,
         }
     }
 
@@ -299,13 +306,18 @@ impl Plan {
         rows.chunks(self.batch).enumerate().map(batch).collect()
     }
 
-    fn components(self: &Arc<Self>, calls: &Calls) -> Components {
+    fn components(self: &Arc<Self>, calls: &Calls, abandoned: &Arc<AtomicBool>) -> Components {
         let converting = |(index, when): (usize, &Vec<String>)| Converting {
             sink: self.sink(index),
             name: format!("sink-{index}"),
             when: when.clone(),
             wants_positions: index % 2 == 1,
-            converter: Box::new(Converter { plan: Arc::clone(self), index, calls: Arc::clone(calls) }),
+            converter: Box::new(Converter {
+                plan: Arc::clone(self),
+                index,
+                calls: Arc::clone(calls),
+                abandoned: Arc::clone(abandoned),
+            }),
         };
         Components {
             deserializer: Box::new(Maker { plan: Arc::clone(self), calls: Arc::clone(calls) }),
@@ -335,7 +347,7 @@ impl Plan {
         };
         let (sinks, mut deliveries) = mpsc::channel(64);
         let (queue, batches) = mpsc::channel(64);
-        let components = plan.components(&calls);
+        let components = plan.components(&calls, &around.abandoned);
         let begun = Instant::now();
         let thread = Subtask { index: 0, around, sinks }.spawn("lane", move || Ok(components), batches);
         let shard = ShardId::new("shardId-000000000000");
@@ -345,7 +357,10 @@ impl Plan {
             let held = budget.nothing().take(records.size());
             let batch = Batch { shard: shard.clone(), session: 1, first, records, millis_behind_latest: None, held };
             first += count;
-            queue.send(batch).await.unwrap_or_else(|_| panic!("the queue has room"));
+            if queue.send(batch).await.is_err() {
+                // It has stopped, and says why below.
+                break;
+            }
         }
         drop(queue);
         let mut ran = Ran::default();
@@ -462,6 +477,13 @@ fn what_a_converter_can_do_later_is_tried_again_after_pauses_and_nothing_overtak
 }
 
 #[test]
+fn attempts_count_for_the_record_at_the_front_alone() {
+    let ran = Plan::of_acts(&[failing(Fault::Retryable(1)), failing(Fault::Retryable(2))]).run();
+    assert_eq!(ran.calls_of("converter 0"), [(2, 1), (2, 2), (1, 2), (1, 3)]);
+    assert_eq!((ran.elements.len(), ran.counts), (2, [0; 4]));
+}
+
+#[test]
 fn a_record_on_which_a_converter_breaks_is_found_by_halving() {
     let mut acts = [ONE; 8];
     acts[5] = failing(Fault::Trap(u32::MAX));
@@ -521,6 +543,20 @@ fn components_are_closed_in_the_order_in_which_records_go_through_them() {
     let ran = plan.run();
     let closed: Vec<_> = ran.calls.iter().filter_map(|(who, _, _)| who.strip_suffix(" closed")).collect();
     assert_eq!(closed, ["deserializer", "converter 0", "converter 1", "converter 2"]);
+}
+
+#[test]
+fn a_converter_that_comes_back_after_the_run_was_given_up_delivers_nothing_and_nobody_else_is_asked() {
+    for act in [ONE, failing(Fault::Poison), failing(Fault::Trap(9))] {
+        let mut plan = Plan::of_acts(&[ONE, ONE, act, ONE]);
+        plan.converters = vec![Vec::new(); 2];
+        plan.records.iter_mut().for_each(|script| script.pieces[0].acts.push(ONE));
+        (plan.batch, plan.given_up_at) = (1, Some(2));
+        let ran = plan.run();
+        assert_eq!((ran.confirmed, ran.counts, ran.failure.is_none()), (2, [0; 4], true));
+        assert_eq!(ran.calls_of("converter 0").len(), 3);
+        assert_eq!(ran.calls_of("converter 1").len(), 2);
+    }
 }
 
 /// Records with an element on each of these routes.

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use host::app::load::load;
+use host::columns::ElementBatch;
 use host::component::ComponentMetrics;
-use host::component::deserializer::{KinesisDeserializer, OpenContext};
+use host::component::deserializer::{Delivery, KinesisDeserializer, OpenContext, RecordError};
 use host::component::engine::Engine;
-use host::component::error::ErrorClass;
+use host::component::error::{ComponentError, ErrorClass, GuestError};
 use host::component::limits::Limits;
 use host::config::{PoisonPolicy, TrapPolicy};
+use host::convert::Convert;
+use host::entry::{Converted, Entries};
 use host::pipeline::failure::Failure;
+use host::subtask::Converting;
 use host_core::moment::EpochMillis;
 use host_core::shard::{Position, ShardId};
 use tests::rig::{Asked, Rig, Verdict};
@@ -173,6 +177,46 @@ async fn an_instance_that_calls_itself_suspect_does_not_see_another_record() {
     // Once for the rest of the batch, once for the record that was alone.
     let renewals = rig.log.lock().expect("no test panics here").renewals;
     assert_eq!((u64::from(renewals), totals.restarts.get()), (1, 1));
+}
+
+/// Makes nothing of elements, and refuses those that say so.
+struct Refusing;
+
+impl Convert for Refusing {
+    fn convert(&mut self, elements: &ElementBatch, _delivery: Delivery) -> Result<Converted, ComponentError> {
+        let error = || GuestError {
+            class: ErrorClass::Poison,
+            code: "bad-element".to_owned(),
+            message: "as it says itself".to_owned(),
+        };
+        let refused = (0_u32..).zip(elements.payload.iter()).filter(|(_, payload)| payload.ends_with(b"refuse"));
+        let errors = refused.map(|(input_index, _)| RecordError { input_index, error: error() }).collect();
+        Ok(Converted { input_index: Vec::new(), entries: Entries::Kinesis(Vec::new()), errors })
+    }
+
+    fn renew(&mut self) {}
+
+    fn close(self: Box<Self>, _time: EpochMillis) {}
+}
+
+/// CKP-1, DEL-1: a converter's refusal keeps a record from all sinks, and the position is right before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_converters_refusal_in_the_middle_delivers_what_comes_before_and_stops_right_there() {
+    let (mut rig, shard) = saying(&["x", "y", "refuse", "z"]);
+    rig.converters = Arc::new(|_| {
+        let converter = Box::new(Refusing);
+        vec![Converting { sink: 1, name: "strong".to_owned(), when: Vec::new(), wants_positions: false, converter }]
+    });
+    let failure = rig.catch_up().await.expect_failure();
+    let Failure::Poison { sequence, reason, .. } = failure else { panic!("{failure}") };
+    assert_eq!(sequence, rig.stream.written()[2].sequence.to_string());
+    assert_eq!(reason, "sink \"strong\": bad-element: as it says itself");
+    assert_eq!(said(&rig), ["x", "y"]);
+    assert_eq!(rig.durable()[&shard], after(&rig, 1));
+    rig.manifest.on_error.poison = PoisonPolicy::Skip;
+    let totals = rig.catch_up().await.expect_success();
+    assert_eq!(said(&rig), ["x", "y", "z"]);
+    assert_eq!((totals.skipped.get(), totals.filtered.get()), (1, 0));
 }
 
 /// DEL-1: no record is passed over because the host, not the component, had a difficulty.

@@ -161,7 +161,18 @@ fn plan() -> impl Strategy<Value = Plan> {
                 }
             }
             let (converters, plain) = (converters.clone(), plain.clone());
-            Plan { records, batch, converters, plain, policy, unrouted, is_routed, has_times, has_keys }
+            Plan {
+                records,
+                batch,
+                converters,
+                plain,
+                policy,
+                unrouted,
+                is_routed,
+                has_times,
+                has_keys,
+                given_up_at: None,
+            }
         })
     })
 }
