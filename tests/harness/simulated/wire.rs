@@ -198,7 +198,7 @@ async fn respond(request: HttpRequest<Incoming>, line: Arc<Line>) -> Result<Resp
     let outcome = match fault {
         // On its own: it outlives the caller.
         Some((rule, Fault::Belate)) => {
-            tokio::spawn(belated(Arc::clone(shared), asked, rule)).await.map_err(|_| CutOff)?
+            tokio::spawn(belated(Arc::clone(shared), asked, rule)).await.map_err(|_ended| CutOff)?
         }
         _ => carry_out(shared, &asked, fault.as_ref().map(|(_, fault)| fault)),
     };

@@ -25,6 +25,7 @@ const SEEDS: std::ops::Range<u64> = 0..5;
 struct Deviation {
     /// What is in the request.
     asked: &'static [&'static str],
+    /// What its answer begins with.
     simulated: &'static str,
     /// What dynoxide's answer begins with.
     dynoxide: &'static str,
@@ -33,6 +34,18 @@ struct Deviation {
 const DEVIATIONS: &[Deviation] = &[
     // An update that creates its item: dynoxide returns the key as the item before.
     Deviation { asked: &["UpdateItemInput", "Some(AllOld)"], simulated: "nothing", dynoxide: "{\"p\": " },
+    // Keys that fit no item, of one attribute too many or of the wrong type, and twice the same but for that: dynoxide sees
+    // one item twice before it sees that there is none.
+    Deviation {
+        asked: &["TransactWriteItemsInput", "\"q\": S(\"1\")"],
+        simulated: "cancelled",
+        dynoxide: "ValidationException",
+    },
+    Deviation {
+        asked: &["TransactWriteItemsInput", "\"s\": S(\"1\")"],
+        simulated: "cancelled",
+        dynoxide: "ValidationException",
+    },
 ];
 
 /// Nor is this asked for in transactions: dynoxide lets one change an item's key, and the item is another one from then on.
@@ -41,7 +54,7 @@ const CHANGES_KEY: &str = "SET p = :text";
 impl Deviation {
     fn is(&self, asked: &str, answer: &str, expected: &str) -> bool {
         self.asked.iter().all(|part| asked.contains(part))
-            && answer == self.simulated
+            && answer.starts_with(self.simulated)
             && expected.starts_with(self.dynoxide)
     }
 }
@@ -153,12 +166,16 @@ fn placeholders(expressions: &[Option<&str>]) -> (Option<std::collections::HashM
 
 /// Values as text; sets have no order.
 fn shown(value: &AttributeValue) -> String {
-    match value {
-        AttributeValue::Ss(texts) => format!("Ss{:?}", texts.iter().collect::<BTreeSet<_>>()),
-        AttributeValue::Ns(texts) => format!("Ns{:?}", texts.iter().collect::<BTreeSet<_>>()),
-        AttributeValue::L(values) => format!("L{:?}", values.iter().map(shown).collect::<Vec<_>>()),
-        AttributeValue::M(item) => format!("M{}", shown_item(item)),
-        other => format!("{other:?}"),
+    if let AttributeValue::Ss(texts) = value {
+        format!("Ss{:?}", texts.iter().collect::<BTreeSet<_>>())
+    } else if let AttributeValue::Ns(texts) = value {
+        format!("Ns{:?}", texts.iter().collect::<BTreeSet<_>>())
+    } else if let AttributeValue::L(values) = value {
+        format!("L{:?}", values.iter().map(shown).collect::<Vec<_>>())
+    } else if let AttributeValue::M(item) = value {
+        format!("M{}", shown_item(item))
+    } else {
+        format!("{value:?}")
     }
 }
 

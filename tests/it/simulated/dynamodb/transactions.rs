@@ -37,10 +37,9 @@ async fn transact(
 fn cancelled<T: std::fmt::Debug>(
     outcome: Result<T, aws_sdk_dynamodb::error::SdkError<TransactWriteItemsError>>,
 ) -> TransactionCanceledException {
-    match outcome.expect_err("cancelled").into_service_error() {
-        TransactWriteItemsError::TransactionCanceledException(error) => error,
-        other => panic!("{other}"),
-    }
+    let error = outcome.expect_err("cancelled").into_service_error();
+    let TransactWriteItemsError::TransactionCanceledException(error) = error else { panic!("{error}") };
+    error
 }
 
 #[tokio::test]

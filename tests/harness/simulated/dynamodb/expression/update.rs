@@ -84,10 +84,7 @@ impl Source {
     }
 
     fn number(&self, item: &Item) -> Result<Number, String> {
-        match self.of(item)? {
-            Attribute::Number(number) => Ok(number),
-            _ => Err(WRONG_TYPE.to_owned()),
-        }
+        if let Attribute::Number(number) = self.of(item)? { Ok(number) } else { Err(WRONG_TYPE.to_owned()) }
     }
 }
 
