@@ -70,7 +70,7 @@ impl Value {
     /// # Errors
     /// The service would not take it.
     pub fn number(text: String) -> Result<Self, InvalidItem> {
-        match Decimal::read(&text) {
+        match Decimal::parse(&text) {
             Ok(_number) => Ok(Self::Number(text)),
             Err(why) => Err(Reason::Number(why).into()),
         }
@@ -109,7 +109,7 @@ impl Value {
     /// It is empty, a member is no number of the service, or two are the same number, however they are written.
     pub fn numbers(members: Vec<String>) -> Result<Self, InvalidItem> {
         let read = |(at, text): (usize, &String)| {
-            Decimal::read(text).map_err(|why| InvalidItem::from(Reason::Number(why)).at(at))
+            Decimal::parse(text).map_err(|why| InvalidItem::from(Reason::Number(why)).at(at))
         };
         let values = members.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
         a_set(values.iter())?;

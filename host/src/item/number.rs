@@ -40,7 +40,7 @@ impl Decimal {
     ///
     /// # Errors
     /// The service would refuse it, and why.
-    pub fn read(text: &str) -> Result<Self, NotANumber> {
+    pub fn parse(text: &str) -> Result<Self, NotANumber> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let (coefficient, exponent) = match unsigned.split_once(['e', 'E']) {
             // The service refuses an exponent beyond 64 bits as one that it cannot read.
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Decimal, NotANumber> {
-        Decimal::read(text)
+        Decimal::parse(text)
     }
 
     #[test]

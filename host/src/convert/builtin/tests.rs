@@ -35,7 +35,8 @@ fn code(json: &str) -> String {
 #[test]
 fn an_element_passes_under_its_key_and_a_bad_key_costs_only_its_own() {
     let long = [b'x'; 257];
-    let elements = batch(&[(b"a", b"one"), (b"", b"two"), (b"\xfe\xff", b""), (&long, b"four"), ("ü".as_bytes(), b"5")]);
+    let elements =
+        batch(&[(b"a", b"one"), (b"", b"two"), (b"\xfe\xff", b""), (&long, b"four"), ("ü".as_bytes(), b"5")]);
     let converted = Passthrough.convert(&elements, ONCE).expect("it never fails as a whole");
     let Entries::Kinesis(entries) = converted.entries else { panic!("a stream takes records") };
     let keys: Vec<_> = entries.iter().map(|entry| entry.partition_key.as_str()).collect();
@@ -43,7 +44,7 @@ fn an_element_passes_under_its_key_and_a_bad_key_costs_only_its_own() {
     assert_eq!(entries.iter().map(|entry| entry.data.as_slice()).collect::<Vec<_>>(), [b"one".as_slice(), b"", b"5"]);
     assert_eq!(converted.input_index, [0, 2, 4]);
     let errors: Vec<_> = converted.errors.iter().map(|error| (error.input_index, error.error.code.as_str())).collect();
-    assert_eq!(errors, [(1, "partition-key-empty"), (3, "partition-key-too-long")]);
+    assert_eq!(errors, [(1, "invalid-partition-key"), (3, "invalid-partition-key")]);
 }
 
 #[test]
@@ -57,7 +58,9 @@ fn every_digit_of_a_number_arrives() {
 
 #[test]
 fn every_kind_of_json_has_its_type() {
-    let item = item(" { \"s\": \"a\\u00e4\\n\", \"t\":true, \"f\" : false,\"0\":null, \"m\": {\"\\u006b\": []}, \"l\": [ {} , \"\" ] } ");
+    let item = item(
+        " { \"s\": \"a\\u00e4\\n\", \"t\":true, \"f\" : false,\"0\":null, \"m\": {\"\\u006b\": []}, \"l\": [ {} , \"\" ] } ",
+    );
     let expected = vec![
         ("s".to_owned(), Value::Text("aä\n".into())),
         ("t".to_owned(), Value::Bool(true)),
@@ -74,12 +77,14 @@ fn what_is_no_object_is_an_error_of_its_element() {
     for text in ["[1]", "1", "\"a\"", "null", "true"] {
         assert_eq!(code(text), "not-an-object", "{text}");
     }
-    for text in ["", "{", "{\"a\":01}", "{\"a\":1} x", "{a:1}", "{\"a\":1,}", "{\"a\":NaN}", "\u{feff}{}", "{\"a\":\"\n\"}"] {
-        assert_eq!(code(text), "invalid-json", "{text}");
+    for text in
+        ["", "{", "{\"a\":01}", "{\"a\":1} x", "{a:1}", "{\"a\":1,}", "{\"a\":NaN}", "\u{feff}{}", "{\"a\":\"\n\"}"]
+    {
+        assert_eq!(code(text), "not-json", "{text}");
     }
     let elements = batch(&[(b"k", b"{\"a\":\"\xff\"}")]);
     let converted = JsonToItem.convert(&elements, ONCE).expect("it never fails as a whole");
-    assert_eq!(converted.errors[0].error.code, "invalid-json", "not UTF-8");
+    assert_eq!(converted.errors[0].error.code, "not-json", "not UTF-8");
 }
 
 #[test]
@@ -102,8 +107,8 @@ fn a_number_that_no_table_takes_names_its_path() {
 #[test]
 fn a_half_of_a_surrogate_pair_is_no_text() {
     let (code, message) = item(r#"{"a": ["\ud800"]}"#).expect_err("no text");
-    assert_eq!((code.as_str(), message.as_str()), ("not-utf-8", "`a[0]` is not UTF-8"));
-    assert_eq!(self::code(r#"{"\udfff": 1}"#), "not-utf-8");
+    assert_eq!((code.as_str(), message.as_str()), ("not-utf8", "`a[0]` is not UTF-8"));
+    assert_eq!(self::code(r#"{"\udfff": 1}"#), "not-utf8");
     assert_eq!(item(r#"{"a": "\ud83d\ude00"}"#).expect("a pair").get("a"), Some(&Value::Text("😀".into())));
 }
 
@@ -141,7 +146,8 @@ fn written(value: &Value) -> String {
 }
 
 fn written_object(entries: &[(String, Value)]) -> String {
-    let member = |(name, value): &(String, Value)| format!("{}:{}", serde_json::to_string(name).expect("text"), written(value));
+    let member =
+        |(name, value): &(String, Value)| format!("{}:{}", serde_json::to_string(name).expect("text"), written(value));
     format!("{{{}}}", entries.iter().map(member).collect::<Vec<_>>().join(" ,"))
 }
 

@@ -139,7 +139,7 @@ fn is_taken(attributes: &[(String, Value)], level: usize) -> bool {
 }
 
 fn value_is_taken(value: &Value, level: usize) -> bool {
-    let is_number = |text: &String| Decimal::read(text).is_ok();
+    let is_number = |text: &String| Decimal::parse(text).is_ok();
     level <= 32
         && match value {
             Value::Null | Value::Bool(_) | Value::Text(_) | Value::Bytes(_) => true,
@@ -147,7 +147,7 @@ fn value_is_taken(value: &Value, level: usize) -> bool {
             Value::Texts(texts) => !texts.is_empty() && distinct(texts),
             Value::ByteStrings(strings) => !strings.is_empty() && distinct(strings),
             Value::Numbers(texts) => {
-                let numbers: Vec<_> = texts.iter().map(|text| Decimal::read(text)).collect();
+                let numbers: Vec<_> = texts.iter().map(|text| Decimal::parse(text)).collect();
                 !texts.is_empty() && texts.iter().all(is_number) && distinct(&numbers)
             }
             Value::List(members) => members.iter().all(|member| value_is_taken(member, level + 1)),

@@ -26,14 +26,11 @@ fn entry(key: &str, hash_key: Option<u128>, data: &[u8]) -> KinesisEntry {
 
 #[test]
 fn entries_without_keys_take_those_of_their_elements() {
-    let answer = KinesisEntries {
-        input_index: vec![0, 0, 2],
-        data: column(&[b"1", b"2", b"3"]),
-        ..KinesisEntries::default()
-    };
-    let converted = accept(answer, &elements(&[b"a", b"b", b"\xff"]), &Limits::default()).expect("it keeps the rules");
+    let answer =
+        KinesisEntries { input_index: vec![0, 0, 2], data: column(&[b"1", b"2", b"3"]), ..KinesisEntries::default() };
+    let converted = accept(answer, &elements(&[b"a", b"b", b"c"]), &Limits::default()).expect("it keeps the rules");
     assert_eq!(converted.input_index, [0, 0, 2]);
-    let expected = vec![entry("a", None, b"1"), entry("a", None, b"2"), entry("ff", None, b"3")];
+    let expected = vec![entry("a", None, b"1"), entry("a", None, b"2"), entry("c", None, b"3")];
     assert_eq!(converted.entries, Entries::Kinesis(expected));
 }
 
@@ -65,13 +62,21 @@ fn a_value_that_no_stream_takes_is_an_error_of_its_element() {
     assert_eq!(converted.input_index, [4]);
     let errors: Vec<_> = converted.errors.iter().map(|error| (error.input_index, error.error.code.as_str())).collect();
     let expected = [
-        (0, "partition-key-empty"),
+        (0, "invalid-partition-key"),
         (1, "invalid-hash-key"),
-        (2, "partition-key-not-utf-8"),
+        (2, "invalid-partition-key"),
         (3, "later"),
-        (5, "partition-key-too-long"),
+        (5, "invalid-partition-key"),
     ];
     assert_eq!(errors, expected);
+}
+
+#[test]
+fn a_key_that_an_entry_takes_of_its_element_is_a_partition_key_too() {
+    let answer = KinesisEntries { data: column(&[b"1", b"2", b"3"]), ..KinesisEntries::default() };
+    let converted = accept(answer, &elements(&[b"", b"b", b"\xff"]), &Limits::default()).expect("it keeps the rules");
+    assert_eq!(converted.input_index, [1]);
+    assert_eq!(converted.errors.iter().map(|error| error.input_index).collect::<Vec<_>>(), [0, 2]);
 }
 
 #[test]
@@ -83,7 +88,8 @@ fn a_fatal_error_of_one_element_is_one_of_the_whole_batch() {
         errors: vec![RecordError { input_index: 1, error: told }],
         ..KinesisEntries::default()
     };
-    let error = accept(answer, &elements(&[b"k".as_slice(); 2]), &Limits::default()).expect_err("the instance is suspect");
+    let error =
+        accept(answer, &elements(&[b"k".as_slice(); 2]), &Limits::default()).expect_err("the instance is suspect");
     assert!(matches!(&error, ComponentError::Refused { during: "convert", .. }), "{error}");
     assert!(!error.leaves_the_instance_usable());
 }
