@@ -55,10 +55,10 @@ impl Convert for JsonToItem {
 /// Makes one entry of each element.
 fn each<E>(
     elements: &ElementBatch,
-    mut entry: impl FnMut(usize) -> Result<E, Flaw>,
+    entry: impl FnMut(usize) -> Result<E, Flaw>,
     entries: impl FnOnce(Vec<E>) -> Entries,
 ) -> Converted {
-    let made = gather((0_u32..).zip((0..elements.len()).map(|element| entry(element))), Vec::new());
+    let made = gather((0_u32..).zip((0..elements.len()).map(entry)), Vec::new());
     Converted { input_index: made.input_index, entries: entries(made.entries), errors: made.errors }
 }
 
