@@ -8,7 +8,7 @@ use crate::columns::ElementBatch;
 use crate::component::{ComponentError, Delivery};
 use crate::convert::Convert;
 use crate::convert::flaw::{Flaw, gather};
-use crate::convert::stream_entry::inherited_key;
+use crate::convert::stream_entry::key_of_bytes;
 use crate::entry::{Action, Converted, Entries, ItemRequest, KinesisEntry};
 
 /// For streams (`builtin = "passthrough"`): an element's payload under the element's key. A key that is not UTF-8 is
@@ -27,7 +27,7 @@ pub struct JsonToItem;
 impl Convert for Passthrough {
     fn convert(&mut self, elements: &ElementBatch, _delivery: Delivery) -> Result<Converted, ComponentError> {
         let entry = |element: usize| {
-            let partition_key = inherited_key(elements.key.get(element))?;
+            let partition_key = key_of_bytes(elements.key.get(element))?;
             Ok(KinesisEntry { partition_key, explicit_hash_key: None, data: elements.payload.get(element).to_vec() })
         };
         Ok(each(elements, entry, Entries::Kinesis))
@@ -55,10 +55,10 @@ impl Convert for JsonToItem {
 /// Makes one entry of each element.
 fn each<E>(
     elements: &ElementBatch,
-    mut entry: impl FnMut(usize) -> Result<E, Flaw>,
+    entry: impl FnMut(usize) -> Result<E, Flaw>,
     entries: impl FnOnce(Vec<E>) -> Entries,
 ) -> Converted {
-    let made = gather((0_u32..).zip((0..elements.len()).map(|element| entry(element))), Vec::new());
+    let made = gather((0_u32..).zip((0..elements.len()).map(entry)), Vec::new());
     Converted { input_index: made.input_index, entries: entries(made.entries), errors: made.errors }
 }
 

@@ -6,9 +6,11 @@ use crate::convert::flaw::Flaw;
 
 /// Characters of a partition key, at most.
 const KEY_CHARACTERS_MAX: usize = 256;
+/// The SDK of components says the same of the same mistake.
+const INVALID_KEY: &str = "invalid-partition-key";
 
-/// The partition key that an element's key makes: itself if it is UTF-8, its lower-case hexadecimal form otherwise.
-pub(crate) fn inherited_key(key: &[u8]) -> Result<String, Flaw> {
+/// A partition key of any bytes: themselves if they are UTF-8, their lower-case hexadecimal form otherwise.
+pub(crate) fn key_of_bytes(key: &[u8]) -> Result<String, Flaw> {
     if str::from_utf8(key).is_ok() {
         return partition_key(key);
     }
@@ -22,20 +24,17 @@ pub(crate) fn inherited_key(key: &[u8]) -> Result<String, Flaw> {
 /// A partition key.
 pub(crate) fn partition_key(key: &[u8]) -> Result<String, Flaw> {
     let Ok(key) = str::from_utf8(key) else {
-        return Err(Flaw::new("partition-key-not-utf-8", "the partition key is not UTF-8"));
+        return Err(Flaw::new(INVALID_KEY, "the partition key is not UTF-8"));
     };
     if key.is_empty() {
-        return Err(Flaw::new(
-            "partition-key-empty",
-            "the partition key is empty: the stream takes 1 to 256 characters",
-        ));
+        return Err(Flaw::new(INVALID_KEY, "the partition key is empty: the stream takes 1 to 256 characters"));
     }
     // No character is longer than four bytes, and most keys are short.
     if key.len() > KEY_CHARACTERS_MAX {
         let characters = key.chars().count();
         if characters > KEY_CHARACTERS_MAX {
             let message = format!("the partition key has {characters} characters: the stream takes 1 to 256");
-            return Err(Flaw::new("partition-key-too-long", message));
+            return Err(Flaw::new(INVALID_KEY, message));
         }
     }
     Ok(key.to_owned())
@@ -74,20 +73,17 @@ mod tests {
     #[test]
     fn a_key_is_counted_in_characters() {
         let longest = "ä".repeat(256);
-        assert_eq!(inherited_key(longest.as_bytes()), Ok(longest.clone()));
-        let error = inherited_key(format!("{longest}b").as_bytes()).expect_err("one too many");
-        assert_eq!(
-            error,
-            Flaw::new("partition-key-too-long", "the partition key has 257 characters: the stream takes 1 to 256")
-        );
+        assert_eq!(key_of_bytes(longest.as_bytes()), Ok(longest.clone()));
+        let error = key_of_bytes(format!("{longest}b").as_bytes()).expect_err("one too many");
+        assert_eq!(error, Flaw::new(INVALID_KEY, "the partition key has 257 characters: the stream takes 1 to 256"));
     }
 
     #[test]
-    fn a_key_that_is_not_text_is_written_as_hexadecimal_if_it_is_inherited() {
-        assert_eq!(inherited_key(&[0xff, 0x0a]), Ok("ff0a".to_owned()));
-        assert_eq!(inherited_key(&[0xff; 128]), Ok("ff".repeat(128)));
-        assert!(inherited_key(&[0xff; 129]).is_err());
+    fn a_key_that_is_not_text_is_written_as_hexadecimal() {
+        assert_eq!(key_of_bytes(&[0xff, 0x0a]), Ok("ff0a".to_owned()));
+        assert_eq!(key_of_bytes(&[0xff; 128]), Ok("ff".repeat(128)));
+        assert!(key_of_bytes(&[0xff; 129]).is_err());
         assert!(partition_key(&[0xff, 0x0a]).is_err());
-        assert!(inherited_key(b"").is_err());
+        assert!(key_of_bytes(b"").is_err());
     }
 }

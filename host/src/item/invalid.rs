@@ -65,7 +65,7 @@ impl InvalidItem {
     pub fn code(&self) -> &'static str {
         match self.reason {
             Reason::Number(_) => "invalid-number",
-            Reason::NotText => "not-utf-8",
+            Reason::NotText => "not-utf8",
             Reason::EmptySet => "empty-set",
             Reason::MemberRepeats => "repeated-member",
             Reason::NameRepeats => "repeated-name",

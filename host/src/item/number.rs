@@ -49,7 +49,9 @@ impl Decimal {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let (coefficient, exponent) = match unsigned.split_once(['e', 'E']) {
             // The service refuses an exponent beyond 64 bits as one that it cannot read.
-            Some((coefficient, exponent)) => (coefficient, exponent.parse::<i64>().map_err(|_| NotANumber::Syntax)?),
+            Some((coefficient, exponent)) => {
+                (coefficient, exponent.parse::<i64>().map_err(|_beyond| NotANumber::Syntax)?)
+            }
             None => (unsigned, 0),
         };
         let (whole, fraction) = coefficient.split_once('.').unwrap_or((coefficient, ""));

@@ -20,7 +20,7 @@ use crate::component::state::State;
 use crate::component::validate::entries::KinesisEntries;
 use crate::convert::Convert;
 use crate::convert::flaw::{Flaw, gather};
-use crate::convert::stream_entry::{explicit_hash_key, inherited_key, partition_key};
+use crate::convert::stream_entry::{explicit_hash_key, partition_key};
 use crate::entry::{Converted, Entries, KinesisEntry};
 
 /// A converter for streams: one sink's and one subtask's. Its methods block, and spend CPU on the calling thread.
@@ -115,11 +115,8 @@ fn accept(answer: KinesisEntries, elements: &ElementBatch, limits: &Limits) -> R
     none_is_fatal("convert", &answer.errors)?;
     let KinesisEntries { input_index, partition_key: keys, explicit_hash_key: hash_keys, data, errors } = answer;
     let entry = |at: usize, element: u32| -> Result<KinesisEntry, Flaw> {
-        let partition_key = if keys.is_empty() {
-            inherited_key(elements.key.get(element as usize))?
-        } else {
-            partition_key(keys.get(at))?
-        };
+        let key = if keys.is_empty() { elements.key.get(element as usize) } else { keys.get(at) };
+        let partition_key = partition_key(key)?;
         let explicit_hash_key = if hash_keys.is_empty() { None } else { explicit_hash_key(hash_keys.get(at))? };
         Ok(KinesisEntry { partition_key, explicit_hash_key, data: data.get(at).to_vec() })
     };

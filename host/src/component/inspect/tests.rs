@@ -53,3 +53,17 @@ fn the_report_serializes_with_plain_names() {
     assert_eq!(json["imports"]["wasi"][0], "wasi:cli/stdout@0.2.6");
     assert_eq!(json["digest"], report.digest.to_string());
 }
+
+#[test]
+fn every_role_of_a_component_is_told() {
+    let report = report(
+        r#"(component
+            (instance $empty)
+            (export "sluicebox:pipeline/lifecycle@0.1.0" (instance $empty))
+            (export "sluicebox:pipeline/dynamodb-element-converter@0.1.0" (instance $empty))
+            (export "sluicebox:pipeline/kinesis-element-converter@0.1.0" (instance $empty)))"#,
+    );
+    assert_eq!(report.roles, [Role::KinesisElementConverter, Role::DynamodbElementConverter]);
+    let text = report.to_string();
+    assert!(text.contains("kinesis-element-converter, dynamodb-element-converter\n"), "{text}");
+}

@@ -14,7 +14,7 @@ use crate::item::{DEPTH_MAX, InvalidItem, Item, Reason, Value};
 
 /// The item that a JSON object is.
 pub(super) fn item(text: &[u8]) -> Result<Item, Flaw> {
-    let no_json = |error: serde_json::Error| Flaw::new("invalid-json", format!("the element is no JSON text: {error}"));
+    let no_json = |error: serde_json::Error| Flaw::new("not-json", format!("the element is no JSON text: {error}"));
     let whole: &RawValue = serde_json::from_slice(text).map_err(no_json)?;
     if !whole.get().starts_with('{') {
         return Err(Flaw::new(
