@@ -3,4 +3,5 @@
 mod fan_out;
 mod lease_store;
 mod sink;
+mod put;
 mod stream;

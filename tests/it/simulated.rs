@@ -13,3 +13,4 @@ mod renewed;
 mod fan_out;
 mod secure;
 mod pushed;
+mod putting;

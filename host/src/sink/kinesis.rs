@@ -27,8 +27,8 @@ use crate::source::health::{Health, PatientCall, Purpose, Subject};
 
 /// Entries of a request at most (`PutRecords`).
 pub const REQUEST_ENTRIES_MAX: usize = 500;
-/// Bytes of a request at most, partition keys included (`PutRecords`: "10 MiB for the entire request"; it was 5 MiB
-/// until October 2025, which is still the default of `max_bytes`).
+/// Bytes of a request at most, partition keys included: "up to a limit of 10 MiB for the entire request, including partition
+/// keys" (`PutRecords` in the API reference as of 2026; it was 5 MiB, which is still the default of `max_bytes`).
 pub const REQUEST_BYTES_MAX: u64 = 10 * 1_048_576;
 /// Bytes of data and partition key of a record at most, whatever the stream (`UpdateMaxRecordSize`).
 pub const RECORD_BYTES_MAX: u64 = 10 * 1_048_576;

@@ -483,13 +483,12 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            let is_refused = matches!(
-                io.kind(),
-                ErrorKind::ConnectionRefused
-                    | ErrorKind::HostUnreachable
-                    | ErrorKind::NetworkUnreachable
-                    | ErrorKind::AddrNotAvailable
-            );
+            let is_refused = match io.kind() {
+                ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable => true,
+                // A connection that was made may lose its way later, with a request on it.
+                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => is_of_connecting(error),
+                _ => false,
+            };
             if is_refused {
                 return Fate::Refused;
             }
@@ -507,6 +506,18 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
         next = cause.source();
     }
     Fate::Network
+}
+
+/// Whether it happened before there was a connection, so that nothing can have been sent.
+fn is_of_connecting(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.to_string() == "client error (Connect)" {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 /// The innermost two causes: the outer ones say only that something failed.
