@@ -117,8 +117,7 @@ pub async fn answers_come_in_order_and_records_land_where_their_hash_says<B: Put
         (0..120).map(|number| entry(&format!("schlüssel-{}", number % 17), number.to_string().into())).collect();
     let puts = put(&backend, &entries).await.expect("written");
     let told: Vec<_> = puts.iter().map(|put| (put.outcome.clone(), put.shard.clone(), put.code.clone())).collect();
-    let wanted: Vec<_> =
-        entries.iter().map(|entry| (Outcome::Done, Some(owner(&shards, entry)), None)).collect();
+    let wanted: Vec<_> = entries.iter().map(|entry| (Outcome::Done, Some(owner(&shards, entry)), None)).collect();
     assert_eq!(told, wanted);
     for shard in &shards {
         let wanted: Vec<_> = entries
@@ -187,7 +186,8 @@ pub async fn a_record_holds_a_mebibyte_with_its_key_and_not_a_byte_more<B: PutBa
 /// It does not hold.
 pub async fn a_request_holds_ten_mebibytes_with_its_keys_and_not_a_byte_more<B: PutBackend>() {
     let backend = B::start(1, Rates::Any).await;
-    let full = |bytes: u64| -> Vec<_> { (0..bytes / RECORD_BYTES_USUAL).map(|_| of_bytes(RECORD_BYTES_USUAL)).collect() };
+    let full =
+        |bytes: u64| -> Vec<_> { (0..bytes / RECORD_BYTES_USUAL).map(|_| of_bytes(RECORD_BYTES_USUAL)).collect() };
     let is_full_taken = is_taken(&backend, &full(REQUEST_BYTES_MAX)).await;
     judge(B::NAME, Difference::TakesHalfARequest, !is_full_taken, &is_full_taken);
     let bytes_max = if is_full_taken { REQUEST_BYTES_MAX } else { REQUEST_BYTES_MAX / 2 };
@@ -233,7 +233,8 @@ pub async fn what_a_shard_does_not_take_is_thrown_back_and_the_rest_is_taken<B: 
     let shards = shards(&backend).await;
     let [busy, idle] = [0, 1].map(|index| range(&shards[index]).start);
     let large = |number: u8| at(busy, "busy", vec![number; 300_000]);
-    let entries = [large(0), large(1), at(idle, "idle", vec![9]), large(2), large(3), at(idle, "idle", vec![9]), large(4)];
+    let entries =
+        [large(0), large(1), at(idle, "idle", vec![9]), large(2), large(3), at(idle, "idle", vec![9]), large(4)];
     let puts = put(&backend, &entries).await.expect("some are written");
     let outcomes: Vec<_> = puts.iter().map(|put| put.outcome.clone()).collect();
     let (done, thrown) = (Outcome::Done, Outcome::Retry(Setback::Throttled));

@@ -39,8 +39,7 @@ fn config() -> KinesisSink {
 
 async fn open_as(stream: &MemoryStream, config: &KinesisSink) -> Result<(KinesisTarget, Options), SinkError> {
     let stream = Arc::new(stream.clone().as_target());
-    let opening =
-        Opening { sink: "strong".to_owned(), retry: RETRY, health: Arc::default(), clock: Clock::start() };
+    let opening = Opening { sink: "strong".to_owned(), retry: RETRY, health: Arc::default(), clock: Clock::start() };
     KinesisTarget::open(Arc::clone(&stream) as Arc<dyn StreamApi>, stream, config, opening).await
 }
 
@@ -75,7 +74,11 @@ async fn an_entry_goes_where_its_hash_says_and_is_ordered_by_its_partition_key()
     assert_eq!(seen.len(), 4);
     let sent_elsewhere = KinesisEntry { explicit_hash_key: Some(!hash_key("ключ-1")), ..entry("ключ-1") };
     let facts = target.facts(&sent_elsewhere).expect("a good entry");
-    assert_eq!((facts.key.as_slice(), facts.bytes), ("ключ-1".as_bytes(), 20), "the key orders, the hash key weighs nothing");
+    assert_eq!(
+        (facts.key.as_slice(), facts.bytes),
+        ("ключ-1".as_bytes(), 20),
+        "the key orders, the hash key weighs nothing"
+    );
     assert_ne!(facts.destination, destination(&target, "ключ-1"));
 }
 
@@ -216,8 +219,7 @@ async fn a_stream_that_places_records_by_itself_is_one_destination_and_is_not_li
 #[tokio::test]
 async fn a_target_that_is_dropped_lets_its_stream_go() {
     let stream = Arc::new(MemoryStream::new("quakes", 1));
-    let opening =
-        Opening { sink: "strong".to_owned(), retry: RETRY, health: Arc::default(), clock: Clock::start() };
+    let opening = Opening { sink: "strong".to_owned(), retry: RETRY, health: Arc::default(), clock: Clock::start() };
     let api = Arc::clone(&stream) as Arc<dyn StreamApi>;
     let (target, _) =
         KinesisTarget::open(api, Arc::clone(&stream) as Arc<dyn PutApi>, &config(), opening).await.expect("it opens");
@@ -354,7 +356,11 @@ async fn options_are_those_of_the_manifest_within_what_stream_and_service_take()
     assert_eq!((usual.max_bytes, usual.max_record_bytes, usual.max_count), (5 * MIB, MIB, 500));
     assert_eq!((usual.order, usual.retry, usual.quota), (Order::PerKey, RETRY, None));
     let large = options(&config(), Some(10 * MIB)).await;
-    assert_eq!((large.max_bytes, large.max_record_bytes), (10 * MIB, 10 * MIB), "the largest record fits into a request");
+    assert_eq!(
+        (large.max_bytes, large.max_record_bytes),
+        (10 * MIB, 10 * MIB),
+        "the largest record fits into a request"
+    );
     let with = |change: &dyn Fn(&mut SinkBatch)| {
         let mut config = KinesisSink { order: SinkOrder::None, ..config() };
         change(&mut config.batch);
