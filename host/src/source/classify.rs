@@ -482,13 +482,10 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            let is_refused = match io.kind() {
-                ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable => true,
-                // A connection that was made may lose its way later, with a request on it.
-                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => is_of_connecting(error),
-                _ => false,
-            };
-            if is_refused {
+            let is_refused = matches!(io.kind(), ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable);
+            let has_no_way = matches!(io.kind(), ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable);
+            // A connection that was made may lose its way later, with a request on it.
+            if is_refused || has_no_way && is_of_connecting(error) {
                 return Fate::Refused;
             }
         }

@@ -274,7 +274,7 @@ mod tests {
     fn a_listing_that_tells_children_before_the_end_of_their_parent_is_read_right() {
         let mut routes = Routes::default();
         routes.learn(&[shard(0, (0, 99), &[])]);
-        routes.learn(&[shard(0, (0, 99), &[]), shard(2, (50, 99), &[0]), shard(1, (0, 49), &[0])]);
+        routes.learn(&[shard(2, (50, 99), &[0]), shard(1, (0, 49), &[0]), shard(0, (0, 99), &[])]);
         assert_eq!((routes.destination(49).0, routes.destination(50).0), (3, 2));
     }
 }

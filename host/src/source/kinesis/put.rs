@@ -128,9 +128,10 @@ mod tests {
     use crate::source::canned::{Answer, Canned, exception};
 
     async fn put(answer: Answer, entries: usize) -> Result<Vec<Put>, SourceError> {
-        let entry = KinesisEntry { partition_key: "k".to_owned(), explicit_hash_key: None, data: vec![1] };
+        let entry = || KinesisEntry { partition_key: "k".to_owned(), explicit_hash_key: None, data: vec![1] };
+        let entries: Vec<_> = (0..entries).map(|_| Arc::new(entry())).collect();
         let stream = Canned::serve(vec![answer]).await.stream().await.as_target();
-        stream.put_records(&vec![Arc::new(entry); entries]).await
+        stream.put_records(&entries).await
     }
 
     fn results(results: &[&str]) -> Answer {
