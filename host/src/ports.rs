@@ -196,8 +196,9 @@ pub struct Put {
 }
 
 /// A stream that is written to. Obligations: a call does not retry by itself, ends within a limit of its own, and its
-/// errors are classified; there is exactly one answer for each entry, in their order; dropping the future abandons the call,
-/// which the service may carry out all the same.
+/// errors are classified; there is exactly one answer for each entry, in their order; an error says that nothing was taken,
+/// unless it is [`Transient`](crate::source::classify::SourceErrorKind::Transient) or the answer made no sense; dropping the
+/// future abandons the call, which the service may carry out all the same.
 pub trait PutApi: Send + Sync + 'static {
     /// Writes up to 500 records (`PutRecords`).
     fn put_records<'a>(&'a self, entries: &'a [Arc<KinesisEntry>]) -> BoxFuture<'a, Result<Vec<Put>, SourceError>>;

@@ -7,6 +7,7 @@ pub mod ferro;
 #[path = "../backends/deviations.rs"]
 pub mod deviations;
 pub mod stream_contract;
+pub mod put_contract;
 pub mod fan_out_contract;
 pub mod table_contract;
 pub mod tables;

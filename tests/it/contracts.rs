@@ -3,5 +3,6 @@
 mod fan_out;
 mod lease_store;
 mod sink;
+mod put;
 mod stream;
 mod table;

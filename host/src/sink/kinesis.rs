@@ -27,8 +27,8 @@ use crate::source::health::{Health, PatientCall, Purpose, Subject};
 
 /// Entries of a request at most (`PutRecords`).
 pub const REQUEST_ENTRIES_MAX: usize = 500;
-/// Bytes of a request at most, partition keys included (`PutRecords`: "10 MiB for the entire request"; it was 5 MiB
-/// until October 2025, which is still the default of `max_bytes`).
+/// Bytes of a request at most, partition keys included: "up to a limit of 10 MiB for the entire request, including partition
+/// keys" (`PutRecords` in the API reference as of 2026; it was 5 MiB, which is still the default of `max_bytes`).
 pub const REQUEST_BYTES_MAX: u64 = 10 * 1_048_576;
 /// Bytes of data and partition key of a record at most, whatever the stream (`UpdateMaxRecordSize`).
 pub const RECORD_BYTES_MAX: u64 = 10 * 1_048_576;
@@ -161,7 +161,9 @@ impl Batched for KinesisTarget {
         }
         let (bytes, max) = (entry.bytes(), self.max_record_bytes);
         if bytes > max {
-            return Err(format!("its data and partition key are {bytes} bytes, and the limit is {max} (max_record_bytes)"));
+            return Err(format!(
+                "its data and partition key are {bytes} bytes, and the limit is {max} (max_record_bytes)"
+            ));
         }
         let destination = self.shards.as_ref().map_or(ANYWHERE, |map| map.destination(entry.hash_key()));
         Ok(Facts { key: key.as_bytes().to_vec(), destination, bytes })

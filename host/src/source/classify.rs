@@ -164,7 +164,10 @@ impl SourceErrorKind {
                 "Stops a start at once. Asks twice more in a pipeline that runs, for keys are changed and sessions renewed; \
                  then stops it; positions stay."
             }
-            Self::Invalid => "Stops the pipeline at once; positions stay.",
+            Self::Invalid => {
+                "Stops the pipeline at once; positions stay. Of a request to a sink whose entries may be to blame, the one that is is \
+                 found first, and only that one is given up."
+            }
         }
     }
 }
@@ -343,12 +346,8 @@ impl CallSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let subject = Subject {
-            operation: self.operation,
-            stream: &self.place.stream,
-            shard: self.shard,
-            role: self.place.role,
-        };
+        let subject =
+            Subject { operation: self.operation, stream: &self.place.stream, shard: self.shard, role: self.place.role };
         let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
@@ -537,14 +536,10 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            let is_refused = matches!(
-                io.kind(),
-                ErrorKind::ConnectionRefused
-                    | ErrorKind::HostUnreachable
-                    | ErrorKind::NetworkUnreachable
-                    | ErrorKind::AddrNotAvailable
-            );
-            if is_refused {
+            let is_refused = matches!(io.kind(), ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable);
+            let has_no_way = matches!(io.kind(), ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable);
+            // A connection that was made may lose its way later, with a request on it.
+            if is_refused || has_no_way && is_of_connecting(error) {
                 return Fate::Refused;
             }
         }
@@ -561,6 +556,18 @@ fn undelivered(error: &(dyn Error + 'static)) -> Fate {
         next = cause.source();
     }
     Fate::Network
+}
+
+/// Whether it happened before there was a connection, so that nothing can have been sent.
+fn is_of_connecting(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.to_string() == "client error (Connect)" {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 /// The innermost two causes: the outer ones say only that something failed.

@@ -241,7 +241,7 @@ impl StreamApi for KinesisStream {
                     SdkStatus::Deleting => StreamStatus::Deleting,
                     SdkStatus::Updating => StreamStatus::Updating,
                     // The SDK's enum may grow; what is not known to be unusable is used.
-                    _ => StreamStatus::Active,
+                    SdkStatus::Active | _ => StreamStatus::Active,
                 },
                 max_record_bytes: summary
                     .max_record_size_in_kib

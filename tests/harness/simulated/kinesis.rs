@@ -29,7 +29,7 @@ use std::time::Duration;
 use md5::{Digest as _, Md5};
 
 use self::reading::StartAt;
-use self::stream::{Status, Stream};
+use self::stream::{RefusedEntries, Status, Stream};
 use crate::simulated::clock::{Clock, Millis};
 use crate::simulated::service::Refusal;
 use crate::simulated::truth::Truth;
@@ -274,6 +274,17 @@ impl Kinesis {
             stream.encryption = encryption;
             stream.ring();
         });
+    }
+
+    /// Refuses the next `entries` of `PutRecords` for a shard, each by itself, with this code.
+    pub fn refuse_entries(&self, name: &str, shard: &str, code: &str, entries: usize) {
+        let refused = RefusedEntries { shard: shard.to_owned(), code: code.to_owned(), left: entries };
+        self.on(name, |stream, _| stream.refused.push(refused));
+    }
+
+    /// Sets the size of the largest record, partition key included (`UpdateMaxRecordSize`).
+    pub fn take_records_of(&self, name: &str, kib: usize) {
+        self.on(name, |stream, _| stream.record_kib_max = kib);
     }
 
     /// Sets how long records are kept, in hours of the service's time; any number, unlike the API.

@@ -10,8 +10,8 @@ left for you. This page is made of the table that the program judges errors by. 
 table, its place, the operation, the service's code and text, and the advice of this page with your own settings filled in.
 
 - **Class** says what the error asks for; the table below tells what the host does about each.
-- **Whose** says who can mend it: the *settings* (manifest, credentials, permissions, this machine's clock), the *load* (the
-  readers together ask for more than the stream gives, or read too late), the *service*, the *network*, *sluicebox*, or
+- **Whose** says who can mend it: the *settings* (manifest, credentials, permissions, this machine's clock), the *load* (those
+  who read or write together ask for more than the stream gives, or read too late), the *service*, the *network*, *sluicebox*, or
   *nobody*, because it belongs to normal operation.
 - A pipeline that runs is *struggling* once a call has failed `aws.retry.max_attempts` times in a row, or for 30 seconds. The
   log says so once, progress lines count it, and the log says when it is over.

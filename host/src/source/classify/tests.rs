@@ -251,3 +251,36 @@ async fn settings_that_make_no_request_are_told_as_such() {
     let error = error_at(AwsSettings::local("us-east-1", "::not a url::")).await;
     assert_eq!((error.kind, error.fault), (SourceErrorKind::Invalid, Fault::Settings), "{error}");
 }
+
+/// What lies under an error of the SDK, in its words.
+#[derive(Debug)]
+struct Layer(&'static str, std::io::Error);
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Layer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.1)
+    }
+}
+
+#[test]
+fn a_connection_that_loses_its_way_may_have_carried_the_request() {
+    use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable};
+    for kind in [HostUnreachable, NetworkUnreachable] {
+        assert_eq!(undelivered(&Layer("client error (Connect)", kind.into())), Fate::Refused);
+        assert_eq!(undelivered(&Layer("client error (SendRequest)", kind.into())), Fate::Network);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_connection_is_told_from_a_failed_request_in_the_words_of_the_transport() {
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("free").local_addr().expect("bound").port();
+    let client = AwsSettings::local("us-east-1", format!("http://127.0.0.1:{port}")).kinesis().await;
+    let refused = client.list_streams().send().await.expect_err("nothing listens");
+    assert!(is_of_connecting(&refused), "{refused:?}");
+}

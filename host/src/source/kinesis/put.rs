@@ -114,9 +114,74 @@ fn puts(output: &PutRecordsOutput, entries: usize, site: CallSite<'_>) -> Result
     if records.len() != entries {
         return Err(site.malformed(&format!("{} results for {entries} records", records.len())));
     }
+    if records.iter().any(|record| record.error_code().is_none() && record.sequence_number().is_none()) {
+        return Err(site.malformed("a result has neither SequenceNumber nor ErrorCode"));
+    }
     let said = records.iter().map(|record| Said {
         shard: record.shard_id(),
         refusal: record.error_code().map(|code| (code, record.error_message().unwrap_or_default())),
     });
     judge(site, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::canned::{Answer, Canned, exception};
+
+    async fn put(answer: Answer, entries: usize) -> Result<Vec<Put>, SourceError> {
+        let entry = || KinesisEntry { partition_key: "k".to_owned(), explicit_hash_key: None, data: vec![1] };
+        let entries: Vec<_> = (0..entries).map(|_| Arc::new(entry())).collect();
+        let stream = Canned::serve(vec![answer]).await.stream().await.as_target();
+        stream.put_records(&entries).await
+    }
+
+    fn results(results: &[&str]) -> Answer {
+        Answer::Json(200, format!("{{\"FailedRecordCount\":0,\"Records\":[{}]}}", results.join(",")))
+    }
+
+    #[tokio::test]
+    async fn each_result_is_read_whatever_the_count_of_failures_says() {
+        let refused = r#"{"ErrorCode":"InternalFailure","ErrorMessage":"Internal Service Failure"}"#;
+        let taken = r#"{"ShardId":"shardId-000000000007","SequenceNumber":"1","ErrorCode":null}"#;
+        let unplaced = r#"{"SequenceNumber":"2"}"#;
+        let puts = put(results(&[refused, taken, unplaced]), 3).await.expect("an answer");
+        let shard = Some(ShardId::new("shardId-000000000007"));
+        let failed = Outcome::Retry(Setback::Failed);
+        assert_eq!(
+            puts,
+            [
+                Put { outcome: failed, shard: None, code: Some("InternalFailure".to_owned()) },
+                Put { outcome: Outcome::Done, shard, code: None },
+                Put { outcome: Outcome::Done, shard: None, code: None },
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_tell_of_each_record_tells_of_none() {
+        let taken = r#"{"SequenceNumber":"1"}"#;
+        for answer in [results(&[]), results(&[taken]), results(&[taken; 3]), results(&[taken, "{}"])] {
+            let error = put(answer, 2).await.expect_err("two are owed");
+            assert_eq!(error.kind, SourceErrorKind::Invalid, "{error}");
+            assert!(!error.may_be_of_an_entry() && error.to_string().contains("result"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_something_on_the_way_finds_too_large_may_be_taken_in_parts() {
+        let error = put(Answer::Json(413, "<html>too large</html>".to_owned()), 2).await.expect_err("refused");
+        assert!(error.may_be_of_an_entry() && error.advice().contains("max_bytes"), "{error}");
+        for code in ["InvalidArgumentException", "ValidationException", "SerializationException"] {
+            // As the texts that mean something else to a reader.
+            for text in ["sequence number", "in the future", "records.1.member.partitionKey"] {
+                let error = put(exception(400, code, text), 2).await.expect_err("refused");
+                assert!(error.may_be_of_an_entry() && error.kind == SourceErrorKind::Invalid, "{error}");
+            }
+        }
+        for code in ["NewException", "DryRunOperationException", "MissingParameter", "AccessDeniedException"] {
+            let error = put(exception(400, code, "no"), 2).await.expect_err("refused");
+            assert!(!error.may_be_of_an_entry(), "{error}");
+        }
+    }
 }

@@ -120,6 +120,7 @@ pub(crate) fn summary(stream: &Stream, now: Millis) -> Value {
         "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
         "EncryptionType": encryption(stream),
         "OpenShardCount": stream.open_count(),
+        "MaxRecordSizeInKiB": stream.record_kib_max,
         "ConsumerCount": stream.consumers.count(now),
     } })
 }

@@ -19,8 +19,8 @@ use crate::simulated::service::{Answer, Refusal, Service, Subject};
 const PUT_RECORDS_MAX: usize = 500;
 /// `PutRecords` takes this many bytes of data and keys at most.
 const PUT_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// What a record holds at most, by default.
-const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// A partition key has this many characters at most.
+const KEY_CHARS_MAX: usize = 256;
 const LIST_STREAMS_DEFAULT: u64 = 100;
 const DESCRIBE_SHARDS_DEFAULT: u64 = 100;
 
@@ -235,6 +235,7 @@ impl Kinesis {
             let limits = model.limits;
             let stream = model.stream(name, now)?;
             check_writable(stream, now)?;
+            entry.check(stream)?;
             json(&write(stream, entry, now, &limits)?)
         })
     }
@@ -245,20 +246,16 @@ impl Kinesis {
         if !(1..=PUT_RECORDS_MAX).contains(&entries.len()) {
             return Err(invalid(format!("{} records, which are not between 1 and 500.", entries.len())));
         }
-        let size = |entry: &Value| {
-            let (data, key) =
-                (Input(entry).text("Data").unwrap_or(""), Input(entry).text("PartitionKey").unwrap_or(""));
-            data.len() / 4 * 3 + key.len()
-        };
-        if entries.iter().map(size).sum::<usize>() > PUT_BYTES_MAX {
-            return Err(invalid(format!("Records' total data + partition key payload exceeds {PUT_BYTES_MAX} bytes")));
-        }
         // One entry that is wrong refuses them all; one that is too much fails alone.
         let entries = entries.iter().map(|value| entry(&Input(value))).collect::<Result<Vec<_>, _>>()?;
+        if entries.iter().map(Entry::size).sum::<usize>() > PUT_BYTES_MAX {
+            return Err(invalid(format!("Records' total data + partition key payload exceeds {PUT_BYTES_MAX} bytes")));
+        }
         let (results, failed) = self.with(|model, now| {
             let limits = model.limits;
             let stream = model.stream(name, now)?;
             check_writable(stream, now)?;
+            entries.iter().try_for_each(|entry| entry.check(stream))?;
             let mut failed = 0;
             let write = |entry| match write(stream, entry, now, &limits) {
                 Ok(written) => written,
@@ -354,13 +351,29 @@ struct Entry<'a> {
     hash: u128,
 }
 
+impl Entry<'_> {
+    fn size(&self) -> usize {
+        self.data.len() + self.key.len()
+    }
+
+    /// Whether the stream takes records of this size.
+    fn check(&self, stream: &Stream) -> Result<(), Refusal> {
+        let (size, max) = (self.size(), stream.record_kib_max * 1024);
+        let refusal = || invalid(format!("Record of {size} bytes, its partition key included, exceeds {max} bytes."));
+        (size <= max).then_some(()).ok_or_else(refusal)
+    }
+}
+
 fn entry<'a>(input: &Input<'a>) -> Result<Entry<'a>, Refusal> {
     let (key, data) = (input.required("PartitionKey")?, input.required("Data")?);
+    if !(1..=KEY_CHARS_MAX).contains(&key.chars().count()) {
+        let message = format!(
+            "1 validation error detected: Value '{key}' at 'partitionKey' failed to satisfy constraint: Member must have length between 1 and {KEY_CHARS_MAX}"
+        );
+        return Err(Refusal::client("ValidationException", message));
+    }
     let data =
         base64::decode(data).map_err(|_malformed| Refusal::client("SerializationException", "Data is no base64."))?;
-    if data.len() > RECORD_BYTES_MAX {
-        return Err(invalid(format!("Record of {} bytes exceeds {RECORD_BYTES_MAX} bytes.", data.len())));
-    }
     let hash = match input.text("ExplicitHashKey") {
         None => hash_of(key),
         Some(text) => text.parse().map_err(|_not_a_number| {
@@ -381,6 +394,7 @@ fn check_writable(stream: &Stream, now: Millis) -> Result<(), Refusal> {
 
 fn write(stream: &mut Stream, entry: Entry<'_>, now: Millis, limits: &Limits) -> Result<Value, Refusal> {
     let Entry { key, data, hash } = entry;
+    stream.check_entry(hash)?;
     let record = stream.put(hash, (key.to_owned(), data), now, limits)?;
     let mut written = json!({ "ShardId": shard_id(record.shard), "SequenceNumber": record.sequence.to_string() });
     if record.encrypted {

@@ -13,7 +13,7 @@ use crate::simulated::clock::Millis;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
     /// The shard's number.
-    pub(crate) shard: u32,
+    pub shard: u32,
     /// Its sequence number.
     pub sequence: Sequence,
     /// `ApproximateArrivalTimestamp`.
@@ -27,8 +27,9 @@ pub struct Record {
 }
 
 impl Record {
-    /// What it counts for against limits.
-    pub(crate) fn size(&self) -> u64 {
+    /// What it counts for against limits, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
         (self.data.len() + self.key.len()) as u64
     }
 }

@@ -60,6 +60,18 @@ pub(crate) struct Stream {
     pub(crate) keeps_truth: bool,
     pub(crate) listings: Window,
     pub(crate) consumers: Consumers,
+    /// `MaxRecordSizeInKiB`.
+    pub(crate) record_kib_max: usize,
+    /// Entries that are refused, whatever the limits.
+    pub(crate) refused: Vec<RefusedEntries>,
+}
+
+/// Entries for a shard that are refused one by one, with a code of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusedEntries {
+    pub(crate) shard: String,
+    pub(crate) code: String,
+    pub(crate) left: usize,
 }
 
 impl Stream {
@@ -79,6 +91,8 @@ impl Stream {
             keeps_truth: true,
             listings: Window::default(),
             consumers: Consumers::default(),
+            record_kib_max: 1024,
+            refused: Vec::new(),
         };
         for range in even_ranges(shards.max(1)) {
             stream.add_shard(range, Vec::new(), now);
@@ -173,6 +187,17 @@ impl Stream {
         for number in 0..self.shards.len() as u32 {
             self.refresh(number, now);
         }
+    }
+
+    /// Whether the test lets an entry for the shard that owns `hash` pass.
+    pub(crate) fn check_entry(&mut self, hash: u128) -> Result<(), Refusal> {
+        let (_, number) = self.owners.range(..=hash).next_back().expect("open shards cover the key space");
+        let shard = shard_id(*number);
+        let Some(refused) = self.refused.iter_mut().find(|refused| refused.left > 0 && refused.shard == shard) else {
+            return Ok(());
+        };
+        refused.left -= 1;
+        Err(Refusal::client(&refused.code, format!("{}, as the test says of shard {shard}.", refused.code)))
     }
 
     /// Takes a record into the open shard that owns `hash`.
