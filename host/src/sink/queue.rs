@@ -137,9 +137,9 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
     async fn run(mut self) {
         self.hear_news();
         loop {
+            self.take().await;
             let is_eager = *self.desk.eager.borrow_and_update();
             self.batcher.hurry(is_eager || self.has_ended);
-            self.take().await;
             let wake = self.send();
             self.settle().await;
             self.count();
