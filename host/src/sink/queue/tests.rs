@@ -23,11 +23,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Small requests that a full buffer does not force out.
 fn settings() -> Settings {
-    let retry = RetryLimits {
-        max_attempts: 50,
-        min_delay: Duration::from_millis(100),
-        max_delay: Duration::from_millis(400),
-    };
+    let retry =
+        RetryLimits { max_attempts: 50, min_delay: Duration::from_millis(100), max_delay: Duration::from_millis(400) };
     let options = Options {
         max_count: 4,
         max_bytes: 4_000,

@@ -141,7 +141,8 @@ async fn an_entry_that_will_never_be_written_stops_the_pipeline_and_what_came_be
     bench.deliver(&["b", "c", "d"]).await;
     assert_eq!(bench.confirmed().await, 0);
     let failure = bench.failure().await;
-    let told = ["sink \"memory\"", "entry c", "record 2001 of shard shard-0 in stream quakes", "too odd", "on_error.poison"];
+    let told =
+        ["sink \"memory\"", "entry c", "record 2001 of shard shard-0 in stream quakes", "too odd", "on_error.poison"];
     assert!(told.iter().all(|part| failure.contains(part)), "{failure}");
     bench.close();
     assert!(bench.input().await.is_none(), "its delivery is not confirmed");

@@ -123,8 +123,10 @@ async fn entries_do_not_wait_for_company_while_others_wait_for_them() {
 #[tokio::test(start_paused = true)]
 async fn quotas_that_become_known_hold() {
     let mut bench = Bench::new(settings());
-    let quota = batching::Quota { records_per_second: 4.0, bytes_per_second: 1e6 };
-    bench.target.tell(batching::Destination(0), Some(quota));
+    let quota = batching::Quota { records_per_second: 1.0, bytes_per_second: 1e6 };
+    for key in ["a", "b", "c", "d"] {
+        bench.target.tell(MemoryTarget::destination(key), Some(quota));
+    }
     for _ in 0..5 {
         bench.deliver(&["a", "b", "c", "d"]).await;
     }
