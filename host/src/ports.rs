@@ -322,7 +322,7 @@ pub enum SinkError {
         /// The sink's name in the manifest.
         sink: String,
         /// What it said.
-        source: SourceError,
+        source: Box<SourceError>,
     },
     /// The service did not take something at the first attempt, and the manifest says to stop then.
     #[error(
