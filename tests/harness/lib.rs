@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod numbers;
 pub mod process;
 pub mod rig;
+pub mod served;
 pub mod still;
 pub mod told;
 pub mod overheard;

@@ -42,6 +42,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::served::{self, Served};
+
 /// How long anything may take before a test gives up on it: far beyond what it needs on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long ago the first record of a stream arrives: two hours, in milliseconds.
@@ -351,6 +353,11 @@ pub struct Rig {
     pub others: Vec<Arc<dyn StreamApi>>,
     /// How subscriptions to each stream are had, in the order of the manifest's.
     pub fan_out: Vec<Arc<dyn FanOutApi>>,
+    /// Whether the sink is there at all.
+    pub has_sink: bool,
+    /// Sinks that write to services, behind the sink. With any, each record becomes an element and an entry for each of
+    /// them, whatever the component says.
+    pub services: Vec<Served>,
     /// What the stand-ins were asked for.
     pub log: Arc<Mutex<StandInLog>>,
     durable: Arc<Durable>,
@@ -397,6 +404,8 @@ impl Rig {
             converters: Arc::new(|_| Vec::new()),
             assigner: None,
             others: Vec::new(),
+            has_sink: true,
+            services: Vec::new(),
             log: Arc::default(),
             durable: Arc::default(),
             numbers: AtomicUsize::new(0),
@@ -497,21 +506,30 @@ impl Rig {
         let ports = Ports {
             streams,
             store: Box::new(Watched { inner: self.store.open(&self.pipeline()), durable: Arc::clone(&self.durable) }),
-            sinks: vec![RoutedSink {
-                name: "memory".into(),
-                when: Vec::new(),
-                output: Output::Local(Box::new(self.sink.clone())),
-            }],
+            sinks: self.sinks(),
             subtasks: (0..self.manifest.parallelism).map(&open).collect(),
             reopen: Arc::new(move |subtask| Ok(open(subtask))),
             assigner: self.assigner.as_ref().map(|make| make()),
             components: vec![ComponentDigest { role: "deserializer".to_owned(), digest: "sha256:0".to_owned() }],
         };
         let screen = Screen::lines();
-        let pipeline = assemble(&self.manifest, ports, until_caught_up, &screen, clock, Arc::clone(&totals)).await?;
+        let mut pipeline =
+            assemble(&self.manifest, ports, until_caught_up, &screen, clock, Arc::clone(&totals)).await?;
+        if !self.services.is_empty() {
+            let services: Vec<u32> = (u32::from(self.has_sink)..).take(self.services.len()).collect();
+            served::convert(&mut pipeline, &services);
+        }
         let stop = CancellationToken::new();
         let task = tokio::spawn(pipeline.run(stop.clone()));
         Ok(Run { stop, task, totals })
+    }
+
+    fn sinks(&self) -> Vec<RoutedSink> {
+        let output = Output::Local(Box::new(self.sink.clone()));
+        let sink = RoutedSink { name: "memory".into(), when: Vec::new(), output };
+        let services = self.services.iter().enumerate();
+        let services = services.map(|(index, served)| served.sink(format!("service-{index}")));
+        self.has_sink.then_some(sink).into_iter().chain(services).collect()
     }
 
     /// Starts the pipeline, to run until stopped.

@@ -6,6 +6,7 @@ mod ending;
 mod errors;
 mod families;
 mod room;
+mod services;
 mod shards;
 mod streams;
 mod gaps;

@@ -103,25 +103,8 @@ pub enum Failure {
         shard: ShardId,
     },
     /// An entry that its sink will never write, and the manifest says to stop.
-    #[error(
-        "sink {sink:?} cannot write entry {entry}, made of record {sequence} of shard {shard} in stream {stream}: {reason}\n\
-         no position passes that record, so the next run begins with it or before it; mend what makes the entry, or set \
-         on_error.poison = \"skip\" to pass over such entries"
-    )]
-    DeadLetter {
-        /// The sink's name in the manifest.
-        sink: String,
-        /// What people know the entry by: its key.
-        entry: String,
-        /// The stream's name.
-        stream: String,
-        /// The shard.
-        shard: ShardId,
-        /// The sequence number of the record that the entry was made of.
-        sequence: String,
-        /// What the service said, or why it was not even asked.
-        reason: String,
-    },
+    #[error(transparent)]
+    DeadLetter(Box<DeadLetter>),
     /// Records are lost, or may be, before they were read, and the manifest says to stop (GAP-1).
     #[error(
         "gap in shard {} of stream {stream:?}: {}; {}the position stays {}\n\
@@ -169,6 +152,28 @@ pub enum Failure {
     },
 }
 
+/// An entry that will never be written: made of what, and why.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "sink {sink:?} cannot write entry {entry}, made of record {sequence} of shard {shard} in stream {stream}: {reason}\n\
+     no position passes that record, so the next run begins with it or before it; mend what makes the entry, or set \
+     on_error.poison = \"skip\" to pass over such entries"
+)]
+pub struct DeadLetter {
+    /// The sink's name in the manifest.
+    pub sink: String,
+    /// What people know the entry by: its key.
+    pub entry: String,
+    /// The stream's name.
+    pub stream: String,
+    /// The shard.
+    pub shard: ShardId,
+    /// The sequence number of the record that the entry was made of.
+    pub sequence: String,
+    /// What the service said, or why it was not even asked.
+    pub reason: String,
+}
+
 impl Failure {
     /// 2 if the component is wrong and nothing was started, 1 otherwise.
     #[must_use]
@@ -180,7 +185,7 @@ impl Failure {
             | Self::Sink(_)
             | Self::Store(_)
             | Self::Poison { .. }
-            | Self::DeadLetter { .. }
+            | Self::DeadLetter(_)
             | Self::Trap { .. }
             | Self::NoRoom { .. }
             | Self::Route { .. }
@@ -196,7 +201,7 @@ impl Failure {
     #[must_use]
     pub fn whose(&self) -> Whose {
         match self {
-            Self::Open { .. } | Self::Poison { .. } | Self::Trap { .. } | Self::DeadLetter { .. } => Whose::Component,
+            Self::Open { .. } | Self::Poison { .. } | Self::Trap { .. } | Self::DeadLetter(_) => Whose::Component,
             Self::Sink(_)
             | Self::Store(_)
             | Self::NoRoom { .. }

@@ -98,6 +98,12 @@ impl Reply {
         Answer::Fail(WriteError::Trouble(trouble, error(code))).into()
     }
 
+    /// The caller may not.
+    #[must_use]
+    pub fn denied() -> Self {
+        Self::trouble(Trouble::Denied, "AccessDeniedException")
+    }
+
     /// The same, later.
     #[must_use]
     pub fn after(self, after: Duration) -> Self {
@@ -182,6 +188,12 @@ impl MemoryTarget {
     #[must_use]
     pub fn dropped(&self) -> usize {
         self.locked().dropped
+    }
+
+    /// Where entries with this key go: few keys share a destination.
+    #[must_use]
+    pub fn destination(key: &str) -> Destination {
+        Destination(key.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())))
     }
 
     /// Something becomes known of a destination.
@@ -270,7 +282,8 @@ impl Batched for MemoryTarget {
             return Err("the script forbids it".to_owned());
         }
         let bytes = (entry.partition_key.len() + entry.data.len()) as u64;
-        Ok(Facts { key: entry.partition_key.clone().into_bytes(), destination: Destination(0), bytes })
+        let destination = Self::destination(&entry.partition_key);
+        Ok(Facts { key: entry.partition_key.clone().into_bytes(), destination, bytes })
     }
 
     fn name(&self, entry: &KinesisEntry) -> String {

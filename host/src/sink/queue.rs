@@ -97,12 +97,15 @@ impl<E> Clone for Ticket<E> {
     }
 }
 
+/// An entry, and what is known of it or why it can never be written.
+type Known<E> = (Ticket<E>, Result<Facts, String>);
+
 /// Entries of a delivery that did not find room yet.
 struct Pending<E> {
     origin: Arc<Origin>,
     arrived: Moment,
     entries: std::iter::Zip<std::vec::IntoIter<E>, std::vec::IntoIter<u32>>,
-    next: Option<(Ticket<E>, Facts)>,
+    next: Option<Known<E>>,
     /// Given back with the last entry.
     _held: Option<Arc<Held>>,
 }
@@ -137,9 +140,9 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
     async fn run(mut self) {
         self.hear_news();
         loop {
+            self.take().await;
             let is_eager = *self.desk.eager.borrow_and_update();
             self.batcher.hurry(is_eager || self.has_ended);
-            self.take().await;
             let wake = self.send();
             self.settle().await;
             self.count();
@@ -206,15 +209,16 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
 
     fn push(&mut self, pending: &mut Pending<B::Entry>) -> Pushed<B::Entry> {
         loop {
-            let next = pending.next.take().map_or_else(|| self.next_of(pending), |next| Some(Ok(next)));
-            let (ticket, facts) = match next {
-                None => return Pushed::All,
-                Some(Err((ticket, reason))) => return Pushed::Dead(ticket, reason),
-                Some(Ok(next)) => next,
+            let Some((ticket, facts)) = pending.next.take().or_else(|| self.next_of(pending)) else {
+                return Pushed::All;
+            };
+            let facts = match facts {
+                Ok(facts) => facts,
+                Err(reason) => return Pushed::Dead(ticket, reason),
             };
             let max = self.settings.options.max_record_bytes;
             if facts.bytes <= max && !self.batcher.has_room(facts.bytes) {
-                pending.next = Some((ticket, facts));
+                pending.next = Some((ticket, Ok(facts)));
                 return Pushed::NoRoom;
             }
             let Facts { key, destination, bytes } = facts;
@@ -229,18 +233,10 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "a ticket and what is known of it, or why it is dead")]
-    fn next_of(
-        &self,
-        pending: &mut Pending<B::Entry>,
-    ) -> Option<Result<(Ticket<B::Entry>, Facts), (Ticket<B::Entry>, String)>> {
+    fn next_of(&self, pending: &mut Pending<B::Entry>) -> Option<Known<B::Entry>> {
         let (entry, record) = pending.entries.next()?;
         let facts = self.target.facts(&entry);
-        let ticket = Ticket { entry: Arc::new(entry), origin: Arc::clone(&pending.origin), record };
-        Some(match facts {
-            Ok(facts) => Ok((ticket, facts)),
-            Err(reason) => Err((ticket, reason)),
-        })
+        Some((Ticket { entry: Arc::new(entry), origin: Arc::clone(&pending.origin), record }, facts))
     }
 
     /// Sends what is to be sent now; says when to look again.
@@ -344,7 +340,7 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
     }
 
     fn service_error(&self, source: crate::source::classify::SourceError) -> Failure {
-        SinkError::Service { sink: self.desk.word.sink().to_owned(), source }.into()
+        SinkError::Service { sink: self.desk.word.sink().to_owned(), source: Box::new(source) }.into()
     }
 
     fn not_taken(&self, entry: Option<&Arc<B::Entry>>, said: String) -> Failure {

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::entry::Entries;
 use crate::flow::Held;
-use crate::pipeline::failure::{Failure, sequence_text};
+use crate::pipeline::failure::{DeadLetter, Failure, sequence_text};
 use crate::pipeline::totals::SinkTotals;
 use crate::sink::confirmations::Word;
 use crate::source::health::Health;
@@ -137,7 +137,8 @@ impl Settler {
             }
             PoisonPolicy::Fail => {
                 let shard = origin.shard.clone();
-                Err(Failure::DeadLetter { sink: sink.to_owned(), entry, stream, shard, sequence, reason })
+                let letter = DeadLetter { sink: sink.to_owned(), entry, stream, shard, sequence, reason };
+                Err(Failure::DeadLetter(Box::new(letter)))
             }
         }
     }

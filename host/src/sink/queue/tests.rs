@@ -16,6 +16,8 @@ use crate::sink::memory_target::{Answer as Says, MemoryTarget, Reply, error};
 use crate::subtask::StreamLabel;
 
 mod requests;
+mod failures;
+mod endings;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -85,6 +87,14 @@ impl Bench {
     }
 
     async fn deliver_of(&mut self, shard: &str, keys: &[&str]) {
+        self.hand_over(shard, keys, None).await;
+    }
+
+    async fn deliver_held(&mut self, keys: &[&str], held: Option<Arc<Held>>) {
+        self.hand_over("shard-0", keys, held).await;
+    }
+
+    async fn hand_over(&mut self, shard: &str, keys: &[&str], held: Option<Arc<Held>>) {
         let (delivery, shard) = (self.delivered, ShardId::new(shard));
         self.delivered += 1;
         let count = keys.len() as u64;
@@ -111,15 +121,18 @@ impl Bench {
         let entry = |key: &&str| KinesisEntry {
             partition_key: (*key).to_owned(),
             explicit_hash_key: None,
-            data: format!("{delivery}").into_bytes(),
+            data: if *key == "unwritable" { (*key).to_owned() } else { delivery.to_string() }.into_bytes(),
         };
         let positions = (0..count).map(position).collect();
+        if keys.is_empty() {
+            return;
+        }
         let handed = Handed {
             origin: Arc::new(Origin { delivery, shard, session: 1, last, positions }),
             entries: Entries::Kinesis(keys.iter().map(entry).collect()),
             record: (0..).take(keys.len()).collect(),
             arrived: self.clock.now(),
-            held: None,
+            held,
         };
         let service = self.service.as_ref().expect("more may come");
         service.send(handed).await.expect("the service takes it");
