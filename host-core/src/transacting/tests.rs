@@ -219,8 +219,7 @@ fn history(seed: u64) -> (BTreeMap<u64, u64>, BTreeMap<u64, u64>) {
     let mut random = Seeded(seed);
     let records: Vec<Vec<Write>> = (0..30)
         .map(|_| {
-            let mut keys: BTreeSet<u64> = BTreeSet::new();
-            (0..random.below(3) + 1).for_each(|_| drop(keys.insert(random.below(6))));
+            let keys: BTreeSet<u64> = (0..=random.below(3)).map(|_| random.below(6)).collect();
             keys.into_iter()
                 .map(|key| Write { key, is_put: random.below(3) == 0, amount: random.below(9) + 1 })
                 .collect()
@@ -306,7 +305,9 @@ fn answer(
     match table.transact(token, from, to, writes) {
         None => shard.fenced(),
         // It happened, and nobody heard of it.
-        Some(()) if fate == 2 => drop(shard.failed(now, Trouble::Transient, 0.5)),
+        Some(()) if fate == 2 => {
+            let _pause = shard.failed(now, Trouble::Transient, 0.5);
+        }
         Some(()) => shard.done(now),
     }
 }
