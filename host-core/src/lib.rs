@@ -17,6 +17,7 @@ pub mod reading;
 pub mod registration;
 pub mod subscription;
 pub mod batching;
+pub mod transacting;
 pub mod delivery;
 pub mod ledger;
 pub mod watermark;

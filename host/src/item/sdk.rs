@@ -51,6 +51,7 @@ impl Value {
     ///
     /// # Errors
     /// Its type is none of the ten.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum may grow, and its name for that is private")]
     pub fn from_sdk(value: AttributeValue) -> Result<Self, UnknownValue> {
         Ok(match value {
             AttributeValue::Null(_) => Self::Null,
@@ -65,7 +66,6 @@ impl Value {
                 Self::List(values.into_iter().map(Self::from_sdk).collect::<Result<_, UnknownValue>>()?)
             }
             AttributeValue::M(all) => Self::Map(read_named(all)?),
-            // The SDK's enum may grow.
             _ => return Err(UnknownValue),
         })
     }

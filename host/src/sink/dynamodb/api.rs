@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    BillingMode, DeleteRequest, KeyType as KeyRole, PutRequest, ScalarAttributeType, TableDescription as Described,
-    TableStatus, WriteRequest,
+    BillingMode, DeleteRequest, KeyType as KeyRole, PutRequest, TableDescription as Described, TableStatus,
+    WriteRequest,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -103,11 +103,10 @@ fn describe(told: &Described) -> Result<TableDescription, &'static str> {
     };
     let typed = |name: &str| {
         let defined = told.attribute_definitions().iter().find(|defined| defined.attribute_name() == name);
-        let of = match defined.ok_or("no AttributeDefinition of a key attribute")?.attribute_type() {
-            ScalarAttributeType::S => KeyType::Text,
-            ScalarAttributeType::N => KeyType::Number,
-            ScalarAttributeType::B => KeyType::Bytes,
-            // The SDK's enum may grow.
+        let of = match defined.ok_or("no AttributeDefinition of a key attribute")?.attribute_type().as_str() {
+            "S" => KeyType::Text,
+            "N" => KeyType::Number,
+            "B" => KeyType::Bytes,
             _ => return Err("a key attribute of a type that no key has"),
         };
         Ok(KeyAttribute { name: name.to_owned(), of })
@@ -181,14 +180,12 @@ impl TableApi for DynamodbTable {
             let sent = self.client.batch_write_item().request_items(&known.address, writes).send().await;
             let answer = sent.map_err(|error| site.sdk_error(&error))?;
             let mut outcomes = vec![Outcome::Done; requests.len()];
-            for (_table, returned) in answer.unprocessed_items.unwrap_or_default() {
-                for request in returned {
-                    let key = item_of(request).and_then(|item| known.schema.canonical(&item).ok());
-                    let place = key.and_then(|key| places.get(&key));
-                    let place =
-                        place.ok_or_else(|| site.malformed("UnprocessedItems has an item that was not sent"))?;
-                    outcomes[*place] = Outcome::Retry(Setback::Throttled);
-                }
+            // There is one table, whatever the answer calls it.
+            for returned in answer.unprocessed_items.unwrap_or_default().into_values().flatten() {
+                let key = item_of(returned).and_then(|item| known.schema.canonical(&item).ok());
+                let place = key.and_then(|key| places.get(&key));
+                let place = place.ok_or_else(|| site.malformed("UnprocessedItems has an item that was not sent"))?;
+                outcomes[*place] = Outcome::Retry(Setback::Throttled);
             }
             Ok(outcomes)
         }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::{BuiltinConverter, Converter, Guarantee, SinkBatch, Table};
 use crate::ports::{KeyAttribute, KeyType};
 use crate::sink::memory_table::{Fault, MemoryTable};
 
@@ -118,4 +119,37 @@ async fn a_failed_request_is_for_the_engine_to_repeat_to_halve_or_to_end() {
     let throttled = Outcome::Retry(host_core::batching::Setback::Throttled);
     assert_eq!(written.outcomes, [Outcome::Done, throttled]);
     assert_eq!(written.codes, [("UnprocessedItems".to_owned(), 1)]);
+}
+
+#[test]
+fn no_manifest_makes_requests_larger_than_the_service_takes() {
+    let batch = SinkBatch {
+        max_count: 99,
+        max_bytes: 1 << 30,
+        max_record_bytes: Some(1 << 20),
+        max_age: Duration::from_secs(1),
+        max_in_flight: 7,
+        max_buffered: 1_000,
+        max_buffered_bytes: 64 << 20,
+        request_timeout: Duration::from_secs(9),
+        fail_on_timeout: false,
+        max_attempts: Some(3),
+        max_entry_age: None,
+    };
+    let sink = DynamodbSink {
+        table: Table { name: "quakes".to_owned(), region: "us-east-1".to_owned(), account: None },
+        converter: Converter::Builtin(BuiltinConverter::JsonToItem),
+        order: SinkOrder::PerKey,
+        fail_on_error: false,
+        guarantee: Guarantee::AtLeastOnce,
+        batch,
+    };
+    let retry = Retry { max_attempts: 5, min_delay: Duration::from_millis(1), max_delay: Duration::from_millis(2) };
+    let kept = options(&sink, &retry);
+    assert_eq!((kept.max_count, kept.max_bytes, kept.max_record_bytes), (25, 16 << 20, 409_600));
+    assert_eq!((kept.max_in_flight, kept.max_attempts, kept.retry.max_attempts), (7, Some(3), 5));
+    assert_eq!(kept.order, Order::Newest);
+    assert!(kept.check().is_ok());
+    let any = DynamodbSink { order: SinkOrder::None, ..sink };
+    assert_eq!(options(&any, &retry).order, Order::Distinct, "no item twice in a request all the same");
 }

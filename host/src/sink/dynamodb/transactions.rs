@@ -190,10 +190,8 @@ impl TransactApi for DynamodbTransactions {
                         return Err(cancelled(site, told.cancellation_reasons(), message));
                     }
                     let error = site.sdk_error(&error);
-                    Err(match error.kind {
-                        SourceErrorKind::Rejected => refused(error.message),
-                        _other => TransactError::Failed(error),
-                    })
+                    let is_refused = error.kind == SourceErrorKind::Rejected;
+                    Err(if is_refused { refused(error.message) } else { TransactError::Failed(error) })
                 }
             }
         }
