@@ -84,7 +84,7 @@ impl Tables {
             Ok((database, notices))
         });
         let (database, notices) = set_up.await.expect("setting tables up is never cancelled and returns its errors")?;
-        let unbound = |error: std::io::Error| failed("serve".to_owned(), &error);
+        let unbound = |error: io::Error| failed("serve".to_owned(), &error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unbound)?;
         let at = listener.local_addr().map_err(unbound)?;
         let (stop, stopped) = oneshot::channel::<()>();
