@@ -87,13 +87,11 @@ impl KinesisTarget {
         let subject = Subject { stream: name.to_owned(), purpose: Purpose::Describing };
         let described = PatientCall::starting(subject, retry, health, clock).repeat(|| stream.describe()).await;
         let description = described.map_err(|source| SinkError::Service { sink: sink.clone(), source })?;
-        let becoming = match description.status {
-            StreamStatus::Creating => Some("created"),
-            StreamStatus::Deleting => Some("deleted"),
-            StreamStatus::Active | StreamStatus::Updating => None,
-        };
-        if let Some(becoming) = becoming {
-            return Err(SinkError::Unready { sink, target: format!("stream {}", description.arn), becoming });
+        match description.status {
+            StreamStatus::Creating | StreamStatus::Deleting => {
+                return Err(SinkError::NotWritable { sink, target: format!("stream {}", description.arn) });
+            }
+            StreamStatus::Active | StreamStatus::Updating => {}
         }
         let options = options(config, &description, retry);
         let shards = if description.places_by_key {
@@ -161,7 +159,9 @@ impl Batched for KinesisTarget {
         }
         let (bytes, max) = (entry.bytes(), self.max_record_bytes);
         if bytes > max {
-            return Err(format!("its data and partition key are {bytes} bytes, and the limit is {max} (max_record_bytes)"));
+            return Err(format!(
+                "its data and partition key are {bytes} bytes, and the limit is {max} (max_record_bytes)"
+            ));
         }
         let destination = self.shards.as_ref().map_or(ANYWHERE, |map| map.destination(entry.hash_key()));
         Ok(Facts { key: key.as_bytes().to_vec(), destination, bytes })

@@ -292,7 +292,6 @@ pub struct SourceError {
     /// What to do next, naming the settings to look at.
     advice: String,
     is_unsupported: bool,
-    may_be_of_an_entry: bool,
 }
 
 impl SourceError {
@@ -306,12 +305,6 @@ impl SourceError {
     #[must_use]
     pub const fn is_unsupported(&self) -> bool {
         self.is_unsupported
-    }
-
-    /// Whether it may be due to what one entry of a request holds, so that the others would be taken without it.
-    #[must_use]
-    pub const fn may_be_of_an_entry(&self) -> bool {
-        self.may_be_of_an_entry
     }
 }
 
@@ -343,12 +336,8 @@ impl CallSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let subject = Subject {
-            operation: self.operation,
-            stream: &self.place.stream,
-            shard: self.shard,
-            role: self.place.role,
-        };
+        let subject =
+            Subject { operation: self.operation, stream: &self.place.stream, shard: self.shard, role: self.place.role };
         let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));
@@ -432,7 +421,6 @@ impl CallSite<'_> {
             message,
             advice: place.fill(row.advice),
             is_unsupported: false,
-            may_be_of_an_entry: row.blames_entries,
         }
     }
 }
