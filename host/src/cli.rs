@@ -2,12 +2,15 @@
 //!
 //! Names, meanings and exit codes are a public contract. Standard output is data; everything else goes to standard error.
 
+mod values;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use host_core::shard::{Position, SequenceNumber, ShardId};
+use host_core::shard::{Position, ShardId};
 
-use crate::config::{is_json_pointer, is_stream_name, point_in_time};
+pub use self::values::{SeedArg, StreamArg};
+use self::values::{parse_position, parse_seed, parse_shard, parse_stream};
 
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
@@ -197,26 +200,6 @@ pub struct Local {
     /// Manifests whose `[local]` streams to create
     #[arg(value_name = "MANIFEST")]
     pub manifests: Vec<PathBuf>,
-}
-
-/// A stream to create: `NAME[:SHARDS]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamArg {
-    /// The stream's name.
-    pub name: String,
-    /// Its shards, 1 to 1,000.
-    pub shards: u32,
-}
-
-/// Records for a stream: `NAME=FILE:POINTER`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeedArg {
-    /// The stream's name.
-    pub stream: String,
-    /// A file with one JSON value a line, relative to the current directory.
-    pub path: PathBuf,
-    /// JSON pointer (RFC 6901) to the partition key.
-    pub partition_key: String,
 }
 
 /// `sluicebox state`. Where a shard is named, its stream may be, too.
@@ -426,138 +409,5 @@ Exit codes:
     },
 }
 
-fn parse_stream(text: &str) -> Result<StreamArg, String> {
-    let (name, shards) = match text.split_once(':') {
-        None => (text, 1),
-        Some((name, shards)) => {
-            let count = shards.parse().ok().filter(|count| (1..=1000).contains(count));
-            (name, count.ok_or_else(|| format!("a stream has 1 to 1000 shards, not {shards:?}; write it as orders:4"))?)
-        }
-    };
-    Ok(StreamArg { name: stream_name(name)?, shards })
-}
-
-fn parse_seed(text: &str) -> Result<SeedArg, String> {
-    let shape = "write NAME=FILE:POINTER, such as orders=orders.ndjson:/id";
-    let (stream, rest) = text.split_once('=').ok_or(shape)?;
-    // A path may hold colons, and a pointer begins with a slash: the last `:/` is the seam.
-    let seam = rest.rfind(":/").filter(|seam| *seam > 0).ok_or(shape)?;
-    let (path, pointer) = (&rest[..seam], &rest[seam + 1..]);
-    if !is_json_pointer(pointer) {
-        return Err(format!("{pointer:?} is no JSON pointer: write `~0` for `~` and `~1` for `/` in a key"));
-    }
-    Ok(SeedArg { stream: stream_name(stream)?, path: PathBuf::from(path), partition_key: pointer.to_owned() })
-}
-
-fn stream_name(text: &str) -> Result<String, String> {
-    if is_stream_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("a stream's name is 1 to 128 of letters, digits, `.`, `_` and `-`, not {text:?}"))
-    }
-}
-
-fn parse_shard(text: &str) -> Result<ShardId, String> {
-    let fine = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if fine { Ok(ShardId::new(text)) } else { Err("a shard's ID is 1 to 128 characters without spaces".to_owned()) }
-}
-
-fn parse_position(text: &str) -> Result<Position, String> {
-    let (word, rest) = text.split_once(':').map_or((text, None), |(word, rest)| (word, Some(rest)));
-    match (word, rest) {
-        ("trim-horizon", None) => Ok(Position::TrimHorizon),
-        ("shard-end", None) => Ok(Position::ShardEnd),
-        ("at-timestamp", Some(time)) => match point_in_time(time) {
-            Some(at) => Ok(Position::AtTimestamp(at)),
-            None => Err(format!("{time:?} is no point in time: write RFC 3339 with an offset, or seconds since 1970")),
-        },
-        ("after", Some(record)) => {
-            let (sequence, sub) = record.split_once('/').unwrap_or((record, "0"));
-            let sequence = SequenceNumber::parse(sequence).map_err(|error| error.to_string())?;
-            let Ok(sub_sequence) = sub.parse() else {
-                return Err(format!("{sub:?} is no index inside of an aggregated record"));
-            };
-            Ok(Position::After { sequence, sub_sequence })
-        }
-        ("latest", None) => {
-            Err("\"latest\" is no place in a shard: name a time, as in at-timestamp:2018-02-01T00:00:00Z".to_owned())
-        }
-        _ => Err("positions are trim-horizon, at-timestamp:TIME, after:SEQUENCE[/SUB] and shard-end".to_owned()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-    use clap::error::ErrorKind;
-    use host_core::moment::EpochMillis;
-
-    use super::*;
-
-    fn typed(words: &str) -> Result<Command, clap::Error> {
-        Cli::try_parse_from(words.split_whitespace()).map(|cli| cli.command)
-    }
-
-    #[test]
-    fn the_definitions_are_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn wrong_usage_exits_with_2() {
-        for words in [
-            "sluicebox",
-            "sluicebox run",
-            "sluicebox walk",
-            "sluicebox local --port x",
-            "sluicebox state delete m.toml",
-        ] {
-            assert_eq!(typed(words).expect_err(words).exit_code(), 2, "{words}");
-        }
-        assert_eq!(
-            typed("sluicebox state delete --all m.toml shard").expect_err("both").kind(),
-            ErrorKind::ArgumentConflict
-        );
-        assert_eq!(typed("sluicebox --help").expect_err("help").exit_code(), 0);
-    }
-
-    #[test]
-    fn streams_and_seeds_are_taken_apart() {
-        let words = "sluicebox local --port 0 --stream orders:4 --stream b --seed orders=a:/b/c.ndjson:/key~1x/0";
-        let Command::Local(local) = typed(words).expect("fine") else { panic!("another command") };
-        let stream = |name: &str, shards| StreamArg { name: name.to_owned(), shards };
-        assert_eq!(local.streams, [stream("orders", 4), stream("b", 1)]);
-        let seed = SeedArg {
-            stream: "orders".to_owned(),
-            path: PathBuf::from("a:/b/c.ndjson"),
-            partition_key: "/key~1x/0".to_owned(),
-        };
-        assert_eq!(local.seeds, [seed]);
-        for wrong in ["orders", "orders=x.ndjson", "orders=:/id", "=x:/id", "orders=x:/~2"] {
-            assert!(parse_seed(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["", "a b", "orders:0", "orders:1001", "orders:"] {
-            assert!(parse_stream(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_position_is_typed_as_it_is_explained() {
-        let after =
-            |sub_sequence| Position::After { sequence: SequenceNumber::parse("12").expect("decimal"), sub_sequence };
-        let time = Position::AtTimestamp(EpochMillis(1_517_443_200_500));
-        for (text, position) in [
-            ("trim-horizon", Position::TrimHorizon),
-            ("shard-end", Position::ShardEnd),
-            ("after:12", after(0)),
-            ("after:12/3", after(3)),
-            ("at-timestamp:2018-02-01T00:00:00.5Z", time.clone()),
-            ("at-timestamp:1517443200.5", time),
-        ] {
-            assert_eq!(parse_position(text), Ok(position), "{text}");
-        }
-        for wrong in ["", "latest", "after", "after:x", "after:1/x", "at-timestamp:tomorrow", "trim-horizon:1"] {
-            assert!(parse_position(wrong).is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;

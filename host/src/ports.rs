@@ -332,26 +332,16 @@ pub enum SinkError {
         /// The file.
         target: String,
     },
-    /// The table is there, but takes no writes.
+    /// The target is there, but takes no writes.
     #[error(
-        "sink {sink:?}: table {table} is neither active nor being updated, so it takes no writes; wait until it is created, or \
-         check that nobody deletes it and that its KMS key is enabled"
+        "sink {sink:?}: {target} is neither active nor being updated, so it takes no writes; wait until it is created, or check \
+         that nobody deletes it and, of a table, that its KMS key is enabled"
     )]
     NotWritable {
         /// The sink's name in the manifest.
         sink: String,
-        /// The table's ARN.
-        table: String,
-    },
-    /// The target is there and cannot be written to.
-    #[error("sink {sink:?}: {target} is being {becoming}; start again once it is active")]
-    Unready {
-        /// The sink's name in the manifest.
-        sink: String,
-        /// The stream or table, and where it is.
+        /// What it is, and its ARN.
         target: String,
-        /// "created" or "deleted".
-        becoming: &'static str,
     },
     /// Its limits contradict what its target takes.
     #[error("sink {sink:?}: {source}; correct its [sink.batch]")]

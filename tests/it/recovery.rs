@@ -6,51 +6,11 @@ use std::path::Path;
 
 use tests::ferro::Ferro;
 use tests::ledger::Audit;
-use tests::numbers::audit;
+use tests::numbers::{FILE, Pipeline, Reader, audit};
 use tests::process::{Running, run};
 
+const STREAM: &str = "numbers";
 const KEYS: usize = 50;
-
-fn manifest(endpoint: &str, component: &Path) -> String {
-    format!(
-        r#"
-version = 1
-name = "survivor"
-parallelism = 2
-[source]
-type = "kinesis"
-stream_arn = "arn:aws:kinesis:us-east-1:000000000000:stream/numbers"
-initial_position = "trim-horizon"
-discovery_interval = "1s"
-[source.polling]
-max_records = 500
-max_calls_per_second = "unlimited"
-max_bytes_per_second = "unlimited"
-empty_interval = "20ms"
-[deserializer]
-component = {component:?}
-# Kills come at any moment and the machine is busy with other tests: what is tested here is not the budget.
-[deserializer.limits]
-cpu_per_batch = "5s"
-wall_per_batch = "60s"
-[[sink]]
-name = "file"
-type = "file"
-path = "out.txt"
-[[sink]]
-name = "lines"
-type = "stdout"
-[checkpoint]
-interval = "100ms"
-[aws]
-endpoint = {endpoint:?}
-credentials = "basic"
-[aws.basic]
-access_key_id = "test"
-secret_access_key = "test"
-"#
-    )
-}
 
 /// Writes numbered records and remembers what it wrote.
 struct Writer {
@@ -60,6 +20,15 @@ struct Writer {
 }
 
 impl Writer {
+    /// A writer to a new stream of so many shards, which the pipeline in this folder reads.
+    async fn new(folder: &Path, shards: i32) -> Self {
+        let ferro = Ferro::start().await;
+        ferro.create(STREAM, shards).await;
+        let source = Reader::Polling.all_of(STREAM);
+        Pipeline { endpoint: &ferro.endpoint, streams: &[STREAM], source: &source }.write(folder);
+        Self { ferro, written: BTreeMap::new(), turn: 0 }
+    }
+
     async fn write(&mut self, count: usize) {
         let mut records = Vec::with_capacity(count);
         for _ in 0..count {
@@ -72,7 +41,7 @@ impl Writer {
             records.push((key, data.into_bytes()));
         }
         for chunk in records.chunks(500) {
-            self.ferro.put("numbers", None, chunk).await;
+            self.ferro.put(STREAM, None, chunk).await;
         }
     }
 }
@@ -96,19 +65,15 @@ async fn fifty_kills_lose_nothing_and_keep_every_keys_order() {
     const KILLS: usize = 50;
     const RECORDS: usize = 20_000;
     let folder = tempfile::tempdir().expect("a folder");
-    let ferro = Ferro::start().await;
-    ferro.create("numbers", 4).await;
-    std::fs::write(folder.path().join("pipeline.toml"), manifest(&ferro.endpoint, &tests::component("passthrough")))
-        .expect("writes");
-    let mut writer = Writer { ferro, written: BTreeMap::new(), turn: 0 };
+    let mut writer = Writer::new(folder.path(), 4).await;
     let mut moments = Moments(0x5EED_CAFE);
     let (mut stdout, mut read) = (Audit::default(), 0);
     for life in 0..KILLS {
         if life == 15 {
-            writer.ferro.split("numbers", "shardId-000000000000", 1 << 125).await;
+            writer.ferro.split(STREAM, "shardId-000000000000", 1 << 125).await;
         }
         if life == 30 {
-            writer.ferro.merge("numbers", "shardId-000000000001", "shardId-000000000002").await;
+            writer.ferro.merge(STREAM, "shardId-000000000001", "shardId-000000000002").await;
         }
         stdout.life(life > 0);
         let mut host = Running::start(folder.path(), &["run", "pipeline.toml"]);
@@ -128,7 +93,7 @@ async fn fifty_kills_lose_nothing_and_keep_every_keys_order() {
     stdout.life(true);
     run_to_end(folder.path());
     audit_on(&mut stdout, folder.path(), read);
-    let file = std::fs::read_to_string(folder.path().join("out.txt")).expect("the file sink wrote");
+    let file = std::fs::read_to_string(folder.path().join(FILE)).expect("the file sink wrote");
     audit(&file, &writer.written).expect_exact("the file sink");
     let lines = stdout.close(&writer.written);
     lines.expect_complete("stdout");
@@ -164,14 +129,10 @@ fn run_to_end(folder: &Path) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_terminated_host_repeats_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let ferro = Ferro::start().await;
-    ferro.create("numbers", 4).await;
-    std::fs::write(folder.path().join("pipeline.toml"), manifest(&ferro.endpoint, &tests::component("passthrough")))
-        .expect("writes");
-    let mut writer = Writer { ferro, written: BTreeMap::new(), turn: 0 };
+    let mut writer = Writer::new(folder.path(), 4).await;
     for life in 0..5 {
         if life == 2 {
-            writer.ferro.split("numbers", "shardId-000000000000", 1 << 125).await;
+            writer.ferro.split(STREAM, "shardId-000000000000", 1 << 125).await;
         }
         let before = length(&folder.path().join("stdout"));
         let mut host = Running::start(folder.path(), &["run", "pipeline.toml"]);
@@ -190,11 +151,7 @@ async fn a_terminated_host_repeats_nothing() {
 async fn a_second_process_on_the_same_pipeline_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let other = tempfile::tempdir().expect("a folder");
-    let ferro = Ferro::start().await;
-    ferro.create("numbers", 1).await;
-    let text = manifest(&ferro.endpoint, &tests::component("passthrough"));
-    std::fs::write(folder.path().join("pipeline.toml"), &text).expect("writes");
-    let mut writer = Writer { ferro, written: BTreeMap::new(), turn: 0 };
+    let mut writer = Writer::new(folder.path(), 1).await;
     let mut first = Running::start(folder.path(), &["run", "pipeline.toml"]);
     writer.write(10).await;
     first.wait_for("stdout", |text| text.lines().count() == 10);

@@ -96,7 +96,7 @@ fn chore(chore: &Chore) -> Result<()> {
         Chore::Lint => lint(&workspace),
         Chore::Components => components::build(&workspace).map(drop),
         Chore::Simulate { histories } => {
-            let simulators = ["--test", "sim", "--test", "subscriptions"];
+            let simulators = ["--test", "sim", "--test", "subscriptions", "--test", "batching"];
             let mut command = workspace.cargo(&["test", "--package", "host-core"]);
             command.args(simulators).args(["--", "--nocapture"]);
             command.env("SIM_HISTORIES", histories.to_string());

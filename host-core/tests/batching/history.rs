@@ -16,6 +16,13 @@ use crate::service::{Record, Service};
 /// Everything is settled so long after the last fault, or it never will be.
 const END: u64 = 3_600_000;
 
+impl Dice {
+    /// Uniform in 0..1.
+    fn part(&mut self) -> f64 {
+        f64::from(u32::try_from(self.next() >> 32).expect("32 bits")) / f64::from(u32::MAX)
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Push,

@@ -1,6 +1,7 @@
 //! What holds in every history.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
 
 use host_core::batching::{Cause, Counts, Fate, Options, Order, Settled};
 
@@ -22,8 +23,8 @@ pub(crate) struct Seen {
     pub(crate) slept: u64,
 }
 
-impl Seen {
-    pub(crate) const fn add(&mut self, other: &Self) {
+impl AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
         self.confirmed += other.confirmed;
         self.poisoned += other.poisoned;
         self.exhausted += other.exhausted;

@@ -2,46 +2,16 @@
 
 use std::time::Duration;
 
-/// splitmix64: small, and the same for ever.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+use crate::dice::Dice;
 
 impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    pub(crate) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Uniform in `low..=high`.
-    pub(crate) const fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
-    }
-
     /// An index below `len`, which is not 0.
     pub(crate) fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.between(0, u64::try_from(len).expect("small") - 1)).expect("below len")
-    }
-
-    pub(crate) const fn percent(&mut self, chance: u64) -> bool {
-        self.next() % 100 < chance
+        self.size(0, u64::try_from(len).expect("small") - 1)
     }
 
     pub(crate) fn wide(&mut self) -> u128 {
         (u128::from(self.next()) << 64) | u128::from(self.next())
-    }
-
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            let other = self.index(last + 1);
-            items.swap(last, other);
-        }
     }
 }
 

@@ -80,7 +80,7 @@ impl History {
         } else {
             self.world.shards[shard].records.len()
         };
-        let page = usize::try_from(self.dice.between(1, self.plan.page_max)).expect("small");
+        let page = self.dice.size(1, self.plan.page_max);
         let count = (there - index).min(page);
         if count > 0 {
             self.page(process, reader, shard, index, count);

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use host_core::coordinator::{Gap, GapReason, OnGap};
 
-use crate::faults::{Dice, Ending, Plan, Run};
+use crate::dice::Dice;
+use crate::faults::{Ending, Plan, Run};
 use crate::oracle::{Oracle, Verdict};
 use crate::world::World;
 

@@ -11,7 +11,8 @@ use host_core::cursor::Cursor;
 use host_core::moment::{EpochMillis, Moment};
 use host_core::shard::{ShardDescription, ShardId};
 
-use crate::faults::{Dice, Ending, Plan, Run};
+use crate::dice::Dice;
+use crate::faults::{Ending, Plan, Run};
 use crate::oracle::{Oracle, Verdict};
 use crate::readers::{Batch, Reader};
 use crate::retention::Decay;

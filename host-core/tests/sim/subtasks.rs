@@ -8,7 +8,8 @@ use host_core::assignment::{ANSWER_WITHIN, uniform};
 use host_core::coordinator::{AssignerPolicy, Event, ReadReport, Round};
 use host_core::shard::ShardId;
 
-use crate::faults::{Dice, Plan};
+use crate::dice::Dice;
+use crate::faults::Plan;
 use crate::oracle::Verdict;
 use crate::shell::{History, Item, Process};
 

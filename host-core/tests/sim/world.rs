@@ -6,7 +6,8 @@ use host_core::coordinator::Scope;
 use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardDescription, ShardId};
 
-use crate::faults::{Dice, Plan};
+use crate::dice::Dice;
+use crate::faults::Plan;
 
 /// Records of a new shard are stamped up to this many milliseconds ahead of the clock.
 pub(crate) const STAMPS_AHEAD_MAX: u64 = 1_000;

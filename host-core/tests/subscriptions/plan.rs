@@ -1,31 +1,8 @@
 //! What a history is like: everything random about it comes from its seed. Times are milliseconds, chances per cent.
 
-/// splitmix64: small, and the same for ever.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+use crate::dice::Dice;
 
 impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed ^ 0x2545_f491_4f6c_dd1d)
-    }
-
-    const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Uniform in `low..=high`.
-    pub(crate) const fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
-    }
-
-    pub(crate) const fn percent(&mut self, chance: u64) -> bool {
-        self.next() % 100 < chance
-    }
-
     /// A chance that most histories do without.
     const fn sometimes(&mut self, histories: u64, low: u64, high: u64) -> u64 {
         if self.percent(histories) { self.between(low, high) } else { 0 }
@@ -114,7 +91,7 @@ impl Plan {
         let start = match dice.between(0, 3) {
             0 if !writes.is_empty() => {
                 let last = writes.iter().filter(|at| **at < begins_at).count().max(1) - 1;
-                Start::After(usize::try_from(dice.between(0, u64::try_from(last).expect("small"))).expect("small"))
+                Start::After(dice.size(0, u64::try_from(last).expect("small")))
             }
             1 => Start::At(dice.between(begins_at - 15 * MINUTE, begins_at + 2 * MINUTE)),
             _ => Start::Horizon,
@@ -126,8 +103,8 @@ impl Plan {
             calm_at,
             closes_at,
             retention: if dice.percent(30) { dice.between(5 * MINUTE, 20 * MINUTE) } else { 24 * 60 * MINUTE },
-            window: usize::try_from(dice.between(1, 30)).expect("small"),
-            page_max: usize::try_from(dice.between(1, 20)).expect("small"),
+            window: dice.size(1, 30),
+            page_max: dice.size(1, 20),
             clock_error: dice.between(0, 2 * SECOND),
             transit_max: if dice.percent(80) { dice.between(5, 200) } else { dice.between(200, 4 * SECOND) },
             beat_max: dice.between(2 * SECOND, 5 * SECOND),

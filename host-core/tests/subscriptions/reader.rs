@@ -1,5 +1,6 @@
 //! The shell around the core: performs each action as the host does, and tells the oracle.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use host_core::cursor::{Cursor, PageFacts};
@@ -9,8 +10,9 @@ use host_core::patience::{RetryLimits, Trouble, Verdict};
 use host_core::shard::Position;
 use host_core::subscription::{Action, Failure, SILENCE_MAX, Subscription, Why};
 
+use crate::dice::Dice;
 use crate::oracle::{Judgement, Oracle};
-use crate::plan::{Dice, Plan, Start};
+use crate::plan::{Plan, Start};
 use crate::service::{Event, Item, Outcome, Service, epoch, sequence};
 
 /// After the trouble: a call that hangs, a pause that others caused, a silence.
@@ -36,8 +38,8 @@ pub(crate) struct Tally {
     denied: u64,
 }
 
-impl Tally {
-    pub(crate) const fn add(&mut self, other: &Self) {
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
         self.steps += other.steps;
         self.calls += other.calls;
         self.events += other.events;
@@ -54,7 +56,9 @@ impl Tally {
         self.caught_up += other.caught_up;
         self.denied += other.denied;
     }
+}
 
+impl Tally {
     /// Everything that can happen has happened.
     pub(crate) fn is_rich(&self) -> bool {
         let rarest = [

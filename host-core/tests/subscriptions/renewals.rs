@@ -1,6 +1,7 @@
 //! Thousands of shards that are read together: nothing makes them call together for long.
 
-use crate::plan::{Dice, Plan};
+use crate::dice::Dice;
+use crate::plan::Plan;
 use crate::reader::History;
 
 const SHARDS: u32 = 20_000;

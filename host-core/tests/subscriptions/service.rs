@@ -7,7 +7,8 @@ use host_core::patience::Trouble;
 use host_core::shard::{Position, SequenceNumber};
 use host_core::subscription::Failure;
 
-use crate::plan::{Dice, Plan};
+use crate::dice::Dice;
+use crate::plan::Plan;
 
 /// The service's clock when the world begins.
 pub(crate) const EPOCH: i64 = 1_700_000_000_000;
@@ -188,7 +189,7 @@ impl Service {
 
     fn trouble(&mut self) -> Failure {
         let troubles = [Trouble::Transient, Trouble::Throttled, Trouble::Unreachable];
-        let which = usize::try_from(self.dice.between(0, 2)).expect("small");
+        let which = self.dice.size(0, 2);
         Failure::Trouble(*troubles.get(which).expect("three"))
     }
 

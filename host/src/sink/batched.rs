@@ -48,7 +48,6 @@ impl WriteError {
                 None => Self::Fatal(error),
             },
             SourceErrorKind::Rejected => Self::Rejected(error),
-            SourceErrorKind::Invalid if error.may_be_of_an_entry() => Self::Rejected(error),
             SourceErrorKind::Invalid
             | SourceErrorKind::TableGone
             | SourceErrorKind::ExpiredIterator

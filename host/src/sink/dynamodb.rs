@@ -23,7 +23,6 @@ use crate::config::{DynamodbSink, Retry, SinkOrder};
 use crate::entry::{Action, ItemRequest};
 use crate::item::{DEPTH_MAX, ITEM_BYTES_MAX, Item, Value};
 use crate::ports::{SinkError, TableApi, TableDescription};
-use crate::source::classify::{SourceError, SourceErrorKind};
 
 /// Requests on items in one `BatchWriteItem`.
 pub const BATCH_COUNT_MAX: usize = 25;
@@ -101,10 +100,11 @@ pub async fn describe(
     loop {
         let (trouble, error) = match api.describe().await {
             Ok(table) if table.is_writable => return Ok(table),
-            Ok(table) => (Some(Trouble::Transient), SinkError::NotWritable { sink: sink.to_owned(), table: table.arn }),
-            Err(source) => {
-                (source.kind.trouble(), SinkError::Service { sink: sink.to_owned(), source: Box::new(source) })
+            Ok(table) => {
+                let target = format!("table {}", table.arn);
+                (Some(Trouble::Transient), SinkError::NotWritable { sink: sink.to_owned(), target })
             }
+            Err(source) => (source.kind.trouble(), SinkError::Service { sink: sink.to_owned(), source: Box::new(source) }),
         };
         let Some(trouble) = trouble else { return Err(error) };
         match patience.failed(clock.now(), trouble, fastrand::f64()) {
@@ -151,15 +151,6 @@ pub fn check_add(schema: &KeySchema, item: &Item) -> Result<(), String> {
     }
 }
 
-/// What a failed request asks for.
-fn write_error(error: SourceError) -> WriteError {
-    match error.kind.trouble() {
-        Some(trouble) => WriteError::Trouble(trouble, error),
-        None if error.kind == SourceErrorKind::Rejected => WriteError::Rejected(error),
-        None => WriteError::Fatal(error),
-    }
-}
-
 impl Batched for DynamodbTarget {
     type Entry = ItemRequest;
 
@@ -182,7 +173,7 @@ impl Batched for DynamodbTarget {
 
     fn write(&self, entries: Vec<Arc<ItemRequest>>) -> BoxFuture<'_, Result<Written, WriteError>> {
         async move {
-            let outcomes = self.api.batch_write(&entries).await.map_err(write_error)?;
+            let outcomes = self.api.batch_write(&entries).await.map_err(WriteError::of)?;
             let unprocessed = outcomes.iter().filter(|outcome| **outcome != Outcome::Done).count() as u64;
             let codes = if unprocessed > 0 { vec![("UnprocessedItems".to_owned(), unprocessed)] } else { Vec::new() };
             Ok(Written { outcomes, codes })

@@ -86,15 +86,12 @@ impl KinesisTarget {
         let name = config.stream.name();
         let subject = Subject { stream: name.to_owned(), purpose: Purpose::Describing };
         let described = PatientCall::starting(subject, retry, health, clock).repeat(|| stream.describe()).await;
-        let description =
-            described.map_err(|source| SinkError::Service { sink: sink.clone(), source: Box::new(source) })?;
-        let becoming = match description.status {
-            StreamStatus::Creating => Some("created"),
-            StreamStatus::Deleting => Some("deleted"),
-            StreamStatus::Active | StreamStatus::Updating => None,
-        };
-        if let Some(becoming) = becoming {
-            return Err(SinkError::Unready { sink, target: format!("stream {}", description.arn), becoming });
+        let description = described.map_err(|source| SinkError::Service { sink: sink.clone(), source: Box::new(source) })?;
+        match description.status {
+            StreamStatus::Creating | StreamStatus::Deleting => {
+                return Err(SinkError::NotWritable { sink, target: format!("stream {}", description.arn) });
+            }
+            StreamStatus::Active | StreamStatus::Updating => {}
         }
         let options = options(config, &description, retry);
         let shards = if description.places_by_key {

@@ -295,7 +295,6 @@ pub struct SourceError {
     /// What to do next, naming the settings to look at.
     advice: String,
     is_unsupported: bool,
-    may_be_of_an_entry: bool,
 }
 
 impl SourceError {
@@ -309,12 +308,6 @@ impl SourceError {
     #[must_use]
     pub const fn is_unsupported(&self) -> bool {
         self.is_unsupported
-    }
-
-    /// Whether it may be due to what one entry of a request holds, so that the others would be taken without it.
-    #[must_use]
-    pub const fn may_be_of_an_entry(&self) -> bool {
-        self.may_be_of_an_entry
     }
 }
 
@@ -431,7 +424,6 @@ impl CallSite<'_> {
             message,
             advice: place.fill(row.advice),
             is_unsupported: false,
-            may_be_of_an_entry: row.blames_entries,
         }
     }
 }

@@ -10,7 +10,7 @@ use tests::rig::Rig;
 
 /// Panics if an element of a child reached the sink before the last one of a parent.
 #[track_caller]
-fn expect_parents_first(rig: &Rig) {
+pub(super) fn expect_parents_first(rig: &Rig) {
     let shard_of: BTreeMap<Vec<u8>, ShardId> =
         rig.stream.written().into_iter().map(|record| (record.data, record.shard)).collect();
     let mut places: BTreeMap<&ShardId, (usize, usize)> = BTreeMap::new();
@@ -27,18 +27,18 @@ fn expect_parents_first(rig: &Rig) {
     }
 }
 
-/// A split, a merge, a merge of two that came from splits, with records in every generation.
-fn reshard(rig: &Rig) {
+/// A split, a merge, a merge of two that came from splits, with so many records in every generation.
+pub(super) fn reshard(rig: &Rig, records: usize) {
     let shards = rig.shards();
-    rig.write(200);
+    rig.write(records);
     let [_, upper] = rig.stream.split(&shards[0]);
-    rig.write(200);
+    rig.write(records);
     let [lower, _] = rig.stream.split(&shards[1]);
-    rig.write(200);
+    rig.write(records);
     let merged = rig.stream.merge(&upper, &lower);
-    rig.write(200);
+    rig.write(records);
     rig.stream.split(&merged);
-    rig.write(200);
+    rig.write(records);
 }
 
 /// LIN-1, ORD-1: whatever the end of a shard tells, and in whichever order shards are listed.
@@ -53,7 +53,7 @@ async fn parents_come_before_children_across_splits_and_merges_that_happened_bef
                 rig.stream.tell_children(children);
                 rig.stream.end_with(last_page);
                 rig.stream.list_in(order);
-                reshard(&rig);
+                reshard(&rig, 200);
                 rig.catch_up().await.expect_success();
                 rig.expect_exact();
                 expect_parents_first(&rig);
@@ -72,7 +72,7 @@ async fn children_are_discovered_while_running_and_come_after_their_parents() {
         let run = rig.start().await;
         rig.write(200);
         rig.until_elements(50).await;
-        reshard(&rig);
+        reshard(&rig, 200);
         rig.until_all_delivered().await;
         run.drained().await.expect_success();
         rig.expect_exact();
@@ -86,7 +86,7 @@ async fn order_across_a_reshard_survives_restarts() {
     let mut rig = Rig::new(2);
     rig.manifest.parallelism = 3;
     rig.polling().max_records = 10;
-    reshard(&rig);
+    reshard(&rig, 200);
     let mut delivered = 0;
     while rig.sink.elements().len() < rig.stream.written().len() {
         let run = rig.start().await;

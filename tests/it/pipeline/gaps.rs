@@ -11,10 +11,10 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{Position, ShardId};
 use tests::rig::{Rig, wall};
 
-const HOUR: i64 = 3_600_000;
+pub(super) const HOUR: i64 = 3_600_000;
 
 /// From now on the service's clock is that far ahead.
-fn move_ahead(rig: &Rig, millis: i64) {
+pub(super) fn move_ahead(rig: &Rig, millis: i64) {
     let now = EpochMillis(wall().0 + millis);
     rig.stream.tell_service_time(Some(now));
     rig.stream.set_now(EpochMillis(now.0 - HOUR));
@@ -27,7 +27,7 @@ fn one_shard(on_gap: OnGap) -> (Rig, ShardId) {
     (rig, shard)
 }
 
-fn after(rig: &Rig, index: usize) -> Position {
+pub(super) fn after(rig: &Rig, index: usize) -> Position {
     Position::After { sequence: rig.stream.written()[index].sequence.clone(), sub_sequence: 0 }
 }
 
@@ -42,11 +42,28 @@ async fn long_stop(rig: &Rig, shard: &ShardId) {
 }
 
 #[track_caller]
-fn gap_of(failure: &Failure) -> &Gap {
+pub(super) fn gap_of(failure: &Failure) -> &Gap {
     let Failure::Gap { stream, gap } = failure else { panic!("expected a gap, got: {failure}") };
     assert_eq!(stream, "rig");
     assert_eq!(failure.exit_code(), 1);
     gap
+}
+
+/// Reads ten records, five at a time, of which whatever follows the first five may be gone when it is read.
+pub(super) async fn expect_trimmed_after_five(rig: &Rig, shard: &ShardId) {
+    rig.stream.set_now(EpochMillis(wall().0 - 25 * HOUR));
+    rig.write_to(shard, 10);
+    let outcome = rig.start_to_catch_up().await.ended().await;
+    if rig.manifest.source.on_gap == OnGap::Continue {
+        assert!(outcome.expect_success().gaps.get() >= 1);
+        rig.expect_exact();
+    } else {
+        let failure = outcome.expect_failure();
+        let gap = gap_of(&failure);
+        assert_eq!((gap.reason, &gap.from), (GapReason::Trimmed, &after(rig, 4)));
+        assert_eq!(gap.to.as_ref(), Some(&rig.stream.written()[5].sequence));
+        assert_eq!((rig.elements().len(), &rig.durable()[shard]), (5, &after(rig, 4)));
+    }
 }
 
 /// GAP-1, POS-1: nothing behind the gap is delivered, and the position stays, however often it is tried.
@@ -141,20 +158,7 @@ async fn what_is_trimmed_before_a_slow_reader_comes_to_it_is_a_gap() {
     for on_gap in [OnGap::Fail, OnGap::Continue] {
         let (mut rig, shard) = one_shard(on_gap);
         rig.polling().max_records = 5;
-        // So old that whatever follows the first page may be gone when it is asked for.
-        rig.stream.set_now(EpochMillis(wall().0 - 25 * HOUR));
-        rig.write_to(&shard, 10);
-        let outcome = rig.start_to_catch_up().await.ended().await;
-        if on_gap == OnGap::Continue {
-            assert!(outcome.expect_success().gaps.get() >= 1);
-            rig.expect_exact();
-        } else {
-            let failure = outcome.expect_failure();
-            let gap = gap_of(&failure);
-            assert_eq!((gap.reason, &gap.from), (GapReason::Trimmed, &after(&rig, 4)));
-            assert_eq!(gap.to.as_ref(), Some(&rig.stream.written()[5].sequence));
-            assert_eq!((rig.elements().len(), &rig.durable()[&shard]), (5, &after(&rig, 4)));
-        }
+        expect_trimmed_after_five(&rig, &shard).await;
     }
 }
 

@@ -30,8 +30,6 @@ pub(super) struct Row {
     pub(super) advice: &'static str,
     /// The service repeats signed headers, a session token among them, in the text.
     pub(super) quotes_secrets: bool,
-    /// One entry of a request may be to blame for it.
-    pub(super) blames_entries: bool,
 }
 
 impl Row {
@@ -41,7 +39,7 @@ impl Row {
         problem: &'static str,
         advice: &'static str,
     ) -> Self {
-        Self { codes, says: Says::Anything, kind, fault, problem, advice, quotes_secrets: false, blames_entries: false }
+        Self { codes, says: Says::Anything, kind, fault, problem, advice, quotes_secrets: false }
     }
 
     const fn saying(mut self, says: Says) -> Self {
@@ -51,11 +49,6 @@ impl Row {
 
     const fn withheld(mut self) -> Self {
         self.quotes_secrets = true;
-        self
-    }
-
-    const fn blaming_entries(mut self) -> Self {
-        self.blames_entries = true;
         self
     }
 }

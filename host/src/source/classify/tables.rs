@@ -126,7 +126,6 @@ impl TableSite<'_> {
             message,
             advice: place.fill(row.advice),
             is_unsupported: false,
-            may_be_of_an_entry: row.blames_entries,
         }
     }
 }

@@ -140,6 +140,20 @@ async fn exceptions_mean_what_the_reader_must_do() {
     }
 }
 
+#[test]
+fn what_one_entry_may_be_to_blame_for_is_rejected_and_a_read_of_the_same_code_is_not() {
+    let place = Place::of(&arn(), &AwsSettings::local("us-east-1", "http://localhost"));
+    let kind = |operation, code, status| {
+        CallSite { place: &place, operation, shard: None }.answered(code, status, "because").kind
+    };
+    for code in ["InvalidArgumentException", "ValidationException", "SerializationException", "InvalidParameterValue"] {
+        assert_eq!(kind("PutRecords", Some(code), 400), SourceErrorKind::Rejected, "{code}");
+        assert_eq!(kind("GetRecords", Some(code), 400), SourceErrorKind::Invalid, "{code}");
+    }
+    assert_eq!(kind("PutRecords", None, 413), SourceErrorKind::Rejected, "smaller requests may pass");
+    assert_eq!(kind("PutRecords", Some("MissingParameter"), 400), SourceErrorKind::Invalid);
+}
+
 #[tokio::test]
 async fn an_unknown_code_is_judged_by_its_status() {
     for (status, kind) in [

@@ -57,13 +57,12 @@ pub(in crate::source) fn judge<'a>(
         let error = site.answered(Some(code), STATUS_OF_UNKNOWN, message);
         let outcome = match error.kind {
             SourceErrorKind::Throttled => Outcome::Retry(Setback::Throttled),
-            SourceErrorKind::Invalid if error.may_be_of_an_entry() => Outcome::Poison(error.message),
+            SourceErrorKind::Rejected => Outcome::Poison(error.message),
             SourceErrorKind::Transient
             | SourceErrorKind::Unreachable
             | SourceErrorKind::InUse
             | SourceErrorKind::TooEarly => Outcome::Retry(Setback::Failed),
             SourceErrorKind::Invalid
-            | SourceErrorKind::Rejected
             | SourceErrorKind::TableGone
             | SourceErrorKind::Denied
             | SourceErrorKind::ExpiredIterator

@@ -1,35 +1,11 @@
 //! A shard that is ahead in event time waits for the others: it lets go of its subscription and takes another one later.
 
-use std::time::Duration;
-
 use host::source::memory::Call;
-use host_core::shard::ShardId;
-use tests::rig::{Rig, Verdict, soon};
+use tests::rig::{Rig, soon};
 use tests::still::still;
 
+use super::super::alignment::{LATE, say_at, timed};
 use super::{pass, paused};
-
-const LATE: i64 = 10_000_000;
-
-/// Two shards, each with a subtask of its own, whose records carry their event times: `… at=MILLIS`.
-fn timed() -> (Rig, ShardId, ShardId) {
-    let mut rig = paused(2).scripted(|asked| {
-        let text = String::from_utf8_lossy(asked.data);
-        let time = text.rsplit_once("at=").and_then(|(_, time)| time.parse().ok());
-        Verdict::PassAt(time.expect("every record has its time"))
-    });
-    rig.manifest.parallelism = 2;
-    rig.manifest.source.max_drift = Some(Duration::from_secs(1));
-    rig.manifest.source.idle_after = Duration::from_secs(36_000);
-    let [ahead, behind] = rig.shards().try_into().expect("two shards");
-    (rig, ahead, behind)
-}
-
-fn say_at(rig: &Rig, shard: &ShardId, times: impl IntoIterator<Item = i64>) {
-    for time in times {
-        rig.say(shard, &format!("at={time}"));
-    }
-}
 
 /// Waits until one of two subscriptions is let go and no other is taken: a renewal takes its place within seconds.
 async fn until_let_go(rig: &Rig) {
@@ -45,7 +21,7 @@ async fn until_let_go(rig: &Rig) {
 /// WMK-1, DEL-1: paused for an hour, without a subscription, and without being taken for silent; then exact.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_is_ahead_lets_go_of_its_subscription_and_resumes_where_it_was() {
-    let (rig, ahead, behind) = timed();
+    let (rig, ahead, behind) = timed(paused(2));
     say_at(&rig, &behind, [0]);
     say_at(&rig, &ahead, [LATE]);
     let run = rig.start().await;
@@ -75,7 +51,7 @@ async fn a_shard_that_is_ahead_lets_go_of_its_subscription_and_resumes_where_it_
 /// WMK-1, DEL-1: a pause shorter than that costs no subscription.
 #[tokio::test(start_paused = true)]
 async fn a_short_pause_keeps_the_subscription() {
-    let (rig, ahead, behind) = timed();
+    let (rig, ahead, behind) = timed(paused(2));
     say_at(&rig, &behind, [0]);
     say_at(&rig, &ahead, [LATE]);
     let run = rig.start().await;
@@ -98,7 +74,7 @@ async fn a_short_pause_keeps_the_subscription() {
 /// A paused shard can be stopped like any other, and a run until caught up ends however far shards are apart.
 #[tokio::test(start_paused = true)]
 async fn runs_with_paused_shards_drain_and_catch_up() {
-    let (rig, ahead, behind) = timed();
+    let (rig, ahead, behind) = timed(paused(2));
     rig.stream.push_at_most(5);
     say_at(&rig, &behind, [0]);
     say_at(&rig, &ahead, [LATE]);

@@ -1,45 +1,10 @@
 //! Parents and children that are pushed: the order between them, and where runs end.
 
-use std::collections::BTreeMap;
-
 use host::source::memory::{Children, Lag, LastPage, ListingOrder};
-use host_core::shard::{Position, ShardId};
-use tests::rig::Rig;
+use host_core::shard::Position;
 
+use super::super::families::{expect_parents_first, reshard};
 use super::paused;
-
-/// Panics if an element of a child reached the sink before the last one of a parent.
-#[track_caller]
-fn expect_parents_first(rig: &Rig) {
-    let shard_of: BTreeMap<Vec<u8>, ShardId> =
-        rig.stream.written().into_iter().map(|record| (record.data, record.shard)).collect();
-    let mut places: BTreeMap<&ShardId, (usize, usize)> = BTreeMap::new();
-    let elements = rig.sink.elements();
-    for (place, element) in elements.iter().enumerate() {
-        places.entry(&shard_of[element]).or_insert((place, place)).1 = place;
-    }
-    for child in rig.stream.shards() {
-        for parent in &child.parents {
-            if let (Some((first, _)), Some((_, last))) = (places.get(&child.id), places.get(parent)) {
-                assert!(last < first, "{} came before the end of its parent {parent}", child.id);
-            }
-        }
-    }
-}
-
-/// A split, a merge, a merge of two that came from splits, with records in every generation.
-fn reshard(rig: &Rig) {
-    let shards = rig.shards();
-    rig.write(100);
-    let [_, upper] = rig.stream.split(&shards[0]);
-    rig.write(100);
-    let [lower, _] = rig.stream.split(&shards[1]);
-    rig.write(100);
-    let merged = rig.stream.merge(&upper, &lower);
-    rig.write(100);
-    rig.stream.split(&merged);
-    rig.write(100);
-}
 
 /// LIN-1, ORD-1: whatever the last event of a shard tells, and with or without records in it.
 #[tokio::test(start_paused = true)]
@@ -53,7 +18,7 @@ async fn parents_come_before_children_whatever_the_last_event_holds() {
                 rig.stream.tell_children(children);
                 rig.stream.end_with(last_page);
                 rig.stream.list_in(order);
-                reshard(&rig);
+                reshard(&rig, 100);
                 let totals = rig.catch_up().await.expect_success();
                 rig.expect_exact();
                 expect_parents_first(&rig);
@@ -79,7 +44,7 @@ async fn children_are_found_while_running_and_come_after_their_parents() {
             let run = rig.start().await;
             rig.write(100);
             rig.until_elements(50).await;
-            reshard(&rig);
+            reshard(&rig, 100);
             rig.until_all_delivered().await;
             run.drained().await.expect_success();
             rig.expect_exact();
@@ -95,7 +60,7 @@ async fn order_across_a_reshard_survives_restarts() {
     let mut rig = paused(2);
     rig.manifest.parallelism = 3;
     rig.stream.push_at_most(10);
-    reshard(&rig);
+    reshard(&rig, 100);
     while rig.sink.elements().len() < rig.stream.written().len() {
         let delivered = rig.sink.elements().len();
         let run = rig.start().await;

@@ -1,38 +1,19 @@
 //! Records that were gone before they were pushed.
 
 use host::config::OnGap;
-use host::pipeline::failure::Failure;
-use host_core::gap::{Gap, GapReason};
+use host_core::gap::GapReason;
 use host_core::moment::EpochMillis;
-use host_core::shard::{Position, ShardId};
+use host_core::shard::ShardId;
 use tests::rig::{Rig, wall};
 
+use super::super::gaps::{HOUR, after, expect_trimmed_after_five, gap_of, move_ahead};
 use super::paused;
-
-const HOUR: i64 = 3_600_000;
 
 fn one_shard(on_gap: OnGap) -> (Rig, ShardId) {
     let mut rig = paused(1);
     rig.manifest.source.on_gap = on_gap;
     let shard = rig.shards()[0].clone();
     (rig, shard)
-}
-
-/// From now on the service's clock is that far ahead.
-fn move_ahead(rig: &Rig, millis: i64) {
-    let now = EpochMillis(wall().0 + millis);
-    rig.stream.tell_service_time(Some(now));
-    rig.stream.set_now(EpochMillis(now.0 - HOUR));
-}
-
-fn after(rig: &Rig, index: usize) -> Position {
-    Position::After { sequence: rig.stream.written()[index].sequence.clone(), sub_sequence: 0 }
-}
-
-#[track_caller]
-fn gap_of(failure: &Failure) -> &Gap {
-    let Failure::Gap { gap, .. } = failure else { panic!("expected a gap, got: {failure}") };
-    gap
 }
 
 /// GAP-1, POS-1: found at a restart; nothing behind it is delivered unless the manifest says so, and then it is counted once.
@@ -67,20 +48,7 @@ async fn what_is_trimmed_before_a_slow_reader_comes_to_it_is_a_gap() {
     for on_gap in [OnGap::Fail, OnGap::Continue] {
         let (rig, shard) = one_shard(on_gap);
         rig.stream.push_at_most(5);
-        // So old that whatever follows the first event may be gone when it is pushed.
-        rig.stream.set_now(EpochMillis(wall().0 - 25 * HOUR));
-        rig.write_to(&shard, 10);
-        let outcome = rig.start_to_catch_up().await.ended().await;
-        if on_gap == OnGap::Continue {
-            assert!(outcome.expect_success().gaps.get() >= 1);
-            rig.expect_exact();
-        } else {
-            let failure = outcome.expect_failure();
-            let gap = gap_of(&failure);
-            assert_eq!((gap.reason, &gap.from), (GapReason::Trimmed, &after(&rig, 4)));
-            assert_eq!(gap.to.as_ref(), Some(&rig.stream.written()[5].sequence));
-            assert_eq!((rig.elements().len(), &rig.durable()[&shard]), (5, &after(&rig, 4)));
-        }
+        expect_trimmed_after_five(&rig, &shard).await;
     }
 }
 

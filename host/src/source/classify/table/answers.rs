@@ -62,11 +62,10 @@ pub(in super::super) const STATUSES: &[(&str, Ranges, Row)] = &[
         &[(413, 413)],
         Row::new(
             &[],
-            (SourceErrorKind::Invalid, Fault::Settings),
+            (SourceErrorKind::Rejected, Fault::Settings),
             "refuses a request of this size",
             "lower max_bytes in [sink.batch], or raise what {endpoint}, or a proxy on the way to it, takes",
-        )
-        .blaming_entries(),
+        ),
     ),
     (
         "3xx, 404, 405",

@@ -128,12 +128,11 @@ pub(in super::super) const CODES: &[Row] = &[
     ),
     Row::new(
         &["InvalidArgumentException", "ValidationException", "SerializationException", "InvalidParameterValue"],
-        (SourceErrorKind::Invalid, Fault::Settings),
+        (SourceErrorKind::Rejected, Fault::Settings),
         "does not take what it is given",
         "if one entry is to blame it is found and given up; look at what the message names, and at what the converter makes",
     )
-    .saying(Says::Called(PUT))
-    .blaming_entries(),
+    .saying(Says::Called(PUT)),
     Row::new(
         &["InvalidArgumentException", "ValidationException"],
         (SourceErrorKind::StalePosition, Fault::Settings),

@@ -1,12 +1,12 @@
 //! Everything random about a history comes from its seed.
 
-/// splitmix64: small, and the same for ever.
+/// splitmix64: small, and the same for ever. Each suite has its salt.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
 impl Dice {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed ^ 0x2545_f491_4f6c_dd1d)
+        Self(seed ^ crate::SALT)
     }
 
     pub(crate) const fn next(&mut self) -> u64 {
@@ -22,6 +22,7 @@ impl Dice {
         low + self.next() % (high - low + 1)
     }
 
+    /// The same, of a size.
     pub(crate) fn size(&mut self, low: u64, high: u64) -> usize {
         usize::try_from(self.between(low, high)).expect("small")
     }
@@ -30,15 +31,21 @@ impl Dice {
         self.next() % 100 < chance
     }
 
-    /// Uniform in 0..1.
-    pub(crate) fn part(&mut self) -> f64 {
-        f64::from(u32::try_from(self.next() >> 32).expect("32 bits")) / f64::from(u32::MAX)
-    }
-
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.size(0, u64::try_from(last).expect("small"));
             items.swap(last, other);
         }
     }
+}
+
+/// A seed stands for its history only as long as this holds.
+#[test]
+fn a_seed_draws_the_same_for_ever() {
+    let mut dice = Dice::new(7 ^ crate::SALT);
+    let mut items = [0, 1, 2, 3, 4, 5, 6, 7];
+    dice.shuffle(&mut items);
+    assert_eq!(items, [1, 4, 5, 2, 6, 0, 3, 7]);
+    assert_eq!([dice.next(), dice.between(10, 1_000)], [0x53fc_d651_3d02_befe, 268]);
+    assert_eq!([(); 8].map(|()| dice.percent(30)), [true, false, true, false, false, false, false, true]);
 }
