@@ -10,7 +10,7 @@ use crate::app::load::Ready;
 use crate::app::open;
 use crate::aws::Access;
 use crate::clock::Clock;
-use crate::config::{DynamodbSink, Guarantee, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput};
+use crate::config::{DynamodbSink, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
 use crate::ports::SinkError;
@@ -70,8 +70,7 @@ impl Sinks<'_> {
             health: Arc::clone(&self.totals.health),
             clock: self.clock,
         };
-        let (target, options) =
-            KinesisTarget::open(Arc::clone(&stream) as _, stream as _, sink, opening).await?;
+        let (target, options) = KinesisTarget::open(Arc::clone(&stream) as _, stream as _, sink, opening).await?;
         let settings = settings(options, &sink.batch, sink.fail_on_error);
         service(name, target, settings)
     }
@@ -91,12 +90,7 @@ impl Sinks<'_> {
 }
 
 fn settings(options: host_core::batching::Options, batch: &SinkBatch, fail_on_error: bool) -> Settings {
-    Settings {
-        options,
-        request_timeout: batch.request_timeout,
-        fail_on_timeout: batch.fail_on_timeout,
-        fail_on_error,
-    }
+    Settings { options, request_timeout: batch.request_timeout, fail_on_timeout: batch.fail_on_timeout, fail_on_error }
 }
 
 fn service<B>(name: &str, target: B, settings: Settings) -> Result<Box<dyn Service>, SinkError>
@@ -116,23 +110,13 @@ pub(super) fn converters(
     let openers: Vec<_> = sinks
         .filter_map(|(index, (place, sink))| {
             let open = open::converter(ready, place, clock)?;
-            let wants_positions = match &sink.output {
-                SinkOutput::Dynamodb(sink) => sink.guarantee == Guarantee::ExactlyOnce,
-                SinkOutput::Kinesis(_) | SinkOutput::Stdout | SinkOutput::File { .. } | SinkOutput::Discard => false,
-            };
-            Some((index, sink.name.to_string(), sink.when.clone().unwrap_or_default(), wants_positions, open))
+            Some((index, sink.name.to_string(), sink.when.clone().unwrap_or_default(), open))
         })
         .collect();
     move |subtask| {
-        let converting = |(sink, name, when, wants_positions, open): &(u32, String, Vec<String>, bool, _)| {
+        let converting = |(sink, name, when, open): &(u32, String, Vec<String>, _)| {
             let open: &open::OpenConverter = open;
-            Ok(Converting {
-                sink: *sink,
-                name: name.clone(),
-                when: when.clone(),
-                wants_positions: *wants_positions,
-                converter: open(subtask)?,
-            })
+            Ok(Converting { sink: *sink, name: name.clone(), when: when.clone(), converter: open(subtask)? })
         };
         openers.iter().map(converting).collect()
     }
