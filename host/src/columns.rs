@@ -87,7 +87,7 @@ impl Column {
     }
 
     /// The values with these indices as a column of their own.
-    fn select(&self, chosen: &[u32]) -> Self {
+    pub(crate) fn select(&self, chosen: &[u32]) -> Self {
         let bytes = chosen.iter().map(|&index| self.get(index as usize).len()).sum();
         let mut column = Self::with_capacity(chosen.len(), bytes);
         for &index in chosen {

@@ -18,6 +18,7 @@ pub mod kinesis;
 pub mod memory;
 pub mod memory_table;
 pub mod memory_target;
+pub mod origin;
 pub mod queue;
 mod receipts;
 pub mod service;

@@ -12,6 +12,7 @@ use host::flow::Budget;
 use host::pipeline::Pipeline;
 use host::sink::memory_target::MemoryTarget;
 use host::sink::queue::{self, Settings};
+use host::sink::service::Stations;
 use host::sink::thread::{Delivery, Outgoing, Output, RoutedSink, ToSinks};
 use host::subtask::{Batch, Intake};
 use host_core::batching::{Options, Quota};
@@ -81,22 +82,24 @@ pub(crate) fn convert(pipeline: &mut Pipeline, sinks: &[u32]) {
 
 fn delivery(batch: Batch, sinks: &[u32]) -> Delivery {
     let Batch { shard, session, first, records, held, .. } = batch;
-    let positions: Vec<Position> = (0..records.len()).map(|index| position(&records, index)).collect();
     let receipt = Receipt {
         shard,
         session,
         first,
         count: records.len() as u64,
-        last: positions.last().expect("a batch has records").clone(),
+        last: position(&records, records.len() - 1),
         event_time: None,
         arrived: None,
         marks: Vec::new(),
     };
-    let outgoing = |sink: &u32| Outgoing {
-        sink: *sink,
-        entries: Entries::Kinesis((0..records.len()).map(|index| entry(&records, index)).collect()),
-        record: (0..).take(records.len()).collect(),
-        positions: positions.clone(),
+    let outgoing = |sink: &u32| {
+        let record: Vec<u32> = (0..).take(records.len()).collect();
+        Outgoing {
+            sink: *sink,
+            entries: Entries::Kinesis((0..records.len()).map(|index| entry(&records, index)).collect()),
+            stations: Stations::of(&records, &record),
+            record,
+        }
     };
     let outgoing = sinks.iter().map(outgoing).collect();
     let elements = ElementBatch { payload: records.data, ..ElementBatch::default() };

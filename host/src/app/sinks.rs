@@ -10,7 +10,7 @@ use crate::app::load::Ready;
 use crate::app::open;
 use crate::aws::Access;
 use crate::clock::Clock;
-use crate::config::{DynamodbSink, Guarantee, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput};
+use crate::config::{DynamodbSink, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
 use crate::ports::SinkError;
@@ -110,23 +110,13 @@ pub(super) fn converters(
     let openers: Vec<_> = sinks
         .filter_map(|(index, (place, sink))| {
             let open = open::converter(ready, place, clock)?;
-            let wants_positions = match &sink.output {
-                SinkOutput::Dynamodb(sink) => sink.guarantee == Guarantee::ExactlyOnce,
-                SinkOutput::Kinesis(_) | SinkOutput::Stdout | SinkOutput::File { .. } | SinkOutput::Discard => false,
-            };
-            Some((index, sink.name.to_string(), sink.when.clone().unwrap_or_default(), wants_positions, open))
+            Some((index, sink.name.to_string(), sink.when.clone().unwrap_or_default(), open))
         })
         .collect();
     move |subtask| {
-        let converting = |(sink, name, when, wants_positions, open): &(u32, String, Vec<String>, bool, _)| {
+        let converting = |(sink, name, when, open): &(u32, String, Vec<String>, _)| {
             let open: &open::OpenConverter = open;
-            Ok(Converting {
-                sink: *sink,
-                name: name.clone(),
-                when: when.clone(),
-                wants_positions: *wants_positions,
-                converter: open(subtask)?,
-            })
+            Ok(Converting { sink: *sink, name: name.clone(), when: when.clone(), converter: open(subtask)? })
         };
         openers.iter().map(converting).collect()
     }

@@ -14,15 +14,15 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use host_core::delivery::PoisonPolicy;
 use host_core::moment::Moment;
-use host_core::shard::{Position, ShardId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::entry::Entries;
 use crate::flow::Held;
-use crate::pipeline::failure::{DeadLetter, Failure, sequence_text};
+use crate::pipeline::failure::{DeadLetter, Failure};
 use crate::pipeline::totals::SinkTotals;
 use crate::sink::confirmations::Word;
+pub use crate::sink::origin::{Origin, Stations};
 use crate::source::health::Health;
 use crate::subtask::StreamLabel;
 
@@ -46,32 +46,6 @@ pub struct Handed {
     pub arrived: Moment,
     /// The delivery's share of the byte budget. To be dropped once all entries are counted in a budget of the sink's own.
     pub held: Option<Arc<Held>>,
-}
-
-/// A delivery.
-#[derive(Debug)]
-pub struct Origin {
-    /// Its name: never given twice in a run.
-    pub delivery: u64,
-    /// The shard that its records come from.
-    pub shard: ShardId,
-    /// The session of the shard's reader.
-    pub session: u64,
-    /// The position after its last record.
-    pub last: Position,
-    /// The position after each of its records; empty if nobody needed them.
-    pub positions: Vec<Position>,
-}
-
-impl Origin {
-    /// The sequence number of a record, for people.
-    #[must_use]
-    pub fn sequence(&self, record: u32) -> String {
-        match self.positions.get(record as usize) {
-            Some(position) => sequence_text(Some(position)),
-            None => format!("{} or one before it", sequence_text(Some(&self.last))),
-        }
-    }
 }
 
 /// What a service works with.

@@ -9,7 +9,6 @@ use std::thread::{self, JoinHandle};
 
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Event, Receipt};
-use host_core::shard::Position;
 use tokio::sync::mpsc;
 
 use crate::columns::{Column, ElementBatch};
@@ -19,7 +18,7 @@ use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
 use crate::ports::Sink;
 use crate::sink::confirmations::{Confirmations, Gone, Leaving, Surroundings, Word};
-use crate::sink::service::{Handed, Origin, Service};
+use crate::sink::service::{Handed, Origin, Service, Stations};
 use crate::subtask::Made;
 
 /// A sink and which elements it takes.
@@ -63,8 +62,8 @@ pub struct Outgoing {
     pub entries: Entries,
     /// The record that each entry came from, counted within the delivery: never decreasing.
     pub record: Vec<u32>,
-    /// The position after each record of the delivery, for a sink that keeps positions itself; else empty.
-    pub positions: Vec<Position>,
+    /// Where these records stand.
+    pub stations: Stations,
 }
 
 /// What reaches the sinks' thread.
@@ -195,9 +194,9 @@ impl Sinks {
         let handed: Vec<(u32, Handed)> = outgoing
             .into_iter()
             .filter(|outgoing| !outgoing.entries.is_empty())
-            .map(|Outgoing { sink, entries, record, positions }| {
+            .map(|Outgoing { sink, entries, record, stations }| {
                 let (shard, session, last) = (receipt.shard.clone(), receipt.session, receipt.last.clone());
-                let origin = Arc::new(Origin { delivery, shard, session, last, positions });
+                let origin = Arc::new(Origin { delivery, shard, session, last, stations });
                 let arrived = confirmations.clock().now();
                 (sink, Handed { origin, entries, record, arrived, held: held.clone() })
             })

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::columns::{NO_ARRIVAL, RecordColumns, drop_before};
+use crate::columns::{Column, NO_ARRIVAL, RecordColumns, drop_before};
 use crate::flow::{Budget, Held};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, ReaderSettings, Retrieval, Stream, Totals};
@@ -288,7 +288,12 @@ pub(crate) fn last_position(records: &RecordColumns) -> Option<Position> {
 
 /// The position after record `index`. The source has checked every sequence number.
 pub(crate) fn position_of(records: &RecordColumns, index: usize) -> Option<Position> {
-    let text = std::str::from_utf8(records.sequence_number.get(index)).ok()?;
+    position_at(&records.sequence_number, &records.sub_sequence, index)
+}
+
+/// The same, of columns by themselves; without sub-sequences if nothing is aggregated.
+pub(crate) fn position_at(sequence_number: &Column, sub_sequence: &[u64], index: usize) -> Option<Position> {
+    let text = std::str::from_utf8(sequence_number.get(index)).ok()?;
     let sequence = SequenceNumber::parse(text).ok()?;
-    Some(Position::After { sequence, sub_sequence: records.sub_sequence.get(index).copied().unwrap_or(0) })
+    Some(Position::After { sequence, sub_sequence: sub_sequence.get(index).copied().unwrap_or(0) })
 }

@@ -23,8 +23,6 @@ pub struct Converting {
     pub name: String,
     /// The routes that the sink takes; empty = every element.
     pub when: Vec<String>,
-    /// Whether the sink keeps positions itself and so needs that of each record.
-    pub wants_positions: bool,
     /// Makes the entries.
     pub converter: Box<dyn Convert>,
 }

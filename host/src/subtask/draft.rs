@@ -15,6 +15,7 @@ use crate::component::deserializer::{Delivery, Deserialized};
 use crate::component::error::{ComponentError, ErrorClass, GuestError};
 use crate::config::Unrouted;
 use crate::entry::Converted;
+use crate::sink::service::Stations;
 use crate::sink::thread::Outgoing;
 use crate::subtask::converting::{Converting, Share};
 use crate::subtask::lane::Range;
@@ -212,7 +213,7 @@ impl Draft {
         let record = input_index.iter().map(|element| record_of(*element)).collect();
         let errors: Vec<_> = errors.into_iter().map(|error| (record_of(error.input_index), error.error)).collect();
         if !entries.is_empty() {
-            self.outgoing.push(Outgoing { sink: converting.sink, entries, record, positions: Vec::new() });
+            self.outgoing.push(Outgoing { sink: converting.sink, entries, record, stations: Stations::default() });
         }
         self.take_errors(Some(&converting.name), errors.into_iter(), judge);
     }

@@ -11,7 +11,8 @@ use crate::columns::{NO_ARRIVAL, RecordColumns};
 use crate::component::error::ComponentError;
 use crate::flow::Held;
 use crate::pipeline::failure::{Failure, sequence_text};
-use crate::sink::thread::{Delivery, Outgoing, ToSinks};
+use crate::sink::service::Stations;
+use crate::sink::thread::{Delivery, ToSinks};
 use crate::source::reader::position_of;
 use crate::subtask::Worker;
 use crate::subtask::draft::{Draft, End, Skipped};
@@ -144,7 +145,11 @@ impl Lane<'_> {
         let Some(last) = count.checked_sub(1).and_then(|index| position_of(records, index)) else { return };
         let filtered = draft.filtered(&self.worker.around.routing, &self.worker.converters);
         self.worker.around.totals.filtered.add(filtered);
-        let outgoing = self.outgoing(records, count, draft.outgoing);
+        let mut outgoing = draft.outgoing;
+        outgoing.retain(|outgoing| !outgoing.entries.is_empty());
+        for outgoing in &mut outgoing {
+            outgoing.stations = Stations::of(records, &outgoing.record);
+        }
         let elements = draft.elements;
         let arrived = records.arrival[..count].iter().copied().filter(|arrival| *arrival != NO_ARRIVAL).max();
         let receipt = Receipt {
@@ -166,21 +171,6 @@ impl Lane<'_> {
         let delivery = Delivery { receipt, elements, outgoing, made, held };
         // Sinks that are gone have failed and said so.
         drop(self.worker.sinks.blocking_send(ToSinks::Deliver(Box::new(delivery))));
-    }
-
-    /// Entries as the sinks want them: with positions for a sink that keeps them itself.
-    fn outgoing(&self, records: &RecordColumns, count: usize, mut outgoing: Vec<Outgoing>) -> Vec<Outgoing> {
-        outgoing.retain(|outgoing| !outgoing.entries.is_empty());
-        let wants = |sink| {
-            self.worker.converters.iter().any(|converting| converting.sink == sink && converting.wants_positions)
-        };
-        let position = |index| position_of(records, index).expect("the source has checked every sequence number");
-        for outgoing in &mut outgoing {
-            if wants(outgoing.sink) {
-                outgoing.positions = (0..count).map(position).collect();
-            }
-        }
-        outgoing
     }
 
     fn skip(&self, records: &RecordColumns, index: usize, reason: &str) {

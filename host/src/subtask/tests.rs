@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use host_core::delivery::{PoisonPolicy, TrapPolicy};
-use host_core::shard::Position;
 use tokio::time::Instant;
 
 use crate::columns::{Column, ElementBatch, NO_ARRIVAL, RecordView, cut};
@@ -89,7 +88,7 @@ struct Plan {
     records: Vec<Script>,
     /// How many records each batch has.
     batch: usize,
-    /// `when` of each converter's sink. Every other one keeps positions itself.
+    /// `when` of each converter's sink.
     converters: Vec<Vec<String>>,
     /// `when` of each sink that takes elements as they are.
     plain: Vec<Vec<String>>,
@@ -311,7 +310,6 @@ impl Plan {
             sink: self.sink(index),
             name: format!("sink-{index}"),
             when: when.clone(),
-            wants_positions: index % 2 == 1,
             converter: Box::new(Converter {
                 plan: Arc::clone(self),
                 index,
@@ -395,16 +393,12 @@ impl Ran {
         let own = |has: bool| if has { elements.len() } else { 0 };
         assert_eq!((elements.event_time.len(), elements.key.len()), (own(plan.has_times), own(plan.has_keys)));
         assert_eq!(made.is_some(), plan.has_times && !elements.is_empty());
-        for Outgoing { sink, entries, record, positions } in outgoing {
+        for Outgoing { sink, entries, record, stations } in outgoing {
             assert!(!entries.is_empty() && entries.len() == record.len() && record.is_sorted());
             let Entries::Kinesis(entries) = entries else { panic!("the stand-ins make records") };
-            let wanted: Vec<Position> = match sink.checked_sub(plan.sink(0)) {
-                Some(converter) if converter % 2 == 1 => {
-                    (receipt.first..receipt.first + receipt.count).map(after).collect()
-                }
-                Some(_) | None => Vec::new(),
-            };
-            assert_eq!(positions, wanted);
+            for &record in &record {
+                assert_eq!(stations.position(record), Some(after(receipt.first + u64::from(record))));
+            }
             let numbered = record.iter().map(|&record| receipt.first + u64::from(record));
             let texts = entries.into_iter().map(|entry| entry.partition_key);
             self.entries.entry(sink).or_default().extend(numbered.zip(texts));
@@ -625,7 +619,6 @@ fn payloads_that_a_sink_takes_whole_are_not_copied_on_their_way() {
         sink: 1,
         name: "peeking".to_owned(),
         when: vec!["a".to_owned()],
-        wants_positions: false,
         converter: Box::new(Peeking(Arc::clone(&seen_at))),
     };
     let share = draft.share(&converting.when);

@@ -205,7 +205,7 @@ async fn a_converters_refusal_in_the_middle_delivers_what_comes_before_and_stops
     let (mut rig, shard) = saying(&["x", "y", "refuse", "z"]);
     rig.converters = Arc::new(|_| {
         let converter = Box::new(Refusing);
-        vec![Converting { sink: 1, name: "strong".to_owned(), when: Vec::new(), wants_positions: false, converter }]
+        vec![Converting { sink: 1, name: "strong".to_owned(), when: Vec::new(), converter }]
     });
     let failure = rig.catch_up().await.expect_failure();
     let Failure::Poison { sequence, reason, .. } = failure else { panic!("{failure}") };

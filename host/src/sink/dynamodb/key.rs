@@ -4,6 +4,8 @@
 //! exactly if they are equal there. Each attribute is written with its type and its length in front, so that no value can
 //! look like a part of another.
 
+use std::fmt;
+
 use crate::item::{Decimal, Item, Value};
 use crate::ports::{KeyAttribute, KeyType, TableDescription};
 
@@ -26,6 +28,17 @@ struct Part<'a> {
     attribute: &'a KeyAttribute,
     role: &'static str,
     bytes_max: usize,
+}
+
+/// As people write it: `id (S), at (N)`.
+impl fmt::Display for KeySchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.parts().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{} ({})", part.attribute.name, type_name(part.attribute.of))?;
+        }
+        Ok(())
+    }
 }
 
 impl KeySchema {
@@ -63,7 +76,7 @@ impl KeySchema {
                 (KeyType::Bytes, Value::Bytes(bytes)) => (b'B', bytes.as_slice()),
                 (KeyType::Number, Value::Number(text)) => {
                     let decimal =
-                        Decimal::parse(text).map_err(|why| refused(&format!("is no number to the table: {why}")))?;
+                        Decimal::parse(text).map_err(|why| refused(&format!("is no number to the table: it {why}")))?;
                     number = decimal.to_string();
                     (b'N', number.as_bytes())
                 }
@@ -207,7 +220,7 @@ mod tests {
             (vec![("p", text("")), ("s", number("1"))], "attribute \"p\", the table's partition key, is empty"),
             (
                 vec![("p", text("a")), ("s", number("one"))],
-                "attribute \"s\", the table's sort key, is no number to the table: it is no decimal number",
+                "attribute \"s\", the table's sort key, is no number to the table: it is not written as a decimal number",
             ),
             (
                 vec![("p", text(&long)), ("s", number("1"))],

@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::clock::Clock;
+use crate::columns::{Column, RecordColumns};
 use crate::entry::{Entries, KinesisEntry};
 use crate::pipeline::{Input, Totals};
 use crate::sink::confirmations::{Confirmations, Leaving, Surroundings, Word};
 use crate::sink::memory_target::{Answer as Says, MemoryTarget, Reply, error};
+use crate::sink::service::Stations;
 use crate::subtask::StreamLabel;
 
 mod requests;
@@ -98,11 +100,9 @@ impl Bench {
         let (delivery, shard) = (self.delivered, ShardId::new(shard));
         self.delivered += 1;
         let count = keys.len() as u64;
-        let position = |record: u64| {
-            let sequence = SequenceNumber::parse(&(1_000 * (delivery + 1) + record).to_string());
-            Position::After { sequence: sequence.expect("decimal"), sub_sequence: 0 }
-        };
-        let last = position(count.saturating_sub(1));
+        let sequence = |record: u64| (1_000 * (delivery + 1) + record).to_string();
+        let last = SequenceNumber::parse(&sequence(count.saturating_sub(1))).expect("decimal");
+        let last = Position::After { sequence: last, sub_sequence: 0 };
         let receipt = Receipt {
             shard: shard.clone(),
             session: 1,
@@ -123,14 +123,18 @@ impl Bench {
             explicit_hash_key: None,
             data: if *key == "unwritable" { (*key).to_owned() } else { delivery.to_string() }.into_bytes(),
         };
-        let positions = (0..count).map(position).collect();
+        let mut sequence_number = Column::default();
+        (0..count).for_each(|record| sequence_number.push(sequence(record).as_bytes()));
+        let record: Vec<u32> = (0..).take(keys.len()).collect();
+        let columns = RecordColumns { sequence_number, ..RecordColumns::default() };
+        let stations = Stations::of(&columns, &record);
         if keys.is_empty() {
             return;
         }
         let handed = Handed {
-            origin: Arc::new(Origin { delivery, shard, session: 1, last, positions }),
+            origin: Arc::new(Origin { delivery, shard, session: 1, last, stations }),
             entries: Entries::Kinesis(keys.iter().map(entry).collect()),
-            record: (0..).take(keys.len()).collect(),
+            record,
             arrived: self.clock.now(),
             held,
         };
