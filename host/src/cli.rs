@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use host_core::shard::{Position, SequenceNumber, ShardId};
 
-use crate::config::{is_json_pointer, is_stream_name, point_in_time};
+use crate::config::{
+    InvalidKey, KEY_TYPES, LocalTable, is_json_pointer, is_stream_name, is_table_name, key_attribute, point_in_time,
+};
 
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
@@ -98,8 +100,9 @@ pub enum Command {
     Inspect(Inspect),
     /// Serve the embedded AWS endpoint until stopped
     #[command(
-        long_about = "Serve the embedded AWS endpoint on 127.0.0.1 until stopped, with the streams that manifests list under \
-                  `[local]` and those given here. Anything that speaks to Kinesis can use it, with any credentials."
+        long_about = "Serve the embedded AWS endpoint on 127.0.0.1 until stopped, with the streams and tables that manifests \
+                  list under `[local]` and those given here. Anything that speaks to Kinesis or DynamoDB can use it, \
+                  with any credentials."
     )]
     Local(Local),
     /// Read and edit the positions of a pipeline
@@ -182,6 +185,7 @@ pub struct Inspect {
 Examples:
   sluicebox local examples/earthquakes.toml
   sluicebox local --port 0 --stream orders:4 --seed orders=orders.ndjson:/id
+  sluicebox local --stream orders --table totals=customer,day:N
   aws --endpoint-url http://127.0.0.1:4567 kinesis list-streams")]
 pub struct Local {
     /// TCP port; 0 takes a free one and prints it
@@ -194,7 +198,16 @@ pub struct Local {
     /// be repeated
     #[arg(long = "seed", value_name = "NAME=FILE:POINTER", value_parser = parse_seed, action = ArgAction::Append)]
     pub seeds: Vec<SeedArg>,
-    /// Manifests whose `[local]` streams to create
+    /// A table to create, with its partition key and, if it has one, its sort key: texts unless `:N` (number) or `:B` (bytes)
+    /// says otherwise; may be repeated
+    #[arg(
+        long = "table",
+        value_name = "NAME=KEY[:S|N|B][,SORT[:S|N|B]]",
+        value_parser = parse_table,
+        action = ArgAction::Append
+    )]
+    pub tables: Vec<LocalTable>,
+    /// Manifests whose `[local]` streams and tables to create
     #[arg(value_name = "MANIFEST")]
     pub manifests: Vec<PathBuf>,
 }
@@ -437,6 +450,28 @@ fn parse_stream(text: &str) -> Result<StreamArg, String> {
     Ok(StreamArg { name: stream_name(name)?, shards })
 }
 
+fn parse_table(text: &str) -> Result<LocalTable, String> {
+    let shape = "write NAME=KEY or NAME=KEY,SORT, such as totals=customer,day:N";
+    let (name, keys) = text.split_once('=').ok_or(shape)?;
+    if !is_table_name(name) {
+        return Err(format!("a table's name is 3 to 255 of letters, digits, `.`, `_` and `-`, not {name:?}"));
+    }
+    let key = |text: &str| {
+        key_attribute(text).map_err(|invalid| match invalid {
+            InvalidKey::Type => format!("{text:?} has no type of a key: {KEY_TYPES}"),
+            InvalidKey::Name => format!("{text:?} names no attribute of 1 to 255 bytes; {shape}"),
+        })
+    };
+    let (partition_key, sort_key) = match keys.split_once(',') {
+        None => (key(keys)?, None),
+        Some((partition_key, sort_key)) => (key(partition_key)?, Some(key(sort_key)?)),
+    };
+    if sort_key.as_ref().is_some_and(|sort_key| sort_key.name == partition_key.name) {
+        return Err(format!("{:?} cannot be partition key and sort key of one table", partition_key.name));
+    }
+    Ok(LocalTable { name: name.to_owned(), partition_key, sort_key })
+}
+
 fn parse_seed(text: &str) -> Result<SeedArg, String> {
     let shape = "write NAME=FILE:POINTER, such as orders=orders.ndjson:/id";
     let (stream, rest) = text.split_once('=').ok_or(shape)?;
@@ -493,6 +528,8 @@ mod tests {
     use host_core::moment::EpochMillis;
 
     use super::*;
+    use crate::config::LocalKey;
+    use crate::ports::KeyType;
 
     fn typed(words: &str) -> Result<Command, clap::Error> {
         Cli::try_parse_from(words.split_whitespace()).map(|cli| cli.command)
@@ -538,6 +575,23 @@ mod tests {
         }
         for wrong in ["", "a b", "orders:0", "orders:1001", "orders:"] {
             assert!(parse_stream(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tables_are_taken_apart() {
+        let words = "sluicebox local --table quakes=id --table totals=customer:S,day:N --table raw=a:b:B";
+        let Command::Local(local) = typed(words).expect("fine") else { panic!("another command") };
+        let key = |name: &str, of| LocalKey { name: name.to_owned(), of };
+        let table = |name: &str, partition_key, sort_key| LocalTable { name: name.to_owned(), partition_key, sort_key };
+        let expected = [
+            table("quakes", key("id", KeyType::Text), None),
+            table("totals", key("customer", KeyType::Text), Some(key("day", KeyType::Number))),
+            table("raw", key("a:b", KeyType::Bytes), None),
+        ];
+        assert_eq!(local.tables, expected);
+        for wrong in ["quakes", "ab=id", "quakes=", "quakes=id:X", "quakes=id,", "quakes=:N", "quakes=id,id:N", "a b=id"] {
+            assert!(parse_table(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -28,6 +28,18 @@ fn weak_and_unmeasured_events_are_filtered() {
 }
 
 #[test]
+fn the_strong_ones_take_their_route_and_nothing_does_without_a_threshold() {
+    let routes = |config: &[(&'static str, sluicebox_guest::testing::TestValue)]| {
+        let mut earthquakes = Instance::<Earthquakes>::open(config.iter().cloned()).expect("numbers");
+        let records = [TestRecord::new(FEATURE), TestRecord::new(FEATURE.replace("2.5", "2.4"))];
+        let elements = earthquakes.deserialize(&records).elements;
+        elements.into_iter().map(|element| element.route).collect::<Vec<_>>()
+    };
+    assert_eq!(routes(&[("strong_magnitude", 2.5.into())]), [Some("strong".to_owned()), None]);
+    assert_eq!(routes(&[]), [None, None]);
+}
+
+#[test]
 fn what_is_no_event_is_poison_that_says_why() {
     let without_magnitude = FEATURE.replace("\"mag\":2.5,", "");
     let outcome = opened(0.0).deserialize(&[TestRecord::new("hello"), TestRecord::new(without_magnitude)]);
