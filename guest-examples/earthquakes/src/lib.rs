@@ -1,6 +1,6 @@
 //! Turns events of the USGS earthquake feed (GeoJSON, one feature a record) into flat JSON, and leaves out what is
-//! weaker than `minimum_magnitude` (default 0) or has no magnitude at all. What has `strong_magnitude` or more takes the
-//! route `strong`; without that key nothing is on a route.
+//! weaker than `minimum_magnitude` (default 0) or has no magnitude at all. With `strong_magnitude`, what has that or more
+//! takes the route `strong` and everything else the route `weak`; without it nothing is on a route, and goes to every sink.
 //!
 //! ```json
 //! {"id":"uw61345682","time":"2018-01-31T01:49:59.650Z","magnitude":0.31,"place":"37km NNE of Amboy, Washington",
@@ -21,9 +21,6 @@ struct Earthquakes {
     minimum_magnitude: f64,
     strong_magnitude: Option<f64>,
 }
-
-/// The route of what is strong.
-const STRONG: &str = "strong";
 
 /// What the feed sends, as far as it is of interest.
 #[derive(Deserialize)]
@@ -93,8 +90,8 @@ impl kinesis::Deserializer for Earthquakes {
             depth_km,
         };
         let mut element = out.element().key(feature.id.as_bytes()).event_time(feature.properties.time);
-        if self.strong_magnitude.is_some_and(|strong| magnitude >= strong) {
-            element = element.route(STRONG);
+        if let Some(strong) = self.strong_magnitude {
+            element = element.route(if magnitude >= strong { "strong" } else { "weak" });
         }
         element
             .try_write(|payload| serde_json::to_writer(payload, &earthquake))

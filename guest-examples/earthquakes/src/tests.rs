@@ -28,15 +28,17 @@ fn weak_and_unmeasured_events_are_filtered() {
 }
 
 #[test]
-fn the_strong_ones_take_their_route_and_nothing_does_without_a_threshold() {
-    let routes = |config: &[(&'static str, sluicebox_guest::testing::TestValue)]| {
-        let mut earthquakes = Instance::<Earthquakes>::open(config.iter().cloned()).expect("numbers");
+fn a_threshold_parts_the_strong_from_the_weak_and_without_it_nothing_is_on_a_route() {
+    let routes = |mut earthquakes: Instance<Earthquakes>| {
         let records = [TestRecord::new(FEATURE), TestRecord::new(FEATURE.replace("2.5", "2.4"))];
         let elements = earthquakes.deserialize(&records).elements;
         elements.into_iter().map(|element| element.route).collect::<Vec<_>>()
     };
-    assert_eq!(routes(&[("strong_magnitude", 2.5.into())]), [Some("strong".to_owned()), None]);
-    assert_eq!(routes(&[]), [None, None]);
+    assert_eq!(
+        routes(Instance::open([("strong_magnitude", 2.5.into())]).expect("a number")),
+        [Some("strong".to_owned()), Some("weak".to_owned())]
+    );
+    assert_eq!(routes(opened(0.0)), [None, None]);
 }
 
 #[test]
