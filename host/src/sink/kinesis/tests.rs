@@ -59,6 +59,7 @@ fn destination(target: &KinesisTarget, key: &str) -> Destination {
     target.facts(&entry(key)).expect("a good entry").destination
 }
 
+/// ORD-1: whichever shard an explicit hash key names.
 #[tokio::test]
 async fn an_entry_goes_where_its_hash_says_and_is_ordered_by_its_partition_key() {
     let stream = MemoryStream::new("quakes", 4);
@@ -340,6 +341,7 @@ async fn a_target_that_cannot_be_written_to_ends_the_start_in_its_own_words() {
     assert!(missing.starts_with("sink \"strong\": stream \"quakes\" does not exist in us-east-1"), "{missing}");
 }
 
+/// BAT-1: whatever the manifest says.
 #[tokio::test]
 async fn options_are_those_of_the_manifest_within_what_stream_and_service_take() {
     const MIB: u64 = 1_048_576;
