@@ -10,7 +10,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use host_core::shard::{Position, ShardId};
 
 pub use self::values::{SeedArg, StreamArg};
-use self::values::{parse_position, parse_seed, parse_shard, parse_stream};
+use self::values::{parse_position, parse_seed, parse_shard, parse_stream, parse_table};
+use crate::config::LocalTable;
 
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
@@ -101,8 +102,9 @@ pub enum Command {
     Inspect(Inspect),
     /// Serve the embedded AWS endpoint until stopped
     #[command(
-        long_about = "Serve the embedded AWS endpoint on 127.0.0.1 until stopped, with the streams that manifests list under \
-                  `[local]` and those given here. Anything that speaks to Kinesis can use it, with any credentials."
+        long_about = "Serve the embedded AWS endpoint on 127.0.0.1 until stopped, with the streams and tables that manifests \
+                  list under `[local]` and those given here. Anything that speaks to Kinesis or DynamoDB can use it, \
+                  with any credentials."
     )]
     Local(Local),
     /// Read and edit the positions of a pipeline
@@ -185,6 +187,7 @@ pub struct Inspect {
 Examples:
   sluicebox local examples/earthquakes.toml
   sluicebox local --port 0 --stream orders:4 --seed orders=orders.ndjson:/id
+  sluicebox local --stream orders --table totals=customer,day:N
   aws --endpoint-url http://127.0.0.1:4567 kinesis list-streams")]
 pub struct Local {
     /// TCP port; 0 takes a free one and prints it
@@ -197,7 +200,16 @@ pub struct Local {
     /// be repeated
     #[arg(long = "seed", value_name = "NAME=FILE:POINTER", value_parser = parse_seed, action = ArgAction::Append)]
     pub seeds: Vec<SeedArg>,
-    /// Manifests whose `[local]` streams to create
+    /// A table to create, with its partition key and, if it has one, its sort key: texts unless `:N` (number) or `:B` (bytes)
+    /// says otherwise; may be repeated
+    #[arg(
+        long = "table",
+        value_name = "NAME=KEY[:S|N|B][,SORT[:S|N|B]]",
+        value_parser = parse_table,
+        action = ArgAction::Append
+    )]
+    pub tables: Vec<LocalTable>,
+    /// Manifests whose `[local]` streams and tables to create
     #[arg(value_name = "MANIFEST")]
     pub manifests: Vec<PathBuf>,
 }

@@ -29,9 +29,9 @@ use crate::ports::KeyType;
 
 pub use credentials::{AssumeRole, Credentials, InvalidRole, Process, RoleArn, Sts, WebIdentity};
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub(crate) use forms::{is_json_pointer, point_in_time};
-pub(crate) use names::is_stream_name;
+pub(crate) use forms::{InvalidKey, KEY_TYPES, is_json_pointer, key_attribute, point_in_time};
 pub use names::{ConsumerArn, InvalidArn, InvalidConsumerArn, InvalidName, InvalidTable, Name, Secret, StreamArn};
+pub(crate) use names::{is_stream_name, is_table_name};
 pub use reference::reference;
 
 /// One pipeline, complete and valid.

@@ -276,6 +276,7 @@ pub fn summary(
     }
     for (name, sink) in totals.sinks() {
         let (dead, repeated) = (sink.dead_letters.get(), sink.repeated.get());
+        writeln!(text, "  sink {name:?}: {} entries written", grouped(sink.confirmed.get())).expect(STRING);
         if dead > 0 {
             writeln!(text, "  sink {name:?}: {} entries will never be written", grouped(dead)).expect(STRING);
         }

@@ -99,8 +99,7 @@ async fn is_taken(backend: &impl PutBackend, entries: &[Arc<KinesisEntry>]) -> b
             true
         }
         Err(error) => {
-            assert!(error.may_be_of_an_entry(), "{error}");
-            assert_eq!(error.kind, SourceErrorKind::Invalid, "{error}");
+            assert_eq!(error.kind, SourceErrorKind::Rejected, "{error}");
             false
         }
     }

@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Runs the earthquakes pipeline on real events against the embedded Kinesis; run it again and it resumes
+    /// Runs two pipelines on real events against embedded streams and tables; run it again and they resume
     Demo,
     /// Builds what the tests need and passes all of them
     Test {
@@ -115,10 +115,11 @@ fn demo(workspace: &Workspace) -> Result<()> {
     components::build(workspace)?;
     say("building the host (release); the first time this compiles wasmtime and the AWS SDK and takes minutes");
     run(&mut workspace.cargo(&["build", "--release", "--package", "host"]))?;
-    let manifest = PathBuf::from("guest-examples/earthquakes/pipeline.toml");
+    let folder = PathBuf::from("guest-examples/earthquakes");
+    let manifests = ["pipeline.toml", "services.toml"].map(|name| folder.join(name));
     let host = workspace.target.join("release").join(format!("sluicebox{}", std::env::consts::EXE_SUFFIX));
     let mut command = Command::new(&host);
-    command.args(["run", "--local", "--until-caught-up"]).arg(&manifest).current_dir(&workspace.root);
+    command.args(["run", "--local", "--until-caught-up"]).args(&manifests).current_dir(&workspace.root);
     let status = command.status().with_context(|| format!("could not start {}", host.display()))?;
     if !status.success() {
         bail!("the demo failed: {status}");

@@ -1,5 +1,6 @@
 //! Turns events of the USGS earthquake feed (GeoJSON, one feature a record) into flat JSON, and leaves out what is
-//! weaker than `minimum_magnitude` (default 0) or has no magnitude at all.
+//! weaker than `minimum_magnitude` (default 0) or has no magnitude at all. With `strong_magnitude`, what has that or more
+//! takes the route `strong` and everything else the route `weak`; without it nothing is on a route, and goes to every sink.
 //!
 //! ```json
 //! {"id":"uw61345682","time":"2018-01-31T01:49:59.650Z","magnitude":0.31,"place":"37km NNE of Amboy, Washington",
@@ -18,6 +19,7 @@ mod rfc3339;
 
 struct Earthquakes {
     minimum_magnitude: f64,
+    strong_magnitude: Option<f64>,
 }
 
 /// What the feed sends, as far as it is of interest.
@@ -66,7 +68,10 @@ struct Earthquake<'a> {
 
 impl kinesis::Deserializer for Earthquakes {
     fn open(config: &Config) -> Result<Self, Error> {
-        Ok(Self { minimum_magnitude: config.float("minimum_magnitude")?.unwrap_or(0.0) })
+        Ok(Self {
+            minimum_magnitude: config.float("minimum_magnitude")?.unwrap_or(0.0),
+            strong_magnitude: config.float("strong_magnitude")?,
+        })
     }
 
     fn deserialize(&mut self, record: &Record<'_>, out: &mut Elements) -> Result<(), Error> {
@@ -84,9 +89,11 @@ impl kinesis::Deserializer for Earthquakes {
             latitude,
             depth_km,
         };
-        out.element()
-            .key(feature.id.as_bytes())
-            .event_time(feature.properties.time)
+        let mut element = out.element().key(feature.id.as_bytes()).event_time(feature.properties.time);
+        if let Some(strong) = self.strong_magnitude {
+            element = element.route(if magnitude >= strong { "strong" } else { "weak" });
+        }
+        element
             .try_write(|payload| serde_json::to_writer(payload, &earthquake))
             .map_err(|error| Error::poison("not-writable", error))
     }

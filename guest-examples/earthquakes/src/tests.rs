@@ -28,6 +28,20 @@ fn weak_and_unmeasured_events_are_filtered() {
 }
 
 #[test]
+fn a_threshold_parts_the_strong_from_the_weak_and_without_it_nothing_is_on_a_route() {
+    let routes = |mut earthquakes: Instance<Earthquakes>| {
+        let records = [TestRecord::new(FEATURE), TestRecord::new(FEATURE.replace("2.5", "2.4"))];
+        let elements = earthquakes.deserialize(&records).elements;
+        elements.into_iter().map(|element| element.route).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        routes(Instance::open([("strong_magnitude", 2.5.into())]).expect("a number")),
+        [Some("strong".to_owned()), Some("weak".to_owned())]
+    );
+    assert_eq!(routes(opened(0.0)), [None, None]);
+}
+
+#[test]
 fn what_is_no_event_is_poison_that_says_why() {
     let without_magnitude = FEATURE.replace("\"mag\":2.5,", "");
     let outcome = opened(0.0).deserialize(&[TestRecord::new("hello"), TestRecord::new(without_magnitude)]);

@@ -256,7 +256,7 @@ impl History {
         }
     }
 
-    /// limits of a request: where nothing fails and nothing is throttled, nothing that could be sent is older than it may be.
+    /// BAT-1: where nothing fails and nothing is throttled, nothing that could be sent is older than it may be.
     fn in_time(&self) -> Result<(), String> {
         if self.faults.until > 0 || self.options.max_in_flight <= self.batcher.counts().in_flight {
             return Ok(());

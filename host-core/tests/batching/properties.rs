@@ -205,6 +205,7 @@ impl Bench {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 400, ..ProptestConfig::default() })]
 
+    /// BAT-1, DEL-1, LIM-1, ORD-1: with limits, orders and answers of any kind.
     #[test]
     fn whatever_happens_every_limit_and_every_order_is_kept_and_it_comes_to_an_end(
         order in order(),

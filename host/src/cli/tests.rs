@@ -4,6 +4,8 @@ use host_core::moment::EpochMillis;
 use host_core::shard::SequenceNumber;
 
 use super::*;
+use crate::config::LocalKey;
+use crate::ports::KeyType;
 
 fn typed(words: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(words.split_whitespace()).map(|cli| cli.command)
@@ -45,6 +47,25 @@ fn streams_and_seeds_are_taken_apart() {
     }
     for wrong in ["", "a b", "orders:0", "orders:1001", "orders:"] {
         assert!(parse_stream(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn tables_are_taken_apart() {
+    let words = "sluicebox local --table quakes=id --table totals=customer:S,day:N --table raw=a:b:B";
+    let Command::Local(local) = typed(words).expect("fine") else { panic!("another command") };
+    let key = |name: &str, of| LocalKey { name: name.to_owned(), of };
+    let table = |name: &str, partition_key, sort_key| LocalTable { name: name.to_owned(), partition_key, sort_key };
+    let expected = [
+        table("quakes", key("id", KeyType::Text), None),
+        table("totals", key("customer", KeyType::Text), Some(key("day", KeyType::Number))),
+        table("raw", key("a:b", KeyType::Bytes), None),
+    ];
+    assert_eq!(local.tables, expected);
+    for wrong in
+        ["quakes", "ab=id", "quakes=", "quakes=id:X", "quakes=id,", "quakes=:N", "quakes=id,id:N", "a b=id"]
+    {
+        assert!(parse_table(wrong).is_err(), "{wrong}");
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use host_core::shard::{Position, SequenceNumber, ShardId};
 
-use crate::config::{is_json_pointer, is_stream_name, point_in_time};
+use crate::config::{
+    InvalidKey, KEY_TYPES, LocalTable, is_json_pointer, is_stream_name, is_table_name, key_attribute, point_in_time,
+};
 
 /// A stream to create: `NAME[:SHARDS]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,28 @@ pub(super) fn parse_stream(text: &str) -> Result<StreamArg, String> {
         }
     };
     Ok(StreamArg { name: stream_name(name)?, shards })
+}
+
+pub(super) fn parse_table(text: &str) -> Result<LocalTable, String> {
+    let shape = "write NAME=KEY or NAME=KEY,SORT, such as totals=customer,day:N";
+    let (name, keys) = text.split_once('=').ok_or(shape)?;
+    if !is_table_name(name) {
+        return Err(format!("a table's name is 3 to 255 of letters, digits, `.`, `_` and `-`, not {name:?}"));
+    }
+    let key = |text: &str| {
+        key_attribute(text).map_err(|invalid| match invalid {
+            InvalidKey::Type => format!("{text:?} has no type of a key: {KEY_TYPES}"),
+            InvalidKey::Name => format!("{text:?} names no attribute of 1 to 255 bytes; {shape}"),
+        })
+    };
+    let (partition_key, sort_key) = match keys.split_once(',') {
+        None => (key(keys)?, None),
+        Some((partition_key, sort_key)) => (key(partition_key)?, Some(key(sort_key)?)),
+    };
+    if sort_key.as_ref().is_some_and(|sort_key| sort_key.name == partition_key.name) {
+        return Err(format!("{:?} cannot be partition key and sort key of one table", partition_key.name));
+    }
+    Ok(LocalTable { name: name.to_owned(), partition_key, sort_key })
 }
 
 pub(super) fn parse_seed(text: &str) -> Result<SeedArg, String> {

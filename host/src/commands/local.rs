@@ -72,6 +72,9 @@ fn options(arguments: &Local, manifests: &[Manifest]) -> Result<Options, String>
         };
         stream.seed = Some(Seed { file: seed.path.clone(), partition_key: seed.partition_key.clone(), digest: None });
     }
+    let listed = tables_of(manifests)?.into_iter().chain(arguments.tables.iter().cloned());
+    // As with streams, what is given here holds.
+    let tables: BTreeMap<String, LocalTable> = listed.map(|table| (table.name.clone(), table)).collect();
     let mut directories: Vec<_> =
         manifests.iter().map(|manifest| manifest.local.durable.then(|| local_directory(manifest))).collect();
     directories.dedup();
@@ -88,7 +91,7 @@ fn options(arguments: &Local, manifests: &[Manifest]) -> Result<Options, String>
         region: first.map_or(defaults.region, |stream| stream.region().to_owned()),
         account: first.map_or(defaults.account, |stream| stream.account().to_owned()),
         streams: streams.into_values().collect(),
-        tables: tables_of(manifests)?,
+        tables: tables.into_values().collect(),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::cli::Run;
 use crate::commands::signals::stop_on_signal;
 use crate::commands::{DONE, FAILED, WRONG, complain, read_manifests, tell, with_causes};
 use crate::component::Engine;
-use crate::config::Manifest;
+use crate::config::{Manifest, SinkOutput};
 use crate::pipeline::failure::Failure;
 use crate::progress::Screen;
 use crate::source::classify::SourceErrorKind;
@@ -89,7 +89,9 @@ async fn all(arguments: &Run, ready: Vec<Ready>, screen: &Screen) -> u8 {
             return FAILED;
         }
     };
+    let outputs = ready.iter().flat_map(|ready| &ready.manifest.sinks).map(|sink| sink.output.clone()).collect();
     let code = pipelines(arguments, ready, &embedded, screen, &stop).await;
+    embedded.tell_targets(outputs, screen).await;
     embedded.shutdown().await;
     code
 }
@@ -155,12 +157,13 @@ mod embedded {
     //! The endpoints that `--local` starts: one for each directory that manifests lie in, since streams and positions lie
     //! together.
 
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    use super::{Manifest, PathBuf, Screen, local_directory, tell, with_causes};
+    use super::{Manifest, PathBuf, Screen, SinkOutput, local_directory, tell, with_causes};
     use crate::app::LocalSettings;
     use crate::commands::local::{streams_of, tables_of};
     use crate::local::{Endpoint, Options, state_path};
+    use crate::progress::grouped;
 
     #[derive(Default)]
     pub(super) struct Embedded(BTreeMap<(PathBuf, bool), Endpoint>);
@@ -205,6 +208,31 @@ mod embedded {
             Some(LocalSettings { endpoint: endpoint.url(), state })
         }
 
+        /// Tells how much is now in the streams and tables that sinks write to.
+        pub(super) async fn tell_targets(&self, outputs: Vec<SinkOutput>, screen: &Screen) {
+            let (mut streams, mut tables) = (BTreeSet::new(), BTreeSet::new());
+            for output in outputs {
+                match output {
+                    SinkOutput::Kinesis(sink) => drop(streams.insert(sink.stream.name().to_owned())),
+                    SinkOutput::Dynamodb(sink) => drop(tables.insert(sink.table.name)),
+                    SinkOutput::Stdout | SinkOutput::File { .. } | SinkOutput::Discard => {}
+                }
+            }
+            if streams.is_empty() && tables.is_empty() {
+                return;
+            }
+            for endpoint in self.0.values() {
+                let summary = endpoint.summary().await;
+                for stream in summary.streams.iter().filter(|stream| streams.contains(&stream.name)) {
+                    let records = grouped(stream.records);
+                    tell(screen, &format!("embedded stream {}: {records} records", stream.name));
+                }
+                for (name, items) in summary.tables.iter().filter(|(name, _)| tables.contains(name)) {
+                    tell(screen, &format!("embedded table {name}: {} items", grouped(*items)));
+                }
+            }
+        }
+
         pub(super) async fn shutdown(self) {
             for endpoint in self.0.into_values() {
                 endpoint.shutdown().await;
@@ -225,6 +253,8 @@ impl Embedded {
     fn settings(&self, _manifest: &Manifest) -> Option<app::LocalSettings> {
         None
     }
+
+    async fn tell_targets(&self, _outputs: Vec<SinkOutput>, _screen: &Screen) {}
 
     async fn shutdown(self) {}
 }

@@ -18,6 +18,7 @@ pub(super) use amounts::{Lasting, Sized};
 pub(super) use consumers::{ConsumerNamed, EachConsumer, OneConsumer};
 pub(super) use identity::{Command, EXTERNAL_ID, Policy, Role, SESSION_NAME};
 pub(super) use places::{Arn, Arns, FilePath, Region, Store, Url, Use};
+pub(crate) use tables::{InvalidKey, KEY_TYPES, key_attribute};
 pub(super) use tables::{KeyOf, LocalTabled, Tabled};
 pub(crate) use texts::is_json_pointer;
 pub(super) use texts::{Named, Pointer, Routes, SecretText, Stream, Text};

@@ -5,7 +5,8 @@ mod table;
 use std::fmt;
 
 pub use table::InvalidTable;
-pub(super) use table::{TableName, is_table_name};
+pub(super) use table::TableName;
+pub(crate) use table::is_table_name;
 
 /// Why a text is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,9 @@
 //! It brings a server of its own, which listens on a loopback port that nobody is told of: what asks the endpoint for
 //! DynamoDB is passed on there as it is. A table lives as long as the streams do, in the same directory or in memory.
 //!
-//! `dynoxide` commits each item of a batch by itself, and would sync the disk for each. So its database is told not to, and
-//! what a request has written is synced here, once, before its answer leaves: the log that SQLite writes ahead holds all of it.
+//! `dynoxide` commits each item of a batch by itself, and would wait for the disk each time: 25 times for a full batch. So its
+//! database is told not to wait, and what a request wrote is synchronized once, before its answer leaves. A commit lies in the
+//! write-ahead log, which the database itself synchronizes before it moves anything out of there.
 
 use std::fs::File;
 use std::io;
@@ -33,16 +34,18 @@ use crate::ports::KeyType;
 
 /// The database, beside the journal of the streams.
 const FILE: &str = "tables.db";
-/// The log that it writes ahead.
+/// Its write-ahead log, as SQLite names it.
 const LOG: &str = "tables.db-wal";
+/// Operations that change nothing begin with one of these.
+const READS: [&str; 6] = ["BatchGet", "Describe", "Get", "List", "Query", "Scan"];
 
 /// The running tables. Dropping it stops them; what was acknowledged is durable either way.
 pub(super) struct Tables {
     database: Database,
-    /// What is to be synced before an answer leaves; `None` in memory.
-    log: Option<PathBuf>,
     at: SocketAddr,
     client: Client<HttpConnector, Body>,
+    /// What is synchronized before an answer leaves; `None` in memory.
+    log: Option<PathBuf>,
     /// The server stops once this is dropped.
     _stop: oneshot::Sender<()>,
 }
@@ -53,11 +56,10 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
     target.is_some_and(|target| target.starts_with("DynamoDB"))
 }
 
-/// Whether a request changes nothing; what is not known to read is synced for.
-fn reads(headers: &HeaderMap) -> bool {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = target.split_once('.').map_or(target, |(_, operation)| operation);
-    ["Get", "BatchGet", "Query", "Scan", "Describe", "List"].iter().any(|verb| operation.starts_with(verb))
+fn is_read(headers: &HeaderMap) -> bool {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| target.rsplit_once('.')).map_or("", |(_, operation)| operation);
+    READS.iter().any(|read| operation.starts_with(read))
 }
 
 impl Tables {
@@ -66,8 +68,8 @@ impl Tables {
         directory: Option<&Path>,
         listed: &[LocalTable],
     ) -> Result<(Self, Vec<Notice>), LocalError> {
-        let log = directory.map(|directory| directory.join(LOG));
         let path = directory.map(|directory| directory.join(FILE));
+        let log = directory.map(|directory| directory.join(LOG));
         let listed = listed.to_vec();
         let set_up = tokio::task::spawn_blocking(move || {
             let database = match path {
@@ -75,8 +77,8 @@ impl Tables {
                 None => Database::memory(),
             };
             let database = database.map_err(|error| failed("open".to_owned(), &error))?;
-            // Which leaves it without a sync at each commit, and nothing else.
-            database.disable_bulk_loading().map_err(|error| failed("open".to_owned(), &error))?;
+            // `PRAGMA synchronous = NORMAL`, whatever it is called.
+            database.disable_bulk_loading().map_err(|error| failed("set up".to_owned(), &error))?;
             let mut notices = Vec::new();
             for table in &listed {
                 notices.extend(set_up(&database, table)?);
@@ -97,8 +99,12 @@ impl Tables {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        let tables = Self { database, log, at, client, _stop: stop };
-        tables.sync().await.map_err(unbound)?;
+        let tables = Self { database, at, client, log, _stop: stop };
+        if let Some(directory) = directory {
+            tables.synchronize().await.map_err(unbound)?;
+            // The log's name, too.
+            File::open(directory).and_then(|directory| directory.sync_all()).map_err(unbound)?;
+        }
         Ok((tables, notices))
     }
 
@@ -108,31 +114,27 @@ impl Tables {
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Authority::try_from(self.at.to_string()).ok();
         uri.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        let is_read = is_read(request.headers());
         *request.uri_mut() = Uri::from_parts(uri).expect("a scheme, an address and a path are a URI");
-        let reads = reads(request.headers());
-        let failed = |message: String| {
+        let failed = |what: &str, error: &dyn std::error::Error| {
+            let message = format!("the embedded tables {what}: {error}");
             refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", &message).into_response()
         };
         let answer = match self.client.request(request).await {
             Ok(answer) => answer.map(Body::new),
-            Err(error) => return failed(format!("the embedded tables do not answer: {error}")),
+            Err(error) => return failed("do not answer", &error),
         };
-        match if reads { Ok(()) } else { self.sync().await } {
-            Ok(()) => answer,
-            Err(error) => failed(format!("the embedded tables cannot be written to the disk: {error}")),
+        if !is_read && let Err(error) = self.synchronize().await {
+            return failed("cannot write to the disk", &error);
         }
+        answer
     }
 
-    /// Makes what was committed so far survive a power failure.
-    async fn sync(&self) -> io::Result<()> {
+    /// Waits until everything that was committed is on the disk.
+    async fn synchronize(&self) -> io::Result<()> {
         let Some(log) = self.log.clone() else { return Ok(()) };
-        let synced = tokio::task::spawn_blocking(move || match File::open(&log) {
-            Ok(log) => log.sync_data(),
-            // Nothing was ever written.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        });
-        synced.await.map_err(io::Error::other)?
+        let written = tokio::task::spawn_blocking(move || File::open(log)?.sync_data());
+        written.await.map_err(io::Error::other)?
     }
 
     /// The tables and how many items each has, by name.

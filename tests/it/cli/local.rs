@@ -70,6 +70,38 @@ fn a_local_run_that_keeps_nothing_starts_anew_each_time() {
     assert!(!folder.path().join(".sluicebox/local").exists());
 }
 
+const INTO_SERVICES: &str = "\
+[[sink]]
+type = \"kinesis\"
+stream_arn = \"arn:aws:kinesis:us-east-1:000000000000:stream/copies\"
+[sink.converter]
+builtin = \"passthrough\"
+[[sink]]
+type = \"dynamodb\"
+table = \"words\"
+[sink.converter]
+builtin = \"json-to-item\"";
+const WITH_TARGETS: &str = "\
+[local]
+streams = [
+    { name = \"words\", shards = 1, seed = \"words.ndjson\", partition_key = \"/id\" },
+    { name = \"copies\", shards = 2 },
+]
+tables = [{ name = \"words\", partition_key = \"id:N\" }]";
+
+#[test]
+fn a_local_run_tells_what_its_sinks_wrote_and_what_the_embedded_targets_hold() {
+    let folder = folder(WITH_TARGETS, INTO_SERVICES);
+    for written in [3, 0] {
+        let ended = command(&folder, &TO_END).expect_code(0);
+        for sink in ["kinesis", "dynamodb"] {
+            ended.expect_stderr(&format!("sink {sink:?}: {written} entries written"));
+        }
+        ended.expect_stderr("embedded stream copies: 3 records").expect_stderr("embedded table words: 3 items");
+        assert_eq!(ended.stdout, "");
+    }
+}
+
 #[test]
 fn a_local_stream_that_is_not_listed_is_missed_by_name() {
     let folder = folder("[local]\nstreams = [{ name = \"other\" }]", TO_STDOUT);
@@ -86,10 +118,11 @@ fn after<'a>(text: &'a str, word: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_endpoint_on_its_own_serves_any_client_until_it_is_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut local = Running::start(folder.path(), &["local", "--port", "0", "--stream", "a:2"]);
+    let mut local = Running::start(folder.path(), &["local", "--port", "0", "--stream", "a:2", "--table", "days=id,day:N"]);
     local.wait_for("stdout", |text| text.contains("AWS_REGION"));
     let said = std::fs::read_to_string(folder.path().join("stdout")).expect("its stdout");
     assert_eq!(after(&said, "stream"), "a: 2 open shards, 0 records");
+    assert_eq!(after(&said, "table"), "days: 0 items");
     let client = AwsSettings::local("us-east-1", after(&said, "endpoint")).kinesis().await;
     client.create_stream().stream_name("b").shard_count(1).send().await.expect("created");
     let put = client.put_record().stream_name("b").partition_key("k").data(Blob::new("x")).send().await.expect("put");

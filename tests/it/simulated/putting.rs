@@ -76,6 +76,7 @@ fn entry(key: &str, data: impl Into<Vec<u8>>) -> Arc<KinesisEntry> {
     Arc::new(KinesisEntry { partition_key: key.to_owned(), explicit_hash_key: None, data: data.into() })
 }
 
+/// BAT-1: against a service that counts by itself.
 #[tokio::test]
 async fn what_an_entry_weighs_is_what_the_service_counts_whatever_its_key_and_data() {
     let (aws, target) = target(3, Limits::any_rate()).await;

@@ -16,6 +16,7 @@ fn late(mut batcher: Batcher<u32>) -> (Batcher<u32>, RequestId) {
     (batcher, request)
 }
 
+/// ORD-1: of requests that race each other none has the same key.
 #[test]
 fn a_key_has_one_entry_under_way_and_other_keys_flow() {
     let mut batcher = ordered(Order::PerKey);
@@ -33,6 +34,7 @@ fn a_key_has_one_entry_under_way_and_other_keys_flow() {
     assert_eq!(settled(&mut batcher), confirmed([2, 0, 4]));
 }
 
+/// ORD-1: what is thrown back keeps its place.
 #[test]
 fn nothing_newer_overtakes_an_entry_that_waits_for_another_attempt() {
     let mut batcher = ordered(Order::PerKey);
@@ -69,6 +71,7 @@ fn without_order_what_is_thrown_back_holds_nobody() {
     assert_eq!(sent(&mut batcher, at(10)).1, [2]);
 }
 
+/// ORD-1: a request that was given up may be carried out all the same.
 #[test]
 fn after_a_timeout_only_the_same_entry_is_sent_until_a_late_landing_is_over() {
     let (mut batcher, first) = late(ordered(Order::PerKey));
@@ -85,6 +88,7 @@ fn after_a_timeout_only_the_same_entry_is_sent_until_a_late_landing_is_over() {
     assert_eq!(settled(&mut batcher), [], "a late answer is none");
 }
 
+/// ORD-1: even if nobody tries it again.
 #[test]
 fn an_entry_that_died_of_timeouts_still_haunts_its_key() {
     let options = Options { max_attempts: Some(1), max_age: Duration::ZERO, ..options() };
@@ -97,6 +101,7 @@ fn an_entry_that_died_of_timeouts_still_haunts_its_key() {
     assert_eq!(batcher.counts().buffered, 1, "what is over is forgotten");
 }
 
+/// LIM-1: what is remembered counts as what is held.
 #[test]
 fn keys_that_are_remembered_take_up_room() {
     let mut batcher = batcher(Options { max_buffered: 10, max_age: Duration::ZERO, ..options() });
@@ -175,6 +180,7 @@ fn a_write_that_may_land_late_is_not_replaced_before_that() {
     assert_eq!(sent(&mut batcher, at(9_000)).1, [3]);
 }
 
+/// ORD-1: a partition key is one key, whichever shard holds it now.
 #[test]
 fn equal_keys_of_two_tables_are_two_items_and_of_two_shards_one_key() {
     for (order, together) in [(Order::Newest, true), (Order::Distinct, true), (Order::PerKey, false)] {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// BAT-1: by count.
 #[test]
 fn a_full_request_leaves_at_once_and_the_rest_waits() {
     let mut batcher = batcher(options());
@@ -12,6 +13,7 @@ fn a_full_request_leaves_at_once_and_the_rest_waits() {
     assert_eq!(batcher.counts().buffered, 23, "what is under way is held too");
 }
 
+/// BAT-1: by bytes.
 #[test]
 fn a_request_is_filled_to_the_last_byte_and_no_further() {
     let mut batcher = batcher(Options { max_bytes: 30, max_record_bytes: 15, ..options() });
@@ -25,6 +27,7 @@ fn a_request_is_filled_to_the_last_byte_and_no_further() {
     assert_eq!((entries, bytes), (vec![7, 8, 9, 10], 30), "exactly as many bytes as the service takes");
 }
 
+/// BAT-1: what is larger is refused before it is held.
 #[test]
 fn the_size_of_an_entry_is_bounded_to_the_byte() {
     let mut batcher = batcher(options());
@@ -36,6 +39,7 @@ fn the_size_of_an_entry_is_bounded_to_the_byte() {
     assert_eq!(batcher.counts().buffered, 1);
 }
 
+/// BAT-1: by age.
 #[test]
 fn an_entry_waits_for_company_until_it_is_of_age() {
     let mut batcher = batcher(Options { max_age: Duration::from_millis(100), ..options() });
@@ -83,6 +87,7 @@ fn a_sink_in_a_hurry_sends_what_is_there_and_takes_more() {
     assert!(matches!(batcher.next(until), Action::Wait(_)), "the hurry is over");
 }
 
+/// LIM-1: by count.
 #[test]
 fn a_full_buffer_takes_nothing_and_sends_what_it_can() {
     let mut batcher = batcher(Options { max_buffered: 10, ..options() });
@@ -101,6 +106,7 @@ fn a_full_buffer_takes_nothing_and_sends_what_it_can() {
     assert!(batcher.has_room(4));
 }
 
+/// LIM-1: by bytes.
 #[test]
 fn bytes_bound_the_buffer_as_entries_do() {
     let mut batcher = batcher(Options { max_buffered_bytes: 1_000, ..options() });
@@ -124,6 +130,7 @@ fn no_more_requests_are_under_way_than_may_be() {
     assert_eq!(settled(&mut batcher), confirmed((10..20).chain(0..10)), "in the order in which they were settled");
 }
 
+/// BAT-1: such a request would be refused as a whole.
 #[test]
 fn a_key_is_not_twice_in_a_request_where_the_service_forbids_it() {
     let mut batcher = batcher(Options { order: Order::Distinct, ..options() });

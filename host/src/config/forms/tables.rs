@@ -94,6 +94,36 @@ impl Form for LocalTabled {
     }
 }
 
+/// What types of key attributes are called.
+pub(crate) const KEY_TYPES: &str =
+    "behind the colon stands `S` (text), `N` (number) or `B` (bytes); without a colon it is text";
+
+/// Why a text is no attribute of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InvalidKey {
+    /// There is no such type.
+    Type,
+    /// There is no name, or one that is too long.
+    Name,
+}
+
+/// The attribute of a key that `text` names, with its type: `id` (text), `id:S`, `id:N`, `id:B`.
+///
+/// # Errors
+/// What about it is none.
+pub(crate) fn key_attribute(text: &str) -> Result<LocalKey, InvalidKey> {
+    let (name, of) = match text.rsplit_once(':') {
+        None | Some((_, "S")) => (text.strip_suffix(":S").unwrap_or(text), KeyType::Text),
+        Some((name, "N")) => (name, KeyType::Number),
+        Some((name, "B")) => (name, KeyType::Bytes),
+        Some(_) => return Err(InvalidKey::Type),
+    };
+    if !(1..=255).contains(&name.len()) {
+        return Err(InvalidKey::Name);
+    }
+    Ok(LocalKey { name: name.to_owned(), of })
+}
+
 /// An attribute of a key and its type: `id` (text), `id:S`, `id:N`, `id:B`.
 pub(in super::super) struct KeyOf(pub(in super::super) &'static str);
 
@@ -102,22 +132,13 @@ impl Form for KeyOf {
 
     fn parse(&self, value: &Value, _: &Context<'_>) -> Result<LocalKey, Complaint> {
         let (text, quote) = text(value)?;
-        let (name, of) = match text.rsplit_once(':') {
-            None => (text, KeyType::Text),
-            Some((name, "S")) => (name, KeyType::Text),
-            Some((name, "N")) => (name, KeyType::Number),
-            Some((name, "B")) => (name, KeyType::Bytes),
-            Some(_) => {
-                let help =
-                    "behind the colon stands `S` (text), `N` (number) or `B` (bytes); without a colon it is text";
-                return Err(Complaint::content(format!("{quote} has no type of a key"), help));
+        key_attribute(text).map_err(|invalid| match invalid {
+            InvalidKey::Type => Complaint::content(format!("{quote} has no type of a key"), KEY_TYPES),
+            InvalidKey::Name => {
+                let help = format!("a name of 1 to 255 bytes, as in {}", self.example());
+                Complaint::content(format!("{quote} names no attribute"), help)
             }
-        };
-        if !(1..=255).contains(&name.len()) {
-            let message = format!("{quote} names no attribute");
-            return Err(Complaint::content(message, format!("a name of 1 to 255 bytes, as in {}", self.example())));
-        }
-        Ok(LocalKey { name: name.to_owned(), of })
+        })
     }
 
     fn takes(&self) -> String {

@@ -71,7 +71,7 @@ fn table_name(text: &str) -> Result<String, InvalidTable> {
 }
 
 /// Whether `text` may be a table's name (`TableName`).
-pub(in super::super) fn is_table_name(text: &str) -> bool {
+pub(crate) fn is_table_name(text: &str) -> bool {
     (3..=255).contains(&text.len()) && text.bytes().all(is_name_byte)
 }
 

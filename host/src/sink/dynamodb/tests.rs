@@ -57,6 +57,7 @@ async fn an_entry_is_known_by_its_typed_key_and_its_size() {
     assert_eq!(target.name(&request(Action::Put, "a", "xyz")), "id=\"a\"");
 }
 
+/// BAT-1: by the size of an item as the service counts it.
 #[tokio::test]
 async fn an_item_of_400_kb_is_taken_and_one_byte_more_is_refused_before_it_is_sent() {
     let target = open(&table()).await.expect("a table");
@@ -121,6 +122,7 @@ async fn a_failed_request_is_for_the_engine_to_repeat_to_halve_or_to_end() {
     assert_eq!(written.codes, [("UnprocessedItems".to_owned(), 1)]);
 }
 
+/// BAT-1: whatever the manifest says.
 #[test]
 fn no_manifest_makes_requests_larger_than_the_service_takes() {
     let batch = SinkBatch {

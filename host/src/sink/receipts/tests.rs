@@ -26,6 +26,7 @@ fn receipts_of_a_session_leave_in_the_order_of_its_deliveries() {
     assert_eq!(ready(&mut receipts), [Ready::Receipt(0), Ready::Receipt(1)]);
 }
 
+/// CKP-1: a mark is the place after everything before it.
 #[test]
 fn with_marks_receipts_leave_in_the_order_of_all_deliveries() {
     let mut receipts = Receipts::new(true);

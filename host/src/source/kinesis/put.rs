@@ -163,24 +163,24 @@ mod tests {
         for answer in [results(&[]), results(&[taken]), results(&[taken; 3]), results(&[taken, "{}"])] {
             let error = put(answer, 2).await.expect_err("two are owed");
             assert_eq!(error.kind, SourceErrorKind::Invalid, "{error}");
-            assert!(!error.may_be_of_an_entry() && error.to_string().contains("result"), "{error}");
+            assert!(error.to_string().contains("result"), "{error}");
         }
     }
 
     #[tokio::test]
     async fn a_request_that_something_on_the_way_finds_too_large_may_be_taken_in_parts() {
         let error = put(Answer::Json(413, "<html>too large</html>".to_owned()), 2).await.expect_err("refused");
-        assert!(error.may_be_of_an_entry() && error.advice().contains("max_bytes"), "{error}");
+        assert!(error.kind == SourceErrorKind::Rejected && error.advice().contains("max_bytes"), "{error}");
         for code in ["InvalidArgumentException", "ValidationException", "SerializationException"] {
             // As the texts that mean something else to a reader.
             for text in ["sequence number", "in the future", "records.1.member.partitionKey"] {
                 let error = put(exception(400, code, text), 2).await.expect_err("refused");
-                assert!(error.may_be_of_an_entry() && error.kind == SourceErrorKind::Invalid, "{error}");
+                assert!(error.kind == SourceErrorKind::Rejected, "{error}");
             }
         }
         for code in ["NewException", "DryRunOperationException", "MissingParameter", "AccessDeniedException"] {
             let error = put(exception(400, code, "no"), 2).await.expect_err("refused");
-            assert!(!error.may_be_of_an_entry(), "{error}");
+            assert_ne!(error.kind, SourceErrorKind::Rejected, "{error}");
         }
     }
 }

@@ -31,6 +31,7 @@ async fn what_is_cut_off_is_not_confirmed_and_its_requests_are_cancelled() {
     assert_eq!(bench.elapsed().as_secs(), 0);
 }
 
+/// LIM-1: receipts that wait are bounded, too.
 #[tokio::test(start_paused = true)]
 async fn deliveries_that_are_not_confirmed_are_bounded_and_none_begins_after_a_failure() {
     let mut bench = Bench::new(Settings { fail_on_error: true, ..settings() });

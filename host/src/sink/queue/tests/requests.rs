@@ -3,6 +3,7 @@
 use super::*;
 use crate::flow::Budget;
 
+/// BAT-1: with real requests, in paused time.
 #[tokio::test(start_paused = true)]
 async fn a_full_request_leaves_at_once_and_the_rest_when_it_is_of_age() {
     let mut bench = Bench::new(settings());
