@@ -10,7 +10,8 @@ const IDS: [&str; 13] = [
     "LIN-1", "LIN-2", "LIN-3", "POS-1", "ASN-1", "ORD-1", "DEL-1", "CKP-1", "CKP-2", "GAP-1", "LIM-1", "ISO-1", "WMK-1",
 ];
 /// Where tests are looked for.
-const FOLDERS: [&str; 5] = ["host-core/src", "host-core/tests", "host/src", "tests/it", "tests/backends"];
+const FOLDERS: [&str; 6] =
+    ["host-core/src", "host-core/tests", "host/src", "tests/harness", "tests/it", "tests/backends"];
 const HEADING: &str = "## ";
 const HELD_BY: &str = "Held by:";
 
