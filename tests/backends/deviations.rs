@@ -13,6 +13,8 @@ pub enum BackendName {
     Simulated,
     /// The crate `ferrokinesis`, without the host's mending.
     Ferrokinesis,
+    /// The crate `dynoxide`.
+    Dynoxide,
     /// `sluicebox local`: `ferrokinesis` with the host's mending and journal.
     Embedded,
     /// The npm package `kinesis-local`.
@@ -31,6 +33,7 @@ impl BackendName {
             Self::Memory => "the in-memory fake",
             Self::Simulated => "the simulated AWS",
             Self::Ferrokinesis => "ferrokinesis 0.7.0",
+            Self::Dynoxide => "dynoxide 3.2.0",
             Self::Embedded => "sluicebox local",
             Self::KinesisLocal => "kinesis-local 0.6.2",
             Self::Kinesalite => "kinesalite 3.3.3",
@@ -82,6 +85,8 @@ pub enum Difference {
     CountsNoKeys,
     /// `PutRecords` with a request of the largest size.
     TakesHalfARequest,
+    /// `PutRecords` of more than a shard takes in a second.
+    TakesAnyRate,
 }
 
 impl Difference {
@@ -109,6 +114,7 @@ impl Difference {
             Self::CountsBytesOfKeys => "a partition key has at most 256 bytes, not characters",
             Self::CountsNoKeys => "the size of a record is that of its data, without the partition key",
             Self::TakesHalfARequest => "a request of `PutRecords` holds 5 MiB, not 10",
+            Self::TakesAnyRate => "a shard takes any number of bytes a second",
         }
     }
 
@@ -136,6 +142,7 @@ impl Difference {
             Self::CountsBytesOfKeys => "a_partition_key_has_256_characters_of_any_script",
             Self::CountsNoKeys => "a_record_holds_a_mebibyte_with_its_key_and_not_a_byte_more",
             Self::TakesHalfARequest => "a_request_holds_ten_mebibytes_with_its_keys_and_not_a_byte_more",
+            Self::TakesAnyRate => "what_a_shard_does_not_take_is_thrown_back_and_the_rest_is_taken",
             Self::RefusesInAnEvent | Self::SubscribesToNoShard => {
                 "a_subscription_without_a_consumer_or_a_shard_is_refused_as_such"
             }
