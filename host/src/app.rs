@@ -8,6 +8,7 @@ pub mod assemble;
 mod enrolling;
 pub mod load;
 pub mod open;
+mod sinks;
 mod start;
 
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use host_core::batching::Outcome;
+use host_core::batching::{Contradiction, Outcome};
 use host_core::moment::EpochMillis;
 use host_core::registration::ConsumerStatus;
 use host_core::shard::{Position, SequenceNumber, ShardDescription, ShardId};
@@ -359,6 +359,14 @@ pub enum SinkError {
         target: String,
         /// "created" or "deleted".
         becoming: &'static str,
+    },
+    /// Its limits contradict what its target takes.
+    #[error("sink {sink:?}: {source}; correct its [sink.batch]")]
+    Limits {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// Which.
+        source: Contradiction,
     },
     /// The service behind the sink did not take what it was given.
     #[error("sink {sink:?}: {source}")]

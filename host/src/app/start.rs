@@ -11,19 +11,16 @@ use crate::app::RunSettings;
 use crate::app::assemble::{FoundStream, Ports, assemble};
 use crate::app::load::Ready;
 use crate::app::open;
+use crate::app::sinks::{self, Sinks};
 use crate::assigner::Assign;
 use crate::aws::{Access, AwsSettings};
 use crate::clock::Clock;
 use crate::component::load::Loaded;
-use crate::config::{Manifest, SinkOutput, StateStore, StreamArn};
+use crate::config::{Manifest, StateStore, StreamArn};
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Pipeline, Totals};
-use crate::ports::{Sink, StreamApi};
+use crate::ports::StreamApi;
 use crate::progress::Screen;
-use crate::sink::discard::Discard;
-use crate::sink::file::LineFile;
-use crate::sink::stdout::Stdout;
-use crate::sink::thread::{Output, RoutedSink};
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::kinesis::KinesisStream;
 use crate::state::memory::MemoryStore;
@@ -45,15 +42,17 @@ pub(super) async fn start(
     totals: Arc<Totals>,
 ) -> Result<Pipeline, Failure> {
     let manifest = &ready.manifest;
-    let reopen = open::components(&ready, clock, |_| Ok(Vec::new()));
+    let reopen = open::components(&ready, clock, sinks::converters(&ready, clock));
     let subtasks = (0..manifest.parallelism).map(|subtask| reopen(subtask)).collect::<Result<_, Failure>>()?;
     let assigner = open::assigner(&ready, clock)?;
-    let streams = find_streams(manifest, settings, clock, &totals).await?;
+    let access = aws(manifest, settings).access().await;
+    let streams = find_streams(manifest, &access, clock, &totals).await?;
+    let sinks = Sinks { manifest, access: &access, clock, totals: &totals }.all().await?;
     let store = open_store(&ready, settings)?;
     let ports = Ports {
         streams,
         store,
-        sinks: sinks(manifest),
+        sinks,
         subtasks,
         reopen,
         assigner: assigner.map(|assigner| Box::new(assigner) as Box<dyn Assign>),
@@ -77,12 +76,11 @@ fn components(ready: &Ready) -> Vec<ComponentDigest> {
 /// Finds every stream of the source, all at the same time: one that is missing ends the start.
 async fn find_streams(
     manifest: &Manifest,
-    settings: &RunSettings,
+    access: &Access,
     clock: Clock,
     totals: &Totals,
 ) -> Result<Vec<FoundStream>, Failure> {
-    let access = aws(manifest, settings).access().await;
-    let found = manifest.source.streams.iter().map(|arn| find_stream(arn, manifest, &access, clock, totals));
+    let found = manifest.source.streams.iter().map(|arn| find_stream(arn, manifest, access, clock, totals));
     try_join_all(found).await
 }
 
@@ -131,21 +129,4 @@ fn open_store(ready: &Ready, settings: &RunSettings) -> Result<Box<dyn LeaseStor
         (None, StateStore::Sqlite(path)) => Box::new(SqliteStore::open(path, &pipeline)?),
         (None, StateStore::Dynamodb(_)) => unreachable!("no manifest names one yet"),
     })
-}
-
-fn sinks(manifest: &Manifest) -> Vec<RoutedSink> {
-    let make = |sink: &crate::config::Sink| -> Box<dyn Sink> {
-        match &sink.output {
-            SinkOutput::Stdout => Box::new(Stdout::new(sink.name.as_str())),
-            SinkOutput::File { path } => Box::new(LineFile::new(sink.name.as_str(), path)),
-            SinkOutput::Discard => Box::new(Discard),
-            SinkOutput::Kinesis(_) | SinkOutput::Dynamodb(_) => unreachable!("no manifest names one yet"),
-        }
-    };
-    let routed = |sink: &crate::config::Sink| RoutedSink {
-        name: sink.name.to_string(),
-        when: sink.when.clone().unwrap_or_default(),
-        output: Output::Local(make(sink)),
-    };
-    manifest.sinks.iter().map(routed).collect()
 }
