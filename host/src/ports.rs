@@ -258,10 +258,7 @@ pub trait TableApi: Send + Sync + 'static {
 
     /// Puts and deletes up to 25 items, none of them twice (`BatchWriteItem`). The answer has one outcome for each: what comes
     /// back unprocessed is throttled.
-    fn batch_write<'a>(
-        &'a self,
-        requests: &'a [Arc<ItemRequest>],
-    ) -> BoxFuture<'a, Result<Vec<Outcome>, SourceError>>;
+    fn batch_write<'a>(&'a self, requests: &'a [Arc<ItemRequest>]) -> BoxFuture<'a, Result<Vec<Outcome>, SourceError>>;
 }
 
 /// What a transaction that did not happen says.
@@ -293,11 +290,7 @@ pub trait TransactApi: Send + Sync + 'static {
 
     /// Makes the row of a position this writer's (`UpdateItem`): sets attributes unless a newer generation is there, and
     /// returns the row as it was before, if it was. [`TransactError::Fenced`] if there is a newer one.
-    fn claim<'a>(
-        &'a self,
-        key: &'a Item,
-        generation: u64,
-    ) -> BoxFuture<'a, Result<Option<Item>, TransactError>>;
+    fn claim<'a>(&'a self, key: &'a Item, generation: u64) -> BoxFuture<'a, Result<Option<Item>, TransactError>>;
 }
 
 /// What went wrong in a sink. Whose fault it is follows from the variant: the manifest's or the machine's.

@@ -70,8 +70,7 @@ impl Sinks<'_> {
             health: Arc::clone(&self.totals.health),
             clock: self.clock,
         };
-        let (target, options) =
-            KinesisTarget::open(Arc::clone(&stream) as _, stream as _, sink, opening).await?;
+        let (target, options) = KinesisTarget::open(Arc::clone(&stream) as _, stream as _, sink, opening).await?;
         let settings = settings(options, &sink.batch, sink.fail_on_error);
         service(name, target, settings)
     }
@@ -91,12 +90,7 @@ impl Sinks<'_> {
 }
 
 fn settings(options: host_core::batching::Options, batch: &SinkBatch, fail_on_error: bool) -> Settings {
-    Settings {
-        options,
-        request_timeout: batch.request_timeout,
-        fail_on_timeout: batch.fail_on_timeout,
-        fail_on_error,
-    }
+    Settings { options, request_timeout: batch.request_timeout, fail_on_timeout: batch.fail_on_timeout, fail_on_error }
 }
 
 fn service<B>(name: &str, target: B, settings: Settings) -> Result<Box<dyn Service>, SinkError>

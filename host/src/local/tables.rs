@@ -2,9 +2,14 @@
 //!
 //! It brings a server of its own, which listens on a loopback port that nobody is told of: what asks the endpoint for
 //! DynamoDB is passed on there as it is. A table lives as long as the streams do, in the same directory or in memory.
+//!
+//! `dynoxide` commits each item of a batch by itself, and would sync the disk for each. So its database is told not to, and
+//! what a request has written is synced here, once, before its answer leaves: the log that SQLite writes ahead holds all of it.
 
+use std::fs::File;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -28,10 +33,14 @@ use crate::ports::KeyType;
 
 /// The database, beside the journal of the streams.
 const FILE: &str = "tables.db";
+/// The log that it writes ahead.
+const LOG: &str = "tables.db-wal";
 
 /// The running tables. Dropping it stops them; what was acknowledged is durable either way.
 pub(super) struct Tables {
     database: Database,
+    /// What is to be synced before an answer leaves; `None` in memory.
+    log: Option<PathBuf>,
     at: SocketAddr,
     client: Client<HttpConnector, Body>,
     /// The server stops once this is dropped.
@@ -44,12 +53,20 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
     target.is_some_and(|target| target.starts_with("DynamoDB"))
 }
 
+/// Whether a request changes nothing; what is not known to read is synced for.
+fn reads(headers: &HeaderMap) -> bool {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let operation = target.split_once('.').map_or(target, |(_, operation)| operation);
+    ["Get", "BatchGet", "Query", "Scan", "Describe", "List"].iter().any(|verb| operation.starts_with(verb))
+}
+
 impl Tables {
     /// Opens the database, creates what is listed and missing, and serves. Whoever calls holds the directory.
     pub(super) async fn start(
         directory: Option<&Path>,
         listed: &[LocalTable],
     ) -> Result<(Self, Vec<Notice>), LocalError> {
+        let log = directory.map(|directory| directory.join(LOG));
         let path = directory.map(|directory| directory.join(FILE));
         let listed = listed.to_vec();
         let set_up = tokio::task::spawn_blocking(move || {
@@ -58,6 +75,8 @@ impl Tables {
                 None => Database::memory(),
             };
             let database = database.map_err(|error| failed("open".to_owned(), &error))?;
+            // Which leaves it without a sync at each commit, and nothing else.
+            database.disable_bulk_loading().map_err(|error| failed("open".to_owned(), &error))?;
             let mut notices = Vec::new();
             for table in &listed {
                 notices.extend(set_up(&database, table)?);
@@ -65,7 +84,7 @@ impl Tables {
             Ok((database, notices))
         });
         let (database, notices) = set_up.await.expect("setting tables up is never cancelled and returns its errors")?;
-        let unbound = |error: std::io::Error| failed("serve".to_owned(), &error);
+        let unbound = |error: io::Error| failed("serve".to_owned(), &error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unbound)?;
         let at = listener.local_addr().map_err(unbound)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -78,7 +97,9 @@ impl Tables {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok((Self { database, at, client, _stop: stop }, notices))
+        let tables = Self { database, log, at, client, _stop: stop };
+        tables.sync().await.map_err(unbound)?;
+        Ok((tables, notices))
     }
 
     /// Passes a request on, and its answer back.
@@ -88,13 +109,30 @@ impl Tables {
         uri.authority = Authority::try_from(self.at.to_string()).ok();
         uri.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from_parts(uri).expect("a scheme, an address and a path are a URI");
-        match self.client.request(request).await {
+        let reads = reads(request.headers());
+        let failed = |message: String| {
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", &message).into_response()
+        };
+        let answer = match self.client.request(request).await {
             Ok(answer) => answer.map(Body::new),
-            Err(error) => {
-                let message = format!("the embedded tables do not answer: {error}");
-                refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", &message).into_response()
-            }
+            Err(error) => return failed(format!("the embedded tables do not answer: {error}")),
+        };
+        match if reads { Ok(()) } else { self.sync().await } {
+            Ok(()) => answer,
+            Err(error) => failed(format!("the embedded tables cannot be written to the disk: {error}")),
         }
+    }
+
+    /// Makes what was committed so far survive a power failure.
+    async fn sync(&self) -> io::Result<()> {
+        let Some(log) = self.log.clone() else { return Ok(()) };
+        let synced = tokio::task::spawn_blocking(move || match File::open(&log) {
+            Ok(log) => log.sync_data(),
+            // Nothing was ever written.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        });
+        synced.await.map_err(io::Error::other)?
     }
 
     /// The tables and how many items each has, by name.

@@ -102,7 +102,9 @@ pub async fn describe(
         let (trouble, error) = match api.describe().await {
             Ok(table) if table.is_writable => return Ok(table),
             Ok(table) => (Some(Trouble::Transient), SinkError::NotWritable { sink: sink.to_owned(), table: table.arn }),
-            Err(source) => (source.kind.trouble(), SinkError::Service { sink: sink.to_owned(), source: Box::new(source) }),
+            Err(source) => {
+                (source.kind.trouble(), SinkError::Service { sink: sink.to_owned(), source: Box::new(source) })
+            }
         };
         let Some(trouble) = trouble else { return Err(error) };
         match patience.failed(clock.now(), trouble, fastrand::f64()) {
