@@ -13,6 +13,8 @@ pub enum BackendName {
     Simulated,
     /// The crate `ferrokinesis`, without the host's mending.
     Ferrokinesis,
+    /// The crate `dynoxide`.
+    Dynoxide,
     /// `sluicebox local`: `ferrokinesis` with the host's mending and journal.
     Embedded,
     /// The npm package `kinesis-local`.
@@ -31,6 +33,7 @@ impl BackendName {
             Self::Memory => "the in-memory fake",
             Self::Simulated => "the simulated AWS",
             Self::Ferrokinesis => "ferrokinesis 0.7.0",
+            Self::Dynoxide => "dynoxide 3.2.0",
             Self::Embedded => "sluicebox local",
             Self::KinesisLocal => "kinesis-local 0.6.2",
             Self::Kinesalite => "kinesalite 3.3.3",
@@ -78,10 +81,20 @@ pub enum Difference {
     SubscribesToNoShard,
     /// `PutRecords` with a partition key that is not ASCII.
     CountsBytesOfKeys,
+    /// `PutRecords` with a partition key beyond the characters of two bytes.
+    CountsUnitsOfKeys,
+    /// `PutRecords` with a partition key of no characters.
+    TakesEmptyKeys,
     /// `PutRecords` with a record of the largest size.
     CountsNoKeys,
     /// `PutRecords` with a request of the largest size.
     TakesHalfARequest,
+    /// `PutRecords` with a request beyond the largest size.
+    TakesMoreThanARequest,
+    /// `PutRecords` with more records than the most.
+    TakesAnyCount,
+    /// `PutRecords` of more than a shard takes in a second.
+    TakesAnyRate,
 }
 
 impl Difference {
@@ -107,8 +120,13 @@ impl Difference {
             Self::RefusesInAnEvent => "a subscription that is refused is granted, and its first event is the error",
             Self::SubscribesToNoShard => "a subscription to a shard that does not exist is granted and stays empty",
             Self::CountsBytesOfKeys => "a partition key has at most 256 bytes, not characters",
+            Self::CountsUnitsOfKeys => "a partition key has at most 256 UTF-16 code units, not characters",
+            Self::TakesEmptyKeys => "a partition key may be empty",
             Self::CountsNoKeys => "the size of a record is that of its data, without the partition key",
             Self::TakesHalfARequest => "a request of `PutRecords` holds 5 MiB, not 10",
+            Self::TakesMoreThanARequest => "a request of `PutRecords` that is one byte too large is taken",
+            Self::TakesAnyCount => "a request of `PutRecords` may hold more than 500 records",
+            Self::TakesAnyRate => "a shard takes any number of bytes a second",
         }
     }
 
@@ -133,9 +151,15 @@ impl Difference {
             Self::ServesTwoSubscriptions | Self::NeverTakesOver => {
                 "a_second_subscription_is_refused_at_first_and_takes_over_later"
             }
-            Self::CountsBytesOfKeys => "a_partition_key_has_256_characters_of_any_script",
+            Self::CountsBytesOfKeys | Self::CountsUnitsOfKeys | Self::TakesEmptyKeys => {
+                "a_partition_key_has_256_characters_of_any_script"
+            }
             Self::CountsNoKeys => "a_record_holds_a_mebibyte_with_its_key_and_not_a_byte_more",
-            Self::TakesHalfARequest => "a_request_holds_ten_mebibytes_with_its_keys_and_not_a_byte_more",
+            Self::TakesAnyCount => "a_request_holds_five_hundred_records",
+            Self::TakesHalfARequest | Self::TakesMoreThanARequest => {
+                "a_request_holds_ten_mebibytes_with_its_keys_and_not_a_byte_more"
+            }
+            Self::TakesAnyRate => "what_a_shard_does_not_take_is_thrown_back_and_the_rest_is_taken",
             Self::RefusesInAnEvent | Self::SubscribesToNoShard => {
                 "a_subscription_without_a_consumer_or_a_shard_is_refused_as_such"
             }
@@ -155,7 +179,7 @@ pub struct Deviation {
 }
 
 /// The list.
-pub const DEVIATIONS: [Deviation; 29] = [
+pub const DEVIATIONS: [Deviation; 43] = [
     Deviation {
         backend: BackendName::Ferrokinesis,
         difference: Difference::ReplaysPastTheLastRecord,
@@ -300,6 +324,76 @@ pub const DEVIATIONS: [Deviation; 29] = [
         backend: BackendName::Ferrokinesis,
         difference: Difference::TakesHalfARequest,
         why: "the limit of former years, which is also what sinks send at most unless told otherwise",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::CountsUnitsOfKeys,
+        why: "it measures texts as JavaScript does; an entry with such a key is refused and given up, as a component's error",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::CountsNoKeys,
+        why: "it looks at each on its own, as the service did when records had 1 MiB of data; the host refuses what is larger with its key",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::TakesMoreThanARequest,
+        why: "it never adds a request up; the host does, and sends no more than the service takes",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::TakesAnyCount,
+        why: "it never counts; the host sends no more than 500",
+    },
+    Deviation {
+        backend: BackendName::KinesisLocal,
+        difference: Difference::TakesAnyRate,
+        why: "it has none of the limits per shard; the host keeps below them by itself",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::CountsUnitsOfKeys,
+        why: "it measures texts as JavaScript does; an entry with such a key is refused and given up, as a component's error",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::CountsNoKeys,
+        why: "it looks at each on its own, as the service did when records had 1 MiB of data; the host refuses what is larger with its key",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::TakesHalfARequest,
+        why: "it is the body of the HTTP request that it limits, and its answer is a bare status 413; sinks send 5 MiB at most unless told otherwise",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::TakesMoreThanARequest,
+        why: "a body of 7 MB holds a little more than 5 MiB in base64; the host sends no more than it is told",
+    },
+    Deviation {
+        backend: BackendName::Kinesalite,
+        difference: Difference::TakesAnyRate,
+        why: "it has none of the limits per shard; the host keeps below them by itself",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::TakesEmptyKeys,
+        why: "it looks at the upper bound only; the host refuses such an entry before it is sent",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::CountsNoKeys,
+        why: "it looks at each on its own, as the service did when records had 1 MiB of data; the host refuses what is larger with its key",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::TakesHalfARequest,
+        why: "the limit of former years, which is also what sinks send at most unless told otherwise",
+    },
+    Deviation {
+        backend: BackendName::Ministack,
+        difference: Difference::TakesAnyRate,
+        why: "it has none of the limits per shard; the host keeps below them by itself",
     },
 ];
 

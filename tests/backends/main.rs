@@ -5,7 +5,7 @@
 mod server;
 mod npm_server;
 mod pypi_server;
-// Every backend keeps the contract of streams, but for the listed deviations.
+// Every backend keeps the contracts of what it has, but for the listed deviations.
 mod contract;
 // What of enhanced fan-out its contract does not show.
 mod fan_out;
@@ -14,6 +14,8 @@ mod reshard;
 mod start;
 // What is pushed, over restarts.
 mod pushed;
+// What is written: whole pipelines, from a stream into streams and tables.
+mod written;
 
 use host::local::{Endpoint, Options};
 use tests::deviations::BackendName;

@@ -9,6 +9,7 @@ pub mod deviations;
 pub mod stream_contract;
 pub mod put_contract;
 pub mod fan_out_contract;
+pub mod lease_store_contract;
 pub mod table_contract;
 pub mod tables;
 pub mod remote;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ferrokinesis::shard_iterator::create_shard_iterator;
-use host::ports::{FanOutApi, ShardIterator, StreamApi};
+use host::ports::{FanOutApi, PutApi, ShardIterator, StreamApi};
 use host::source::kinesis::KinesisStream;
 use host_core::shard::{HashRange, ShardDescription, ShardId};
 
 use crate::deviations::BackendName;
 use crate::fan_out_contract::FanOutBackend;
+use crate::put_contract::{PutBackend, Rates};
 use crate::service::Service;
 use crate::stream_contract::Backend;
 
@@ -87,5 +88,27 @@ impl<P: Provider> Backend for Remote<P> {
 impl<P: Provider> FanOutBackend for Remote<P> {
     fn fan_out(&self) -> &dyn FanOutApi {
         &self.stream
+    }
+}
+
+impl<P: Provider> PutBackend for Remote<P> {
+    const NAME: BackendName = P::NAME;
+
+    /// Shards take what the service lets them take: none of these can be told.
+    async fn start(shards: u32, _: Rates) -> Self {
+        let remote = <Self as Backend>::start(shards).await;
+        Self { stream: remote.stream.as_target(), ..remote }
+    }
+
+    fn put(&self) -> &dyn PutApi {
+        &self.stream
+    }
+
+    fn stream(&self) -> &dyn StreamApi {
+        &self.stream
+    }
+
+    async fn of_missing_stream(&self) -> Arc<dyn PutApi> {
+        Arc::new(self.service.stream("missing").await.as_target())
     }
 }

@@ -51,7 +51,12 @@ pub(crate) fn numbered(count: usize, size: usize) -> Vec<(String, Vec<u8>)> {
     (0..count).map(|index| (format!("key-{}", index % 7), format!("{index:0size$}").into_bytes())).collect()
 }
 
-pub(crate) fn records_in(batches: &[RecordColumns]) -> Vec<(String, Vec<u8>)> {
+/// Partition keys and data of records.
+///
+/// # Panics
+/// A partition key is no text.
+#[must_use]
+pub fn records_in(batches: &[RecordColumns]) -> Vec<(String, Vec<u8>)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a partition key is text");
     let of_batch = |batch: &RecordColumns| {
         let rows = batch.partition_key.iter().zip(batch.data.iter());

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use host::entry::{Action, ItemRequest};
 use host::item::{ITEM_BYTES_MAX, Item, Value};
@@ -10,8 +11,13 @@ use host::ports::{KeyAttribute, KeyType, PositionWrite, TableApi, TransactApi, T
 use host::source::classify::SourceErrorKind;
 use host_core::batching::Outcome;
 
+use crate::deviations::BackendName;
+
 /// A table under test, and the eye that reads it.
 pub trait TableBackend: Sized {
+    /// What the list of deviations calls it.
+    const NAME: BackendName;
+
     /// An empty table that takes writes, with positions beside it, whose key is the text `shard`.
     fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> impl Future<Output = Self>;
     /// The table as the host sees it.
@@ -275,6 +281,12 @@ fn moved(shard_name: &str, generation: u64, before: Value, after: &str) -> Posit
     PositionWrite { key: shard(shard_name), expected, set: vec![("position".to_owned(), text(after))] }
 }
 
+/// A token that no other transaction of this process has: a service keeps them for minutes, and tests may share one.
+fn token() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("token-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 async fn position(backend: &impl TableBackend, shard_name: &str, generation: u64) -> Option<Value> {
     let row = backend.transactions().claim(&shard(shard_name), generation).await.expect("claimed");
     row.and_then(|row| row.get("position").cloned())
@@ -309,10 +321,10 @@ pub async fn a_transaction_writes_and_moves_the_position<B: TableBackend>() {
         request(Action::Delete, &[("p", text("old")), ("more", Value::Null)]),
         request(Action::Add, &[("p", text("sum")), ("n", number("2"))]),
     ];
-    api.transact("t1", &moved("one", 1, Value::Null, "17"), &requests).await.expect("done");
+    api.transact(&token(), &moved("one", 1, Value::Null, "17"), &requests).await.expect("done");
     let more = [request(Action::Add, &[("p", text("sum")), ("n", number("40")), ("m", number("1"))])];
-    api.transact("t2", &moved("one", 1, text("17"), "18"), &more).await.expect("done");
-    api.transact("t3", &moved("one", 1, text("18"), "19"), &[]).await.expect("records that write nothing");
+    api.transact(&token(), &moved("one", 1, text("17"), "18"), &more).await.expect("done");
+    api.transact(&token(), &moved("one", 1, text("18"), "19"), &[]).await.expect("records that write nothing");
     let sum = item(&[("p", text("sum")), ("n", number("42")), ("m", number("1"))]);
     assert_items(&backend, [item(&[("p", text("new"))]), sum]).await;
     assert_eq!(position(&backend, "one", 1).await, Some(text("19")));
@@ -326,17 +338,17 @@ pub async fn a_transaction_is_fenced_by_its_position<B: TableBackend>() {
     let backend: B = start(KeyType::Text, None).await;
     let api = backend.transactions();
     let requests = [put(&[("p", text("a"))])];
-    let fenced = async |token: &str, position: PositionWrite| {
-        let error = api.transact(token, &position, &requests).await.expect_err("it is not as expected");
+    let fenced = async |position: PositionWrite| {
+        let error = api.transact(&token(), &position, &requests).await.expect_err("it is not as expected");
         assert!(matches!(error, TransactError::Fenced), "{error:?}");
     };
-    fenced("t1", moved("one", 1, Value::Null, "17")).await;
+    fenced(moved("one", 1, Value::Null, "17")).await;
     assert_eq!(position(&backend, "one", 2).await, None);
-    fenced("t2", moved("one", 1, Value::Null, "17")).await;
-    fenced("t3", moved("one", 2, text("16"), "17")).await;
+    fenced(moved("one", 1, Value::Null, "17")).await;
+    fenced(moved("one", 2, text("16"), "17")).await;
     assert_items(&backend, []).await;
-    api.transact("t4", &moved("one", 2, Value::Null, "17"), &requests).await.expect("as expected");
-    fenced("t5", moved("one", 2, Value::Null, "18")).await;
+    api.transact(&token(), &moved("one", 2, Value::Null, "17"), &requests).await.expect("as expected");
+    fenced(moved("one", 2, Value::Null, "18")).await;
     assert_eq!(position(&backend, "one", 2).await, Some(text("17")));
 }
 
@@ -349,12 +361,12 @@ pub async fn a_token_makes_a_repetition_the_same_transaction<B: TableBackend>() 
     let api = backend.transactions();
     position(&backend, "one", 1).await;
     let add = |n: &str| [request(Action::Add, &[("p", text("sum")), ("n", number(n))])];
-    let step = moved("one", 1, Value::Null, "17");
+    let (same, step) = (token(), moved("one", 1, Value::Null, "17"));
     for _attempt in 0..3 {
-        api.transact("same", &step, &add("2")).await.expect("done once, and again as if");
+        api.transact(&same, &step, &add("2")).await.expect("done once, and again as if");
     }
     assert_items(&backend, [item(&[("p", text("sum")), ("n", number("2"))])]).await;
-    let error = api.transact("same", &step, &add("3")).await.expect_err("another transaction");
+    let error = api.transact(&same, &step, &add("3")).await.expect_err("another transaction");
     assert!(matches!(&error, TransactError::Failed(error) if error.kind == SourceErrorKind::Invalid), "{error:?}");
 }
 
@@ -368,7 +380,7 @@ pub async fn a_transaction_with_a_refused_request_does_nothing<B: TableBackend>(
     position(&backend, "one", 1).await;
     let wrong_key = put(&[("p", number("1"))]);
     let requests = [put(&[("p", text("a"))]), wrong_key];
-    let error = api.transact("t1", &moved("one", 1, Value::Null, "17"), &requests).await.expect_err("refused");
+    let error = api.transact(&token(), &moved("one", 1, Value::Null, "17"), &requests).await.expect_err("refused");
     assert!(matches!(error, TransactError::Refused { at: Some(1) | None, .. }), "{error:?}");
     assert_items(&backend, []).await;
     assert_eq!(position(&backend, "one", 1).await, None);

@@ -16,6 +16,8 @@ use host::sink::dynamodb::transactions::DynamodbTransactions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::deviations::BackendName;
+use crate::remote::{Provider, stream_name};
 use crate::table_contract::TableBackend;
 
 const REGION: &str = "us-east-1";
@@ -23,7 +25,7 @@ const REGION: &str = "us-east-1";
 /// The embedded DynamoDB, served inside the test process, and one table of it.
 #[derive(Debug)]
 pub struct Dynoxide {
-    access: Access,
+    tables: Tables,
     server: JoinHandle<()>,
 }
 
@@ -31,6 +33,21 @@ impl Drop for Dynoxide {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// A table of a service that other tests use as well.
+#[derive(Debug)]
+pub struct RemoteTable<P: Provider> {
+    tables: Tables,
+    _held: P::Held,
+}
+
+/// A table and its positions.
+#[derive(Debug)]
+struct Tables {
+    access: Access,
+    name: String,
+    positions: String,
 }
 
 /// A table of this region and of the account of the credentials.
@@ -85,40 +102,86 @@ pub async fn scan(client: &Client, name: &str) -> Vec<Item> {
     }
 }
 
-impl Dynoxide {
+impl Tables {
+    async fn create(
+        endpoint: &str,
+        name: String,
+        partition_key: &KeyAttribute,
+        sort_key: Option<&KeyAttribute>,
+    ) -> Self {
+        let access = AwsSettings::local(REGION, endpoint).access().await;
+        let (client, positions) = (access.dynamodb(), format!("{name}-positions"));
+        create(&client, &name, partition_key, sort_key).await;
+        let shard = KeyAttribute { name: "shard".to_owned(), of: KeyType::Text };
+        create(&client, &positions, &shard, None).await;
+        Self { access, name, positions }
+    }
+
     fn of(&self, name: &str) -> Arc<DynamodbTable> {
         Arc::new(DynamodbTable::new(self.access.dynamodb(), table(name), self.access.settings()))
+    }
+
+    fn transactions(&self) -> Arc<dyn TransactApi> {
+        Arc::new(DynamodbTransactions::new(self.of(&self.name), table(&self.positions), self.access.settings()))
+    }
+
+    async fn items(&self) -> Vec<Item> {
+        scan(&self.access.dynamodb(), &self.name).await
     }
 }
 
 impl TableBackend for Dynoxide {
+    const NAME: BackendName = BackendName::Dynoxide;
+
     async fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
         let database = Database::memory().expect("a database in memory");
         let server = tokio::spawn(dynoxide::server::serve_on(listener, database));
-        let access = AwsSettings::local(REGION, endpoint).access().await;
-        let client = access.dynamodb();
-        create(&client, "quakes", &partition_key, sort_key.as_ref()).await;
-        let shard = KeyAttribute { name: "shard".to_owned(), of: KeyType::Text };
-        create(&client, "positions", &shard, None).await;
-        Self { access, server }
+        let tables = Tables::create(&endpoint, "quakes".to_owned(), &partition_key, sort_key.as_ref()).await;
+        Self { tables, server }
     }
 
     fn table(&self) -> Arc<dyn TableApi> {
-        self.of("quakes")
+        self.tables.of(&self.tables.name)
     }
 
     fn transactions(&self) -> Arc<dyn TransactApi> {
-        let settings = self.access.settings();
-        Arc::new(DynamodbTransactions::new(self.of("quakes"), table("positions"), settings))
+        self.tables.transactions()
     }
 
     async fn of_missing_table(&self) -> Arc<dyn TableApi> {
-        self.of("missing")
+        self.tables.of("missing")
     }
 
     async fn items(&self) -> Vec<Item> {
-        scan(&self.access.dynamodb(), "quakes").await
+        self.tables.items().await
+    }
+}
+
+impl<P: Provider> TableBackend for RemoteTable<P> {
+    const NAME: BackendName = P::NAME;
+
+    async fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> Self {
+        let (service, held) = P::serve().await;
+        let name = stream_name("quakes");
+        let tables = Tables::create(&service.endpoint, name, &partition_key, sort_key.as_ref()).await;
+        Self { tables, _held: held }
+    }
+
+    fn table(&self) -> Arc<dyn TableApi> {
+        self.tables.of(&self.tables.name)
+    }
+
+    fn transactions(&self) -> Arc<dyn TransactApi> {
+        self.tables.transactions()
+    }
+
+    async fn of_missing_table(&self) -> Arc<dyn TableApi> {
+        self.tables.of("missing")
+    }
+
+    async fn items(&self) -> Vec<Item> {
+        self.tables.items().await
     }
 }

@@ -1,7 +1,7 @@
 //! Contracts of the host's ports: one suite each, run on every implementation, the in-memory fake included.
 
 mod fan_out;
-mod lease_store;
+mod leases;
 mod sink;
 mod put;
 mod stream;

@@ -11,7 +11,8 @@ const IDS: [&str; 14] = [
     "WMK-1",
 ];
 /// Where tests are looked for.
-const FOLDERS: [&str; 5] = ["host-core/src", "host-core/tests", "host/src", "tests/it", "tests/backends"];
+const FOLDERS: [&str; 6] =
+    ["host-core/src", "host-core/tests", "host/src", "tests/harness", "tests/it", "tests/backends"];
 const HEADING: &str = "## ";
 const HELD_BY: &str = "Held by:";
 

@@ -4,16 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use host_core::checkpoint::{Commit, ShardRow};
+use host::state::{LeaseStore, RegisteredConsumer, StartPoint};
+use host_core::checkpoint::{Advance, Commit, ShardRow};
 use host_core::moment::EpochMillis;
 use host_core::shard::{Position, ShardId};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-use super::{
-    Advance, Harness, LeaseStore, MemoryStore, RegisteredConsumer, Sqlite, StartPoint, advance_in, both_started, found,
-    other_stream, owner, pipeline, row_in, stream,
+use tests::lease_store_contract::{
+    Harness, Sqlite, advance_in, both_started, found, other_stream, owner, pipeline, row_in, stream,
 };
+
+use super::{MemoryStore, after};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ enum Change {
 fn position() -> impl Strategy<Value = Position> {
     prop_oneof![
         2 => Just(Position::TrimHorizon),
-        6 => (0_u32..12).prop_map(super::after),
+        6 => (0_u32..12).prop_map(after),
         2 => Just(Position::ShardEnd),
     ]
 }
@@ -177,6 +178,6 @@ proptest! {
     #[test]
     fn both_stores_behave_as_plain_maps(steps in vec(step(), 1..16)) {
         run(&MemoryStore::default(), &steps)?;
-        run(&Sqlite::new(), &steps)?;
+        run(&Sqlite::default(), &steps)?;
     }
 }

@@ -1,4 +1,7 @@
-//! What every store of positions promises, whatever it is made of.
+//! What every store of positions promises, whatever it is made of. [`crate::lease_store_contract!`] makes a test of each
+//! claim.
+
+#![expect(missing_docs, reason = "a claim is named after what it says")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +11,7 @@ use host::aws::AwsSettings;
 use host::local::Endpoint;
 use host::state::dynamodb::DynamoStore;
 use host::state::error::Outcome;
-use host::state::memory::{Failure, MemoryStore};
+use host::state::memory::MemoryStore;
 use host::state::sqlite::SqliteStore;
 use host::state::{
     ComponentDigest, Ending, LeaseStore, Owner, PipelineId, RegisteredConsumer, StartPoint, StoreError, StreamIdentity,
@@ -19,24 +22,26 @@ use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
 
-mod model;
-
 /// One storage and the handles onto it. Dropping a handle is the death of its process.
-trait Harness {
+pub trait Harness {
     fn open(&self, pipeline: &PipelineId) -> Box<dyn LeaseStore>;
     /// Loses the lock of a live owner, so that only the generation is left between two writers.
     fn break_lock(&self, pipeline: &PipelineId);
 }
 
-struct Sqlite {
+/// A file that is gone with this value.
+#[derive(Debug)]
+pub struct Sqlite {
     directory: tempfile::TempDir,
 }
 
-impl Sqlite {
-    fn new() -> Self {
+impl Default for Sqlite {
+    fn default() -> Self {
         Self { directory: tempfile::tempdir().expect("a directory") }
     }
+}
 
+impl Sqlite {
     fn path(&self) -> PathBuf {
         self.directory.path().join("nested/state.db")
     }
@@ -62,33 +67,43 @@ impl Harness for MemoryStore {
     }
 }
 
-/// Over the embedded tables, each pipeline in one of its own.
-struct Dynamodb {
+/// Over tables, each pipeline in one of its own.
+#[derive(Debug)]
+pub struct Dynamodb {
     runtime: tokio::runtime::Runtime,
-    endpoint: Endpoint,
+    settings: AwsSettings,
+    /// Of the tables' names, so that tests which share a service do not meet.
+    prefix: String,
+    _held: Option<Endpoint>,
 }
 
 impl Dynamodb {
-    fn new() -> Self {
+    /// Tables of a service, whose names begin with a prefix.
+    #[must_use]
+    pub fn at(endpoint: &str, prefix: String) -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        Self { runtime, settings: AwsSettings::local("us-east-1", endpoint), prefix, _held: None }
+    }
+
+    /// Embedded tables, which are gone with this value.
+    #[must_use]
+    pub fn embedded() -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let endpoint = runtime.block_on(Endpoint::start(host::local::Options::default())).expect("it serves");
-        Self { runtime, endpoint }
+        let settings = AwsSettings::local("us-east-1", endpoint.url());
+        Self { runtime, settings, prefix: String::new(), _held: Some(endpoint) }
     }
 
-    fn settings(&self) -> AwsSettings {
-        AwsSettings::local("us-east-1", self.endpoint.url())
-    }
-
-    fn table(pipeline: &PipelineId) -> String {
-        format!("{}.{}", pipeline.tenant, pipeline.pipeline)
+    fn table(&self, pipeline: &PipelineId) -> String {
+        format!("{}{}.{}", self.prefix, pipeline.tenant, pipeline.pipeline)
     }
 }
 
 impl Harness for Dynamodb {
     fn open(&self, pipeline: &PipelineId) -> Box<dyn LeaseStore> {
         let options = host::state::dynamodb::Options {
-            aws: self.settings(),
-            table: Self::table(pipeline),
+            aws: self.settings.clone(),
+            table: self.table(pipeline),
             retry: RetryLimits::default(),
             lease: Duration::from_millis(400),
         };
@@ -97,8 +112,8 @@ impl Harness for Dynamodb {
 
     fn break_lock(&self, pipeline: &PipelineId) {
         let broken = async {
-            let client = aws_sdk_dynamodb::Client::new(&self.settings().load().await);
-            let update = client.update_item().table_name(format!("{}-sluicebox", Self::table(pipeline)));
+            let client = aws_sdk_dynamodb::Client::new(&self.settings.load().await);
+            let update = client.update_item().table_name(format!("{}-sluicebox", self.table(pipeline)));
             let update =
                 update.key("id", AttributeValue::S("claim".to_owned())).update_expression("SET released = :yes");
             update.expression_attribute_values(":yes", AttributeValue::Bool(true)).send().await
@@ -107,64 +122,15 @@ impl Harness for Dynamodb {
     }
 }
 
-macro_rules! contract {
-    ($($claim:ident)*) => {
-        mod memory {
-            $(#[test] fn $claim() { super::$claim(&super::MemoryStore::default()); })*
-        }
-        mod sqlite {
-            $(#[test] fn $claim() { super::$claim(&super::Sqlite::new()); })*
-        }
-        mod dynamodb {
-            $(#[test] fn $claim() { super::$claim(&super::Dynamodb::new()); })*
-        }
-    };
-}
-
-contract! {
-    a_first_claim_finds_nothing
-    everything_reads_back_equal_after_a_reopen
-    a_commit_expects_rows_exactly_where_they_are
-    a_refused_commit_changes_nothing
-    positions_never_move_backwards
-    a_shards_end_and_its_children_appear_together
-    only_finished_shards_are_forgotten
-    one_commit_may_create_and_advance_a_row
-    children_stay_unless_new_ones_are_told
-    a_position_may_stay_while_what_is_complete_grows
-    what_is_complete_never_shrinks
-    one_commit_covers_several_streams_or_none
-    the_same_shard_of_two_streams_is_two_rows
-    a_shard_of_a_stream_that_is_not_named_is_refused
-    lineage_does_not_leave_a_stream
-    marks_are_kept_by_the_sinks_name
-    a_mark_of_an_unknown_sink_is_refused
-    a_stream_starts_once
-    a_recreated_stream_is_another_stream
-    a_stream_without_a_start_takes_no_rows
-    a_recreated_stream_is_forgotten_alone
-    a_consumer_is_noted_for_its_stream_over_the_one_before
-    a_consumer_of_a_stream_without_a_start_is_refused
-    a_forgotten_streams_consumer_is_forgotten
-    a_live_owner_is_named_and_not_disturbed
-    a_dead_owner_is_followed_at_once
-    a_released_claim_is_told_from_a_dead_one
-    an_older_generation_writes_nothing
-    a_fenced_owner_cannot_release_the_newer_claim
-    a_handle_may_claim_again
-    an_unclaimed_handle_writes_nothing
-    pipelines_in_one_storage_do_not_touch
-}
-
-fn pipeline(name: &str) -> PipelineId {
+pub fn pipeline(name: &str) -> PipelineId {
     PipelineId { tenant: "seismology".to_owned(), pipeline: name.to_owned() }
 }
 
-fn owner(name: &str, since: i64) -> Owner {
+pub fn owner(name: &str, since: i64) -> Owner {
     Owner { name: name.to_owned(), since: EpochMillis(since) }
 }
 
-fn stream() -> StreamIdentity {
+pub fn stream() -> StreamIdentity {
     StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/quakes".to_owned(), created: EpochMillis(7) }
 }
 
@@ -172,11 +138,11 @@ fn shard(name: &str) -> ShardId {
     ShardId::new(name)
 }
 
-fn after(sequence: u32) -> Position {
+pub fn after(sequence: u32) -> Position {
     Position::after(SequenceNumber::parse(&sequence.to_string()).expect("decimal"))
 }
 
-fn row(name: &str, position: Position) -> ShardRow {
+pub fn row(name: &str, position: Position) -> ShardRow {
     let finished_at = position.is_end().then_some(EpochMillis(99));
     ShardRow {
         shard: shard(name),
@@ -190,21 +156,21 @@ fn row(name: &str, position: Position) -> ShardRow {
     }
 }
 
-fn advance(name: &str, from: Position, to: Position) -> Advance {
+pub fn advance(name: &str, from: Position, to: Position) -> Advance {
     let finished_at = to.is_end().then_some(EpochMillis(99));
     Advance { shard: shard(name), from, to, children: Vec::new(), watermark: None, complete_until: None, finished_at }
 }
 
-fn create(rows: Vec<ShardRow>) -> Commit {
+pub fn create(rows: Vec<ShardRow>) -> Commit {
     Commit { create: rows, ..Commit::default() }
 }
 
-fn advances(advances: Vec<Advance>) -> Commit {
+pub fn advances(advances: Vec<Advance>) -> Commit {
     Commit { advance: advances, ..Commit::default() }
 }
 
 /// A store with a claim, and the stream started.
-fn started(harness: &dyn Harness) -> Box<dyn LeaseStore> {
+pub fn started(harness: &dyn Harness) -> Box<dyn LeaseStore> {
     let mut store = harness.open(&pipeline("quakes"));
     store.claim(&owner("host:1", 1_000), &[]).expect("nobody owns it");
     store.start_stream(&stream(), StartPoint::TrimHorizon, &[]).expect("not started yet");
@@ -212,7 +178,7 @@ fn started(harness: &dyn Harness) -> Box<dyn LeaseStore> {
 }
 
 /// What another process would find, were this one dead.
-fn found(harness: &dyn Harness, store: Box<dyn LeaseStore>) -> (Vec<StreamState>, Vec<(String, u64)>) {
+pub fn found(harness: &dyn Harness, store: Box<dyn LeaseStore>) -> (Vec<StreamState>, Vec<(String, u64)>) {
     drop(store);
     let claimed = harness.open(&pipeline("quakes")).claim(&owner("reader:9", 9_000), &[]).expect("nobody is left");
     (claimed.streams, claimed.marks)
@@ -230,13 +196,13 @@ fn is_invalid(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::Invalid { .. }))
 }
 
-fn a_first_claim_finds_nothing(harness: &dyn Harness) {
+pub fn a_first_claim_finds_nothing(harness: &dyn Harness) {
     let claimed = harness.open(&pipeline("quakes")).claim(&owner("host:1", 1), &[]).expect("nobody owns it");
     assert_eq!((claimed.generation, claimed.previous), (1, None));
     assert!(claimed.streams.is_empty() && claimed.marks.is_empty());
 }
 
-fn everything_reads_back_equal_after_a_reopen(harness: &dyn Harness) {
+pub fn everything_reads_back_equal_after_a_reopen(harness: &dyn Harness) {
     let mut store = harness.open(&pipeline("quakes"));
     store.claim(&owner("host:1", 1), &[]).expect("nobody owns it");
     let sequence = SequenceNumber::parse(&"9".repeat(128)).expect("decimal");
@@ -258,7 +224,7 @@ fn everything_reads_back_equal_after_a_reopen(harness: &dyn Harness) {
     assert_eq!(found(harness, store), (vec![expected], Vec::new()));
 }
 
-fn a_commit_expects_rows_exactly_where_they_are(harness: &dyn Harness) {
+pub fn a_commit_expects_rows_exactly_where_they_are(harness: &dyn Harness) {
     let mut store = started(harness);
     let mut commit = |commit: Commit| store.commit(&[stream()], &commit, &[]);
     assert!(is_conflict(&commit(advances(vec![advance("a", Position::TrimHorizon, after(1))]))));
@@ -272,7 +238,7 @@ fn a_commit_expects_rows_exactly_where_they_are(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [row("a", after(2))]);
 }
 
-fn a_refused_commit_changes_nothing(harness: &dyn Harness) {
+pub fn a_refused_commit_changes_nothing(harness: &dyn Harness) {
     let mut store = started(harness);
     let sinks = ["strong".to_owned()];
     store.commit(&[stream()], &create(vec![row("a", after(1)), row("z", Position::ShardEnd)]), &[]).expect("new");
@@ -289,7 +255,7 @@ fn a_refused_commit_changes_nothing(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [row("a", after(2)), row("b", Position::TrimHorizon)]);
 }
 
-fn positions_never_move_backwards(harness: &dyn Harness) {
+pub fn positions_never_move_backwards(harness: &dyn Harness) {
     let mut store = started(harness);
     let rows = [row("a", after(10)), row("e", Position::ShardEnd), row("t", Position::TrimHorizon)];
     store.commit(&[stream()], &create(rows.to_vec()), &[]).expect("new");
@@ -307,7 +273,7 @@ fn positions_never_move_backwards(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), rows);
 }
 
-fn a_shards_end_and_its_children_appear_together(harness: &dyn Harness) {
+pub fn a_shards_end_and_its_children_appear_together(harness: &dyn Harness) {
     let mut store = started(harness);
     store.commit(&[stream()], &create(vec![row("parent", after(1)), row("right", after(5))]), &[]).expect("new");
     let child = |name| ShardRow { parents: vec![shard("parent")], ..row(name, Position::TrimHorizon) };
@@ -321,7 +287,7 @@ fn a_shards_end_and_its_children_appear_together(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [child("left"), parent, row("right", after(5))]);
 }
 
-fn only_finished_shards_are_forgotten(harness: &dyn Harness) {
+pub fn only_finished_shards_are_forgotten(harness: &dyn Harness) {
     let mut store = started(harness);
     store.commit(&[stream()], &create(vec![row("a", after(1)), row("e", Position::ShardEnd)]), &[]).expect("new");
     let forget = |name| Commit { forget: vec![shard(name)], ..Commit::default() };
@@ -334,7 +300,7 @@ fn only_finished_shards_are_forgotten(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [row("a", after(1)), row("e", after(4))]);
 }
 
-fn one_commit_may_create_and_advance_a_row(harness: &dyn Harness) {
+pub fn one_commit_may_create_and_advance_a_row(harness: &dyn Harness) {
     let mut store = started(harness);
     let commit = Commit {
         create: vec![row("a", Position::TrimHorizon)],
@@ -345,7 +311,7 @@ fn one_commit_may_create_and_advance_a_row(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [row("a", Position::ShardEnd)]);
 }
 
-fn children_stay_unless_new_ones_are_told(harness: &dyn Harness) {
+pub fn children_stay_unless_new_ones_are_told(harness: &dyn Harness) {
     let mut store = started(harness);
     let told = ShardRow { children: vec![shard("c")], ..row("a", after(1)) };
     store.commit(&[stream()], &create(vec![told]), &[]).expect("new");
@@ -356,7 +322,7 @@ fn children_stay_unless_new_ones_are_told(harness: &dyn Harness) {
 }
 
 /// An idle shard's row says how far it is known to be complete, so that a later gap can be told from none.
-fn a_position_may_stay_while_what_is_complete_grows(harness: &dyn Harness) {
+pub fn a_position_may_stay_while_what_is_complete_grows(harness: &dyn Harness) {
     let mut store = started(harness);
     let told = ShardRow { children: vec![shard("c")], ..row("a", after(1)) };
     let end = row("e", Position::ShardEnd);
@@ -379,7 +345,7 @@ fn a_position_may_stay_while_what_is_complete_grows(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [a, end, until(6, row("t", Position::TrimHorizon))]);
 }
 
-fn what_is_complete_never_shrinks(harness: &dyn Harness) {
+pub fn what_is_complete_never_shrinks(harness: &dyn Harness) {
     let mut store = started(harness);
     let at = |millis| Some(EpochMillis(millis));
     let first = ShardRow { complete_until: at(10), watermark: at(20), ..row("a", after(1)) };
@@ -393,27 +359,27 @@ fn what_is_complete_never_shrinks(harness: &dyn Harness) {
     );
 }
 
-fn other_stream() -> StreamIdentity {
+pub fn other_stream() -> StreamIdentity {
     StreamIdentity { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/blasts".to_owned(), created: EpochMillis(9) }
 }
 
 /// A store with a claim, and both streams started.
-fn both_started(harness: &dyn Harness) -> Box<dyn LeaseStore> {
+pub fn both_started(harness: &dyn Harness) -> Box<dyn LeaseStore> {
     let mut store = started(harness);
     store.start_stream(&other_stream(), StartPoint::AtTimestamp(EpochMillis(5)), &[]).expect("not started yet");
     store
 }
 
-fn row_in(stream: u32, name: &str, position: Position) -> ShardRow {
+pub fn row_in(stream: u32, name: &str, position: Position) -> ShardRow {
     ShardRow { shard: ShardId::in_stream(stream, name), ..row(name, position) }
 }
 
-fn advance_in(stream: u32, name: &str, from: Position, to: Position) -> Advance {
+pub fn advance_in(stream: u32, name: &str, from: Position, to: Position) -> Advance {
     Advance { shard: ShardId::in_stream(stream, name), ..advance(name, from, to) }
 }
 
 /// CKP-1: marks of sinks belong to the positions of all streams, so all of them become durable together.
-fn one_commit_covers_several_streams_or_none(harness: &dyn Harness) {
+pub fn one_commit_covers_several_streams_or_none(harness: &dyn Harness) {
     let mut store = both_started(harness);
     let (streams, sinks) = ([stream(), other_stream()], ["out".to_owned()]);
     let rows =
@@ -436,7 +402,7 @@ fn one_commit_covers_several_streams_or_none(harness: &dyn Harness) {
 }
 
 /// Streams are told apart by what they are: another index in the next run's manifest changes nothing.
-fn the_same_shard_of_two_streams_is_two_rows(harness: &dyn Harness) {
+pub fn the_same_shard_of_two_streams_is_two_rows(harness: &dyn Harness) {
     let mut store = both_started(harness);
     let related = |stream, at| ShardRow {
         parents: vec![ShardId::in_stream(stream, "p")],
@@ -457,13 +423,13 @@ fn the_same_shard_of_two_streams_is_two_rows(harness: &dyn Harness) {
     assert_eq!(streams[0].rows_in(1), [related(1, after(11))]);
 }
 
-fn a_shard_of_a_stream_that_is_not_named_is_refused(harness: &dyn Harness) {
+pub fn a_shard_of_a_stream_that_is_not_named_is_refused(harness: &dyn Harness) {
     let mut store = both_started(harness);
     assert!(is_invalid(&store.commit(&[stream()], &create(vec![row_in(1, "a", after(1))]), &[])));
     assert!(rows_found(harness, store).is_empty());
 }
 
-fn lineage_does_not_leave_a_stream(harness: &dyn Harness) {
+pub fn lineage_does_not_leave_a_stream(harness: &dyn Harness) {
     let mut store = both_started(harness);
     let streams = [stream(), other_stream()];
     let child = ShardRow { parents: vec![ShardId::in_stream(1, "p")], ..row("a", after(1)) };
@@ -474,7 +440,7 @@ fn lineage_does_not_leave_a_stream(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, store), [row("a", after(1))]);
 }
 
-fn marks_are_kept_by_the_sinks_name(harness: &dyn Harness) {
+pub fn marks_are_kept_by_the_sinks_name(harness: &dyn Harness) {
     let mut store = started(harness);
     let marked = |marks: &[(u32, u64)]| Commit {
         marks: marks.iter().map(|(sink, mark)| SinkMark { sink: *sink, mark: *mark }).collect(),
@@ -487,7 +453,7 @@ fn marks_are_kept_by_the_sinks_name(harness: &dyn Harness) {
     assert_eq!(found(harness, store).1, [("one".to_owned(), 10), ("two".to_owned(), 21)]);
 }
 
-fn a_mark_of_an_unknown_sink_is_refused(harness: &dyn Harness) {
+pub fn a_mark_of_an_unknown_sink_is_refused(harness: &dyn Harness) {
     let mut store = started(harness);
     let commit = |sink, mark| Commit { marks: vec![SinkMark { sink, mark }], ..Commit::default() };
     assert!(is_invalid(&store.commit(&[stream()], &commit(1, 5), &["one".to_owned()])));
@@ -495,7 +461,7 @@ fn a_mark_of_an_unknown_sink_is_refused(harness: &dyn Harness) {
     assert!(found(harness, store).1.is_empty());
 }
 
-fn a_stream_starts_once(harness: &dyn Harness) {
+pub fn a_stream_starts_once(harness: &dyn Harness) {
     let mut store = started(harness);
     let again = store.start_stream(&stream(), StartPoint::AtTimestamp(EpochMillis(1)), &[]);
     assert!(matches!(again, Err(StoreError::AlreadyStarted { start: StartPoint::TrimHorizon, .. })), "{again:?}");
@@ -504,7 +470,7 @@ fn a_stream_starts_once(harness: &dyn Harness) {
     assert_eq!(streams, [expected]);
 }
 
-fn a_recreated_stream_is_another_stream(harness: &dyn Harness) {
+pub fn a_recreated_stream_is_another_stream(harness: &dyn Harness) {
     let mut store = started(harness);
     let newer = StreamIdentity { created: EpochMillis(8), ..stream() };
     store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
@@ -515,7 +481,7 @@ fn a_recreated_stream_is_another_stream(harness: &dyn Harness) {
     assert_eq!(found, [(7, vec![row("a", after(1))]), (8, vec![row("a", after(2))])]);
 }
 
-fn a_stream_without_a_start_takes_no_rows(harness: &dyn Harness) {
+pub fn a_stream_without_a_start_takes_no_rows(harness: &dyn Harness) {
     let mut store = started(harness);
     let other = StreamIdentity { created: EpochMillis(8), ..stream() };
     assert!(is_invalid(&store.commit(&[other], &create(vec![row("a", after(1))]), &[])));
@@ -523,7 +489,7 @@ fn a_stream_without_a_start_takes_no_rows(harness: &dyn Harness) {
 }
 
 /// What was known of the stream that is gone goes, whenever the process dies on the way.
-fn a_recreated_stream_is_forgotten_alone(harness: &dyn Harness) {
+pub fn a_recreated_stream_is_forgotten_alone(harness: &dyn Harness) {
     let mut store = both_started(harness);
     let newer = StreamIdentity { created: EpochMillis(8), ..stream() };
     let rows = vec![row_in(0, "a", after(1)), row_in(1, "a", after(2))];
@@ -547,7 +513,7 @@ fn consumer(name: &str, arn: Option<&str>) -> RegisteredConsumer {
     RegisteredConsumer { name: name.to_owned(), arn: arn.map(str::to_owned) }
 }
 
-fn a_consumer_is_noted_for_its_stream_over_the_one_before(harness: &dyn Harness) {
+pub fn a_consumer_is_noted_for_its_stream_over_the_one_before(harness: &dyn Harness) {
     let mut store = both_started(harness);
     let steps =
         [Some(consumer("fast", None)), Some(consumer("fast", Some("arn:1"))), None, Some(consumer("faster", None))];
@@ -564,14 +530,14 @@ fn a_consumer_is_noted_for_its_stream_over_the_one_before(harness: &dyn Harness)
     assert_eq!(consumers, [Some(consumer("fast", Some("arn:2"))), Some(consumer("faster", None))]);
 }
 
-fn a_consumer_of_a_stream_without_a_start_is_refused(harness: &dyn Harness) {
+pub fn a_consumer_of_a_stream_without_a_start_is_refused(harness: &dyn Harness) {
     let mut store = started(harness);
     let newer = StreamIdentity { created: EpochMillis(8), ..stream() };
     assert!(is_invalid(&store.note_consumer(&newer, Some(&consumer("fast", None)))));
     assert_eq!(found(harness, store).0[0].consumer, None);
 }
 
-fn a_forgotten_streams_consumer_is_forgotten(harness: &dyn Harness) {
+pub fn a_forgotten_streams_consumer_is_forgotten(harness: &dyn Harness) {
     let mut store = started(harness);
     store.note_consumer(&stream(), Some(&consumer("fast", None))).expect("the owner");
     store.forget_stream(&stream()).expect("it was started");
@@ -579,7 +545,7 @@ fn a_forgotten_streams_consumer_is_forgotten(harness: &dyn Harness) {
     assert_eq!(found(harness, store).0[0].consumer, None);
 }
 
-fn a_live_owner_is_named_and_not_disturbed(harness: &dyn Harness) {
+pub fn a_live_owner_is_named_and_not_disturbed(harness: &dyn Harness) {
     let mut store = started(harness);
     let refused = harness.open(&pipeline("quakes")).claim(&owner("host:2", 3_601_000), &[]);
     let refused = refused.expect_err("host:1 is alive");
@@ -591,7 +557,7 @@ fn a_live_owner_is_named_and_not_disturbed(harness: &dyn Harness) {
     store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("the owner works on");
 }
 
-fn a_dead_owner_is_followed_at_once(harness: &dyn Harness) {
+pub fn a_dead_owner_is_followed_at_once(harness: &dyn Harness) {
     let mut store = started(harness);
     store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
     drop(store);
@@ -603,7 +569,7 @@ fn a_dead_owner_is_followed_at_once(harness: &dyn Harness) {
     next.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]).expect("the new owner writes");
 }
 
-fn a_released_claim_is_told_from_a_dead_one(harness: &dyn Harness) {
+pub fn a_released_claim_is_told_from_a_dead_one(harness: &dyn Harness) {
     let components = [ComponentDigest { role: "deserializer".to_owned(), digest: "sha256:00".to_owned() }];
     let mut store = harness.open(&pipeline("quakes"));
     store.claim(&owner("host:1", 1), &components).expect("nobody owns it");
@@ -616,7 +582,7 @@ fn a_released_claim_is_told_from_a_dead_one(harness: &dyn Harness) {
     assert!(third.is_err(), "the end of a released handle is not the end of the next owner");
 }
 
-fn an_older_generation_writes_nothing(harness: &dyn Harness) {
+pub fn an_older_generation_writes_nothing(harness: &dyn Harness) {
     let mut zombie = started(harness);
     zombie.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
     harness.break_lock(&pipeline("quakes"));
@@ -643,7 +609,7 @@ fn an_older_generation_writes_nothing(harness: &dyn Harness) {
     assert_eq!(rows_found(harness, next), [row("a", after(3))]);
 }
 
-fn a_fenced_owner_cannot_release_the_newer_claim(harness: &dyn Harness) {
+pub fn a_fenced_owner_cannot_release_the_newer_claim(harness: &dyn Harness) {
     let mut zombie = started(harness);
     harness.break_lock(&pipeline("quakes"));
     let mut next = harness.open(&pipeline("quakes"));
@@ -655,7 +621,7 @@ fn a_fenced_owner_cannot_release_the_newer_claim(harness: &dyn Harness) {
     assert_eq!(previous.expect("there was one").ending, Ending::Unreleased);
 }
 
-fn a_handle_may_claim_again(harness: &dyn Harness) {
+pub fn a_handle_may_claim_again(harness: &dyn Harness) {
     let mut store = started(harness);
     store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
     let claimed = store.claim(&owner("host:1", 2_000), &[]).expect("its own");
@@ -663,7 +629,7 @@ fn a_handle_may_claim_again(harness: &dyn Harness) {
     store.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]).expect("as expected");
 }
 
-fn an_unclaimed_handle_writes_nothing(harness: &dyn Harness) {
+pub fn an_unclaimed_handle_writes_nothing(harness: &dyn Harness) {
     let mut store = harness.open(&pipeline("quakes"));
     assert!(matches!(store.start_stream(&stream(), StartPoint::TrimHorizon, &[]), Err(StoreError::NotClaimed { .. })));
     store.claim(&owner("host:1", 1), &[]).expect("nobody owns it");
@@ -674,7 +640,7 @@ fn an_unclaimed_handle_writes_nothing(harness: &dyn Harness) {
     assert!(matches!(store.release(), Err(StoreError::NotClaimed { .. })));
 }
 
-fn pipelines_in_one_storage_do_not_touch(harness: &dyn Harness) {
+pub fn pipelines_in_one_storage_do_not_touch(harness: &dyn Harness) {
     let mut store = started(harness);
     let mut other = harness.open(&PipelineId { tenant: "other".to_owned(), pipeline: "quakes".to_owned() });
     let claimed = other.claim(&owner("host:2", 1), &[]).expect("another tenant's");
@@ -695,16 +661,59 @@ fn pipelines_in_one_storage_do_not_touch(harness: &dyn Harness) {
     assert_eq!(streams[0].rows, [row("a", after(1))]);
 }
 
-#[test]
-fn an_injected_failure_is_ambiguous_and_a_new_claim_tells() {
-    for (failure, expected) in [(Failure::Before, after(1)), (Failure::After, after(2))] {
-        let memory = MemoryStore::default();
-        let mut store = started(&memory);
-        store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("new");
-        memory.fail_after(0, failure);
-        let failed = store.commit(&[stream()], &advances(vec![advance("a", after(1), after(2))]), &[]);
-        assert_eq!(failed.expect_err("injected").outcome(), Outcome::Unknown);
-        let claimed = store.claim(&owner("host:1", 2_000), &[]).expect("its own");
-        assert_eq!(claimed.streams[0].rows, [row("a", expected)]);
-    }
+/// Makes a test of each claim on each of the storages, in a module that is named after the storage:
+/// `lease_store_contract! { memory = MemoryStore::default() }`.
+#[macro_export]
+macro_rules! lease_store_contract {
+    ($($module:ident = $storage:expr),+ $(,)?) => {
+        $($crate::lease_store_contract_claims! { $module, $storage =>
+            a_first_claim_finds_nothing,
+            everything_reads_back_equal_after_a_reopen,
+            a_commit_expects_rows_exactly_where_they_are,
+            a_refused_commit_changes_nothing,
+            positions_never_move_backwards,
+            a_shards_end_and_its_children_appear_together,
+            only_finished_shards_are_forgotten,
+            one_commit_may_create_and_advance_a_row,
+            children_stay_unless_new_ones_are_told,
+            a_position_may_stay_while_what_is_complete_grows,
+            what_is_complete_never_shrinks,
+            one_commit_covers_several_streams_or_none,
+            the_same_shard_of_two_streams_is_two_rows,
+            a_shard_of_a_stream_that_is_not_named_is_refused,
+            lineage_does_not_leave_a_stream,
+            marks_are_kept_by_the_sinks_name,
+            a_mark_of_an_unknown_sink_is_refused,
+            a_stream_starts_once,
+            a_recreated_stream_is_another_stream,
+            a_stream_without_a_start_takes_no_rows,
+            a_recreated_stream_is_forgotten_alone,
+            a_consumer_is_noted_for_its_stream_over_the_one_before,
+            a_consumer_of_a_stream_without_a_start_is_refused,
+            a_forgotten_streams_consumer_is_forgotten,
+            a_live_owner_is_named_and_not_disturbed,
+            a_dead_owner_is_followed_at_once,
+            a_released_claim_is_told_from_a_dead_one,
+            an_older_generation_writes_nothing,
+            a_fenced_owner_cannot_release_the_newer_claim,
+            a_handle_may_claim_again,
+            an_unclaimed_handle_writes_nothing,
+            pipelines_in_one_storage_do_not_touch,
+        })+
+    };
+}
+
+/// Makes a test of one claim each.
+#[macro_export]
+macro_rules! lease_store_contract_claims {
+    ($module:ident, $storage:expr => $($claim:ident),+ $(,)?) => {
+        mod $module {
+            use super::*;
+
+            $(#[test]
+            fn $claim() {
+                $crate::lease_store_contract::$claim(&$storage);
+            })+
+        }
+    };
 }
