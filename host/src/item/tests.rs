@@ -206,7 +206,6 @@ fn a_value_may_have_32_levels() {
     assert!(nested(DEPTH_MAX + 1).is_too_deep());
 }
 
-
 fn said<T>(outcome: Result<T, InvalidItem>) -> String {
     outcome.map(drop).expect_err("refused").to_string()
 }
@@ -215,10 +214,7 @@ fn said<T>(outcome: Result<T, InvalidItem>) -> String {
 fn a_set_has_members_and_each_once() {
     assert_eq!(said(Value::texts(vec![])), "the item has an empty set");
     assert_eq!(said(Value::byte_strings(vec![vec![1], vec![], vec![1]])), "`[2]` repeats a member of its set");
-    assert_eq!(
-        said(Value::numbers(vec!["1".into(), "2".into(), "1.0".into()])),
-        "`[2]` repeats a member of its set"
-    );
+    assert_eq!(said(Value::numbers(vec!["1".into(), "2".into(), "1.0".into()])), "`[2]` repeats a member of its set");
     assert_eq!(said(Value::numbers(vec!["1".into(), "x".into()])), "`[1]` is not written as a decimal number");
     assert!(Value::texts(vec![String::new(), "a".into()]).is_ok(), "an empty text is a member like any other");
 }

@@ -27,7 +27,7 @@ use super::{LocalError, LocalKey, LocalTable, Notice};
 use crate::ports::KeyType;
 
 /// The database, beside the journal of the streams.
-const FILE: &str = "tables.db";
+pub(super) const FILE: &str = "tables.db";
 
 /// The running tables. Dropping it stops them; what was acknowledged is durable either way.
 pub(super) struct Tables {

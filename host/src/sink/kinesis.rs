@@ -161,7 +161,9 @@ impl Batched for KinesisTarget {
         }
         let (bytes, max) = (entry.bytes(), self.max_record_bytes);
         if bytes > max {
-            return Err(format!("its data and partition key are {bytes} bytes, and the limit is {max} (max_record_bytes)"));
+            return Err(format!(
+                "its data and partition key are {bytes} bytes, and the limit is {max} (max_record_bytes)"
+            ));
         }
         let destination = self.shards.as_ref().map_or(ANYWHERE, |map| map.destination(entry.hash_key()));
         Ok(Facts { key: key.as_bytes().to_vec(), destination, bytes })

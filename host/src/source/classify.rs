@@ -343,12 +343,8 @@ impl CallSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let subject = Subject {
-            operation: self.operation,
-            stream: &self.place.stream,
-            shard: self.shard,
-            role: self.place.role,
-        };
+        let subject =
+            Subject { operation: self.operation, stream: &self.place.stream, shard: self.shard, role: self.place.role };
         let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let code = code.filter(|code| !code.trim().is_empty());
         let row = code.and_then(|code| CODES.iter().find(|row| fits(row, code)));

@@ -88,7 +88,7 @@ impl Harness for Dynamodb {
     fn open(&self, pipeline: &PipelineId) -> Box<dyn LeaseStore> {
         let options = host::state::dynamodb::Options {
             aws: self.settings(),
-            table: Self::table(pipeline),
+            table: host::config::Table { name: Self::table(pipeline), region: "us-east-1".to_owned(), account: None },
             retry: RetryLimits::default(),
             lease: Duration::from_millis(400),
         };

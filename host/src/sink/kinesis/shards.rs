@@ -259,12 +259,7 @@ mod tests {
         let halves = [shard(0, (0, 99), &[]), shard(1, (100, 199), &[])];
         assert_eq!(learned(&mut routes, &halves), [(1, Change::Opened), (2, Change::Opened)]);
         assert_eq!(learned(&mut routes, &halves), []);
-        let split = [
-            closed(halves[0].clone()),
-            halves[1].clone(),
-            shard(2, (0, 49), &[0]),
-            shard(3, (50, 99), &[0]),
-        ];
+        let split = [closed(halves[0].clone()), halves[1].clone(), shard(2, (0, 49), &[0]), shard(3, (50, 99), &[0])];
         let changes = learned(&mut routes, &split);
         assert_eq!(changes, [(3, Change::Opened), (4, Change::Opened), (1, Change::Closed)]);
         assert_eq!((routes.destination(49).0, routes.destination(50).0, routes.destination(100).0), (3, 4, 2));

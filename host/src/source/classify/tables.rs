@@ -80,7 +80,8 @@ impl TableSite<'_> {
     /// Classifies an answer with an error in it: its code where there is one, else its HTTP status.
     #[must_use]
     pub fn answered(&self, code: Option<&str>, status: u16, message: &str) -> SourceError {
-        let subject = super::Subject { operation: self.operation, stream: &self.place.table, shard: None, role: Role::Target };
+        let subject =
+            super::Subject { operation: self.operation, stream: &self.place.table, shard: None, role: Role::Target };
         let code = code.filter(|code| !code.trim().is_empty());
         let fits = |row: &&Row, code: &str| row.codes.contains(&code) && row.says.holds(message, subject);
         let row = code.and_then(|code| TABLE_CODES.iter().find(|row| fits(row, code)));
