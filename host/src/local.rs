@@ -113,6 +113,12 @@ pub fn state_path(directory: &Path) -> PathBuf {
     directory.join("state.db")
 }
 
+/// Where the embedded tables are kept, positions among them if a pipeline keeps its own in a table.
+#[must_use]
+pub fn tables_path(directory: &Path) -> PathBuf {
+    directory.join(tables::FILE)
+}
+
 /// What differs between the streams that were listed and those that exist; the endpoint runs all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {

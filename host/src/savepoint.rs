@@ -18,7 +18,7 @@ use host_core::moment::EpochMillis;
 
 use crate::state::StreamIdentity;
 use crate::state::edit::Snapshot;
-use crate::state::sqlite::rows::StoredPipeline;
+use crate::state::stored::StoredPipeline;
 use crate::state::{PipelineId, rfc3339};
 
 mod canonical;

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 mod rules;
 mod model;
+pub(crate) mod stored;
 pub mod error;
 pub mod lock;
 pub mod sqlite;

@@ -103,7 +103,7 @@ impl Harness for Dynamodb {
     fn open(&self, pipeline: &PipelineId) -> Box<dyn LeaseStore> {
         let options = host::state::dynamodb::Options {
             aws: self.settings.clone(),
-            table: self.table(pipeline),
+            table: host::config::Table { name: self.table(pipeline), region: "us-east-1".to_owned(), account: None },
             retry: RetryLimits::default(),
             lease: Duration::from_millis(400),
         };

@@ -23,6 +23,7 @@ use crate::ports::StreamApi;
 use crate::progress::Screen;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::kinesis::KinesisStream;
+use crate::state::dynamodb::{self, DynamoStore};
 use crate::state::memory::MemoryStore;
 use crate::state::sqlite::SqliteStore;
 use crate::state::{ComponentDigest, LeaseStore, PipelineId};
@@ -121,12 +122,15 @@ fn aws(manifest: &Manifest, settings: &RunSettings) -> AwsSettings {
 fn open_store(ready: &Ready, settings: &RunSettings) -> Result<Box<dyn LeaseStore>, Failure> {
     let manifest = &ready.manifest;
     let pipeline = PipelineId { tenant: manifest.tenant.to_string(), pipeline: manifest.name.to_string() };
-    Ok(match (&settings.local, &manifest.checkpoint.store) {
-        (Some(local), _) => match &local.state {
+    Ok(match (&manifest.checkpoint.store, &settings.local) {
+        (StateStore::Dynamodb(table), local) => {
+            let endpoint = local.as_ref().map(|local| local.endpoint.as_str());
+            Box::new(DynamoStore::open(dynamodb::Options::of(manifest, table, endpoint), &pipeline)?)
+        }
+        (StateStore::Sqlite(_), Some(local)) => match &local.state {
             Some(path) => Box::new(SqliteStore::open(path, &pipeline)?),
             None => Box::new(MemoryStore::default().open(&pipeline)),
         },
-        (None, StateStore::Sqlite(path)) => Box::new(SqliteStore::open(path, &pipeline)?),
-        (None, StateStore::Dynamodb(_)) => unreachable!("no manifest names one yet"),
+        (StateStore::Sqlite(path), None) => Box::new(SqliteStore::open(path, &pipeline)?),
     })
 }

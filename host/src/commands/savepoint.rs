@@ -70,12 +70,12 @@ fn create(
     if let Some(path) = output.filter(|path| path.symlink_metadata().is_ok()) {
         return Err(SavepointError::Exists { path: path.to_owned() });
     }
-    let before = Snapshot::take(&kept.path, &kept.pipeline)?;
+    let before = Snapshot::take(&kept.at, &kept.pipeline)?;
     if stop {
         stop_first(&before, manifest, kept, screen)?;
     }
     let at = Clock::start().wall();
-    let snapshot = Snapshot::take(&kept.path, &kept.pipeline)?;
+    let snapshot = Snapshot::take(&kept.at, &kept.pipeline)?;
     if let (true, Some(owner)) = (stop, snapshot.live()) {
         let owner = owner.map_or("a process without a name", |owner| owner.name.as_str());
         tell(screen, &format!("note: {owner} runs the pipeline again already; the savepoint is of this moment"));
@@ -100,7 +100,7 @@ fn stop_first(before: &Snapshot, manifest: &Manifest, kept: &Kept, screen: &Scre
     // What cannot be saved is found before anything is stopped for it.
     let circumstances = Circumstances { at: Clock::start().wall(), parallelism: manifest.parallelism };
     drop(savepoint::take(before, &streams(manifest), &circumstances)?);
-    let Some(asked) = stop::ask(&kept.path, &kept.pipeline)? else {
+    let Some(asked) = stop::ask(before)? else {
         tell(screen, &format!("nobody runs {}: there is nothing to stop", kept.pipeline));
         return Ok(());
     };
@@ -120,7 +120,7 @@ fn restore(
     screen: &Screen,
 ) -> Result<u8, SavepointError> {
     let savepoint = savepoint::file::read(file)?;
-    let snapshot = Snapshot::take_or_empty(&kept.path, &kept.pipeline)?;
+    let snapshot = Snapshot::take_or_empty(&kept.at, &kept.pipeline)?;
     if let Some(owner) = snapshot.live() {
         let owner = owner.cloned();
         return Err(StoreError::OwnedByAnother { pipeline: kept.pipeline.clone(), owner, age: None }.into());

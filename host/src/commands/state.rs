@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use crate::commands::{DONE, FAILED, WRONG, complain, print, read_manifest, tell, with_causes};
 use crate::config::{Manifest, StateStore};
 use crate::progress::Screen;
-use crate::state::edit::{self, EditError, Plan, Request, Selection, Snapshot};
-use crate::state::{Owner, PipelineId, StoreError};
+use crate::state::dynamodb;
+use crate::state::edit::{self, EditError, Plan, Request, Selection, Site, Snapshot};
+use crate::state::{Owner, PipelineId};
 
 /// Lists, shows, sets or deletes.
 #[must_use]
@@ -24,11 +25,9 @@ pub fn state(arguments: &State, screen: &Screen) -> u8 {
     let Some(manifest) = read_manifest(screen, manifest) else { return WRONG };
     let Some(store) = Kept::by(&manifest, *local, screen) else { return WRONG };
     let done = match arguments {
-        State::List { json, .. } => {
-            edit::list(&store.path, &store.pipeline).map(|report| shown(screen, &report, *json))
-        }
+        State::List { json, .. } => edit::list(&store.at, &store.pipeline).map(|report| shown(screen, &report, *json)),
         State::Show { json, stream, shard, .. } => {
-            edit::show(&store.path, &store.pipeline, stream.as_deref(), std::slice::from_ref(shard))
+            edit::show(&store.at, &store.pipeline, stream.as_deref(), std::slice::from_ref(shard))
                 .map(|details| shown(screen, &details, *json))
         }
         State::Set { json, yes, stream, shard, position, .. } => {
@@ -55,29 +54,45 @@ pub fn state(arguments: &State, screen: &Screen) -> u8 {
 
 /// Where a pipeline's positions are.
 pub(super) struct Kept {
-    pub(super) path: PathBuf,
+    pub(super) at: Site,
     pub(super) pipeline: PipelineId,
     /// The one that lives with the embedded streams, where the manifest's own was asked for.
     local: Option<PathBuf>,
+    /// What serves the embedded tables meanwhile.
+    _embedded: Option<Embedded>,
 }
 
 impl Kept {
     /// The store of the manifest; with `--local`, the one that lives with the embedded streams. Says why if there is none.
     pub(super) fn by(manifest: &Manifest, local: bool, screen: &Screen) -> Option<Self> {
         let pipeline = PipelineId { tenant: manifest.tenant.to_string(), pipeline: manifest.name.to_string() };
-        if local {
-            let path = local_state(manifest).map_err(|why| complain(screen, &why)).ok()?;
-            return Some(Self { path, pipeline, local: None });
+        let there = local_state(manifest);
+        if !local {
+            let at = match &manifest.checkpoint.store {
+                StateStore::Sqlite(path) => Site::from(path),
+                StateStore::Dynamodb(table) => Site::Table(Box::new(dynamodb::Options::of(manifest, table, None))),
+            };
+            return Some(Self { at, pipeline, local: there.ok().filter(|local| local.exists()), _embedded: None });
         }
-        let StateStore::Sqlite(path) = &manifest.checkpoint.store else {
-            unreachable!("no manifest names another yet")
+        let path = there.map_err(|why| complain(screen, &why)).ok()?;
+        let StateStore::Dynamodb(table) = &manifest.checkpoint.store else {
+            return Some(Self { at: Site::File(path), pipeline, local: None, _embedded: None });
         };
-        Some(Self { path: path.clone(), pipeline, local: local_state(manifest).ok().filter(|local| local.exists()) })
+        let embedded = Embedded::start(manifest, &path).map_err(|why| complain(screen, &why)).ok()?;
+        let at = Site::Table(Box::new(dynamodb::Options::of(manifest, table, Some(&embedded.url()))));
+        Some(Self { at, pipeline, local: None, _embedded: Some(embedded) })
     }
 
     /// An error's text; with a word on the other state, if this one has nothing and that one is there.
     pub(super) fn hinted(&self, error: &EditError, text: String) -> String {
-        let is_nothing = matches!(error, EditError::NeverRan { .. } | EditError::Store(StoreError::Missing { .. }));
+        let is_nothing = match error {
+            EditError::NeverRan { .. } => true,
+            EditError::Store(error) => error.is_missing(),
+            EditError::UnknownShard { .. }
+            | EditError::UnknownStream { .. }
+            | EditError::AmbiguousShard { .. }
+            | EditError::Outdated { .. } => false,
+        };
         match &self.local {
             Some(local) if is_nothing => {
                 format!("{text}\n`run --local` keeps its positions in {}: add --local for those", local.display())
@@ -91,7 +106,11 @@ impl Kept {
 #[cfg(feature = "local")]
 fn local_state(manifest: &Manifest) -> Result<PathBuf, String> {
     if manifest.local.durable {
-        return Ok(crate::local::state_path(&super::run::local_directory(manifest)));
+        let directory = super::run::local_directory(manifest);
+        return Ok(match &manifest.checkpoint.store {
+            StateStore::Sqlite(_) => crate::local::state_path(&directory),
+            StateStore::Dynamodb(_) => crate::local::tables_path(&directory),
+        });
     }
     let path = manifest.path.display();
     Err(format!(
@@ -102,6 +121,68 @@ fn local_state(manifest: &Manifest) -> Result<PathBuf, String> {
 #[cfg(not(feature = "local"))]
 fn local_state(_manifest: &Manifest) -> Result<PathBuf, String> {
     Err(super::WITHOUT_LOCAL.to_owned())
+}
+
+#[cfg(feature = "local")]
+use embedded::Embedded;
+
+#[cfg(feature = "local")]
+mod embedded {
+    //! The embedded tables answer only while somebody serves them: here for as long as a command takes.
+
+    use std::path::Path;
+
+    use tokio::runtime::Runtime;
+
+    use super::{Manifest, with_causes};
+    use crate::commands::run::local_directory;
+    use crate::local::{Endpoint, Options};
+
+    pub(in crate::commands) struct Embedded {
+        // Dropped first: it needs the other one to end.
+        endpoint: Endpoint,
+        _runtime: Runtime,
+    }
+
+    impl Embedded {
+        /// Serves what is kept at `tables`; whoever runs already does, and says so.
+        pub(super) fn start(manifest: &Manifest, tables: &Path) -> Result<Self, String> {
+            if !tables.exists() {
+                return Err(format!(
+                    "no embedded tables at {}; no `run --local` has kept positions there yet",
+                    tables.display()
+                ));
+            }
+            let stream = manifest.source.stream();
+            let options = Options {
+                directory: Some(local_directory(manifest)),
+                region: stream.region().to_owned(),
+                account: stream.account().to_owned(),
+                ..Options::default()
+            };
+            let runtime = Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
+            let endpoint = runtime.block_on(Endpoint::start(options)).map_err(|error| with_causes(&error))?;
+            Ok(Self { endpoint, _runtime: runtime })
+        }
+
+        pub(super) fn url(&self) -> String {
+            self.endpoint.url()
+        }
+    }
+}
+
+#[cfg(not(feature = "local"))]
+struct Embedded;
+
+#[cfg(not(feature = "local"))]
+impl Embedded {
+    fn start(_manifest: &Manifest, _tables: &std::path::Path) -> Result<Self, String> {
+        Err(super::WITHOUT_LOCAL.to_owned())
+    }
+
+    fn url(&self) -> String {
+        String::new()
+    }
 }
 
 pub(super) fn shown(screen: &Screen, report: &(impl Display + Serialize), json: bool) -> u8 {
@@ -118,7 +199,7 @@ pub(super) fn shown(screen: &Screen, report: &(impl Display + Serialize), json: 
 }
 
 fn change(screen: &Screen, store: &Kept, request: &Request, json: bool, yes: bool) -> Result<u8, EditError> {
-    let plan = edit::plan(&Snapshot::take(&store.path, &store.pipeline)?, request)?;
+    let plan = edit::plan(&Snapshot::take(&store.at, &store.pipeline)?, request)?;
     carry_out(screen, &plan, "sluicebox state", json, yes)
 }
 
@@ -142,7 +223,7 @@ fn agreed(screen: &Screen, plan: &Plan) -> bool {
         complain(screen, &"nothing was changed: a change needs --yes, or a terminal to ask at");
         return false;
     }
-    let question = format!("change {} of {}? [y/N] ", plan.changes.len(), plan.database.display());
+    let question = format!("change {} of {}? [y/N] ", plan.changes.len(), plan.database);
     // Nobody can answer a question that cannot be written.
     drop(screen.write(question.as_bytes()));
     drop(std::io::stderr().flush());

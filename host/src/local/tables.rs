@@ -33,7 +33,7 @@ use super::{LocalError, LocalKey, LocalTable, Notice};
 use crate::ports::KeyType;
 
 /// The database, beside the journal of the streams.
-const FILE: &str = "tables.db";
+pub(super) const FILE: &str = "tables.db";
 /// Its write-ahead log, as SQLite names it.
 const LOG: &str = "tables.db-wal";
 /// Operations that change nothing begin with one of these.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Circumstances, SavepointError, canonical, lineage};
 use crate::state::edit::{MarkLine, position};
-use crate::state::sqlite::rows::{StoredPipeline, StoredRow, StoredStream};
+use crate::state::stored::{StoredPipeline, StoredRow, StoredStream};
 use crate::state::{
     ComponentDigest, Ending, NUMBER_MAX, Owner, PipelineId, PreviousClaim, StartPoint, StreamIdentity, rfc3339,
 };
@@ -107,9 +107,6 @@ impl Savepoint {
         running: bool,
         circumstances: &Circumstances,
     ) -> Self {
-        // Keys of the database that it was read from mean nothing elsewhere.
-        stored.pipeline_id = 0;
-        stored.streams.iter_mut().for_each(|stream| stream.stream_id = 0);
         let rows = stored.streams.iter().flat_map(|stream| &stream.rows);
         let mut told: BTreeSet<u64> = rows.map(|row| row.generation).collect();
         told.insert(stored.generation);
@@ -268,7 +265,7 @@ impl StreamEntry {
             .collect::<Result<_, _>>()?;
         unique(rows.iter().map(|row| row.row.shard.as_str()), "shard")?;
         let identity = StreamIdentity { arn: self.arn.clone(), created: time(&self.created)? };
-        Ok(StoredStream { stream_id: 0, identity, start, consumer: None, rows })
+        Ok(StoredStream { identity, start, consumer: None, rows })
     }
 }
 
@@ -328,7 +325,6 @@ impl Content {
         unique(self.marks.iter().map(|line| line.sink.as_str()), "mark")?;
         self.marks.iter().try_for_each(|line| in_bounds(line.mark))?;
         let stored = StoredPipeline {
-            pipeline_id: 0,
             generation: self.generation,
             claims: BTreeMap::from_iter(claims),
             streams,

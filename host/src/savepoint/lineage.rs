@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use host_core::checkpoint::ShardRow;
 use host_core::shard::ShardId;
 
-use crate::state::sqlite::rows::{StoredPipeline, StoredStream};
+use crate::state::stored::{StoredPipeline, StoredStream};
 
 /// Says where the rows are not closed.
 pub(super) fn check(stored: &StoredPipeline) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Savepoint, SavepointError, components};
 use crate::config::{Manifest, SinkOutput};
 use crate::state::edit::{Plan, Snapshot, Target, plan_restore};
-use crate::state::sqlite::rows::StoredStream;
+use crate::state::stored::StoredStream;
 use crate::state::{PipelineId, StreamIdentity, StreamState, rfc3339};
 
 /// How a savepoint is restored.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::SavepointError;
+use crate::state::edit::{Site, Snapshot};
 use crate::state::{Owner, PipelineId, StoreError, lock};
 
 /// How often the lock is looked at while its holder drains.
@@ -24,11 +25,28 @@ pub struct Asked {
     pub owner: Owner,
 }
 
-/// Asks the process that runs `pipeline` with the state at `database` to stop; nobody, if nobody does.
+/// Asks the process that runs the pipeline that `before` is of to stop; nobody, if nobody does.
 ///
 /// # Errors
-/// The owner cannot be told for sure, is on another machine, or runs other pipelines as well.
-pub fn ask(database: &Path, pipeline: &PipelineId) -> Result<Option<Asked>, SavepointError> {
+/// The owner cannot be told for sure, is on another machine, or runs other pipelines as well. Of one whose positions are in a
+/// table there is no lock that would tell which process it is.
+pub fn ask(before: &Snapshot) -> Result<Option<Asked>, SavepointError> {
+    match before.at() {
+        Site::File(path) => ask_holder(path, before.pipeline()),
+        Site::Table(_) => match before.live() {
+            None => Ok(None),
+            Some(owner) => Err(SavepointError::CannotStop {
+                pipeline: before.pipeline().clone(),
+                owner: owner.map_or_else(|| "a process that left no name".to_owned(), |owner| owner.name.clone()),
+                why: "a table of positions does not prove which process that is".to_owned(),
+                next: THERE,
+            }),
+        },
+    }
+}
+
+/// Asks the process that holds the lock beside the file.
+fn ask_holder(database: &Path, pipeline: &PipelineId) -> Result<Option<Asked>, SavepointError> {
     let lock = lock::path_for(database, pipeline);
     let Some(holder) = holder(&lock)? else { return Ok(None) };
     let refused = |owner: &str, (why, next): Refused| SavepointError::CannotStop {
@@ -186,17 +204,17 @@ mod tests {
         let database = directory.path().join("state.db");
         let lock = lock::path_for(&database, &id());
         let _held = ProcessLock::acquire(&lock, &owner(holder)).expect("nobody has it");
-        ask(&database, &id()).expect_err("nobody who can be asked").to_string()
+        ask_holder(&database, &id()).expect_err("nobody who can be asked").to_string()
     }
 
     #[test]
     fn nobody_is_asked_if_nobody_runs_it() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = directory.path().join("state.db");
-        assert!(ask(&database, &id()).expect("no lock").is_none());
+        assert!(ask_holder(&database, &id()).expect("no lock").is_none());
         let lock = lock::path_for(&database, &id());
         drop(ProcessLock::acquire(&lock, &owner(&here(1))).expect("nobody has it"));
-        assert!(ask(&database, &id()).expect("what a dead process left").is_none());
+        assert!(ask_holder(&database, &id()).expect("what a dead process left").is_none());
     }
 
     /// A number in a file may be that of any process by now.

@@ -6,15 +6,14 @@
 //! way by which a position moves backwards. Applying raises the pipeline's generation and the counter of every changed
 //! row, so a writer that was forgotten somewhere is fenced.
 
-use std::path::{Path, PathBuf};
-
 use host_core::shard::ShardId;
 
-use super::lock;
-use super::sqlite::rows::{StoredPipeline, StoredStream};
-use super::{Owner, PipelineId, StoreError, StreamIdentity, sqlite};
+use super::stored::{StoredPipeline, StoredStream};
+use super::{Owner, PipelineId, StoreError, StreamIdentity};
 
 pub mod position;
+mod site;
+pub(super) mod step;
 mod table;
 mod report;
 mod plan;
@@ -24,6 +23,7 @@ pub use plan::{Change, Plan, Request, Selection, apply, plan};
 pub(crate) use report::Table;
 pub use report::{Details, MarkLine, OwnerLine, Report, ShardLine, StreamLine, list, show};
 pub use restore::{Target, plan_restore};
+pub use site::Site;
 
 /// Why positions cannot be shown or changed.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +31,13 @@ pub enum EditError {
     /// The store says why.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The database knows nothing of the pipeline.
-    #[error("pipeline {pipeline} has no state in {path}; it has not run yet, or under another name or tenant")]
+    /// The store knows nothing of the pipeline.
+    #[error("pipeline {pipeline} has no state in {at}; it has not run yet, or under another name or tenant")]
     NeverRan {
         /// The pipeline.
         pipeline: PipelineId,
-        /// The database.
-        path: PathBuf,
+        /// The file or the table.
+        at: Site,
     },
     /// A chosen shard has no row.
     #[error("pipeline {pipeline} has no row for shard {shard}; it has {known}")]
@@ -77,10 +77,10 @@ pub enum EditError {
     },
 }
 
-/// What the database held of a pipeline at one moment.
+/// What a store held of a pipeline at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    path: PathBuf,
+    at: Site,
     pipeline: PipelineId,
     /// Who owned it, if a live process did; it may have left no name.
     live: Option<Option<Owner>>,
@@ -91,36 +91,37 @@ impl Snapshot {
     /// Looks, changing nothing.
     ///
     /// # Errors
-    /// There is no database, none that can be read, or the pipeline never ran with it.
-    pub fn take(path: &Path, pipeline: &PipelineId) -> Result<Self, EditError> {
-        let never_ran = || EditError::NeverRan { pipeline: pipeline.clone(), path: path.to_owned() };
-        let stored = sqlite::look(path, pipeline)?.ok_or_else(never_ran)?;
-        Self::of(path, pipeline, stored)
+    /// There is no file and no table, none that can be read, or the pipeline never ran with it.
+    pub fn take(at: impl Into<Site>, pipeline: &PipelineId) -> Result<Self, EditError> {
+        let at = at.into();
+        let found = at.look(pipeline)?;
+        let Some(stored) = found.stored else { return Err(EditError::NeverRan { pipeline: pipeline.clone(), at }) };
+        Ok(Self { at, pipeline: pipeline.clone(), live: found.live, stored })
     }
 
-    /// Looks; where there is no database yet, or none of its rows is the pipeline's, finds nothing.
+    /// Looks; where there is no file or table yet, or nothing in it is the pipeline's, finds nothing.
     ///
     /// # Errors
-    /// What lies at the path cannot be read, or is something else.
-    pub fn take_or_empty(path: &Path, pipeline: &PipelineId) -> Result<Self, EditError> {
-        let stored = match sqlite::look(path, pipeline) {
-            Ok(stored) => stored,
-            Err(StoreError::Missing { .. }) => None,
+    /// What lies there cannot be read, or is something else.
+    pub fn take_or_empty(at: impl Into<Site>, pipeline: &PipelineId) -> Result<Self, EditError> {
+        let at = at.into();
+        let (stored, live) = match at.look(pipeline) {
+            Ok(found) => (found.stored.unwrap_or_default(), found.live),
+            Err(error) if error.is_missing() => (StoredPipeline::default(), None),
             Err(error) => return Err(error.into()),
         };
-        Self::of(path, pipeline, stored.unwrap_or_default())
-    }
-
-    fn of(path: &Path, pipeline: &PipelineId, stored: StoredPipeline) -> Result<Self, EditError> {
-        let lock = lock::path_for(path, pipeline);
-        let live = lock::holder(&lock);
-        let live = live.map_err(|source| StoreError::Io { doing: "lock", path: lock, source: source.into() })?;
-        Ok(Self { path: path.to_owned(), pipeline: pipeline.clone(), live, stored })
+        Ok(Self { at, pipeline: pipeline.clone(), live, stored })
     }
 
     /// What there was.
     pub(crate) fn stored(&self) -> &StoredPipeline {
         &self.stored
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn at(&self) -> &Site {
+        &self.at
     }
 
     /// Whose state it is.

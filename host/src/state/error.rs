@@ -118,6 +118,14 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// There is no table: the pipeline never ran, or the manifest names another place.
+    #[error("no positions: {place}; the pipeline has not run yet, or [checkpoint] store names another place")]
+    MissingTable {
+        /// The table.
+        table: String,
+        /// That it does not exist where it was looked for.
+        place: String,
+    },
     /// The database was removed or replaced while in use: whatever is written now would be lost.
     #[error(
         "state database {path} was removed or replaced while in use; nothing was written; put it back, or start again to begin with what is there now"
@@ -151,15 +159,13 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A table of positions could not be read or written.
-    #[error(
-        "cannot {doing} the table of positions {table:?}: {message}; check [checkpoint] store, the permissions and the way to DynamoDB"
-    )]
+    #[error("cannot {doing} the table of positions {table:?}: {message}")]
     Table {
         /// What was attempted.
         doing: &'static str,
         /// The table.
         table: String,
-        /// What the service, or the way to it, says.
+        /// What the service, or the way to it, says, and what to do about it.
         message: String,
         /// Whether something may have been written.
         outcome: Outcome,
@@ -219,11 +225,18 @@ impl StoreError {
             | Self::Newer { .. }
             | Self::NotADatabase { .. }
             | Self::Missing { .. }
+            | Self::MissingTable { .. }
             | Self::Replaced { .. }
             | Self::Busy { .. }
             | Self::Full { .. }
             | Self::ReadOnly { .. } => Outcome::NothingChanged,
         }
+    }
+
+    /// Whether there is nothing yet where positions are kept.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::MissingTable { .. })
     }
 
     /// Whether the same call may succeed without anybody changing anything: wait, and make it again.

@@ -11,19 +11,22 @@ use host_core::checkpoint::{Commit, ShardRow};
 use host_core::shard::{Position, ShardId};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::edit::step::{Edit, Edited};
 use super::error::age_of;
 use super::lock::{self, ProcessLock, Refused};
+use super::stored::{StoredPipeline, StoredRow};
 use super::{
     Claimed, ComponentDigest, Ending, LeaseStore, Owner, PipelineId, PreviousClaim, RegisteredConsumer, StartPoint,
     StoreError, StreamIdentity, StreamState, rules,
 };
 
 mod file;
-pub(crate) mod rows;
+mod rows;
+mod steps;
 #[cfg(test)]
 mod formats;
 
-use rows::{RowError, StoredPipeline, StoredRow};
+use rows::{Keyed, RowError};
 
 /// The state of one pipeline in a SQLite file.
 #[derive(Debug)]
@@ -212,7 +215,7 @@ impl LeaseStore for SqliteStore {
 impl SqliteStore {
     fn start_of(&self, stream: &StreamIdentity) -> Result<StartPoint, StoreError> {
         let stored = rows::read(&self.connection, &self.pipeline).map_err(|error| row_failed(&self.path, error))?;
-        let found = stored.and_then(|stored| stored.streams.into_iter().find(|found| found.identity == *stream));
+        let found = stored.and_then(|read| read.stored.streams.into_iter().find(|found| found.identity == *stream));
         found.map(|found| found.start).ok_or_else(|| rules::not_started(stream))
     }
 }
@@ -233,7 +236,7 @@ impl Writing<'_> {
             return Ok(());
         }
         let stored = rows::read(self.transaction, pipeline).map_err(|error| row_failed(self.path, error))?;
-        let by = stored.and_then(|mut stored| stored.claims.remove(&newer)).map(|claim| claim.owner);
+        let by = stored.and_then(|mut read| read.stored.claims.remove(&newer)).map(|claim| claim.owner);
         Err(StoreError::Fenced { pipeline: pipeline.clone(), by, newer, ours })
     }
 
@@ -328,29 +331,34 @@ impl Writing<'_> {
 pub(super) fn look(path: &Path, id: &PipelineId) -> Result<Option<StoredPipeline>, StoreError> {
     let mut connection = file::open_to_read(path)?;
     let transaction = connection.transaction().map_err(|error| file::failed("read", path, error))?;
-    rows::read(&transaction, id).map_err(|error| row_failed(path, error))
+    let read = rows::read(&transaction, id).map_err(|error| row_failed(path, error))?;
+    Ok(read.map(|read| read.stored))
 }
 
 /// Changes a pipeline from outside a run: with its lock held, in one transaction, as a claim of its own that has ended.
-/// Makes the database if there is none. What is written counts as made by `components`.
-pub(super) fn intervene<E: From<StoreError>>(
-    path: &Path,
-    id: &PipelineId,
-    owner: &Owner,
-    components: &[ComponentDigest],
-    change: impl FnOnce(&Transaction<'_>, &StoredPipeline) -> Result<(), E>,
-) -> Result<u64, E> {
-    let mut store = SqliteStore::open(path, id)?;
-    store.take_lock(owner)?;
+/// Makes the database if there is none.
+pub(super) fn intervene(path: &Path, edit: &Edit<'_>) -> Result<Edited, StoreError> {
+    let mut store = SqliteStore::open(path, edit.pipeline)?;
+    store.take_lock(edit.owner)?;
+    let failed = |error| row_failed(path, error);
     let transaction = begin(&mut store.connection, path)?;
-    let claim = PreviousClaim { owner: owner.clone(), components: components.to_vec(), ending: Ending::Released };
-    let raised = raise_generation(&transaction, id, &claim).map_err(|error| row_failed(path, error))?;
-    change(&transaction, &raised)?;
+    let claim =
+        PreviousClaim { owner: edit.owner.clone(), components: edit.components.to_vec(), ending: Ending::Released };
+    let raised = raise_generation(&transaction, edit.pipeline, &claim).map_err(failed)?;
+    let generation = raised.stored.generation;
+    if generation != edit.planned_at + 1 {
+        return Ok(Edited::Outdated);
+    }
+    for step in &edit.steps {
+        if !steps::make(&transaction, raised.pipeline_id, generation, step).map_err(failed)? {
+            return Ok(Edited::Outdated);
+        }
+    }
     transaction.commit().map_err(|error| file::failed("write", path, error))?;
-    Ok(raised.generation)
+    Ok(Edited::At(generation))
 }
 
-pub(super) fn row_failed(path: &Path, error: RowError) -> StoreError {
+fn row_failed(path: &Path, error: RowError) -> StoreError {
     let path_of = path.to_owned();
     match error {
         RowError::Sqlite(error) => file::failed("read", path, error),
@@ -366,35 +374,28 @@ fn begin<'a>(connection: &'a mut Connection, path: &Path) -> Result<Transaction<
 }
 
 /// Adds `claim` as the newest and reads what the pipeline holds, with the newest generation.
-fn raise_generation(
-    transaction: &Transaction<'_>,
-    id: &PipelineId,
-    claim: &PreviousClaim,
-) -> Result<StoredPipeline, RowError> {
+fn raise_generation(transaction: &Transaction<'_>, id: &PipelineId, claim: &PreviousClaim) -> Result<Keyed, RowError> {
     transaction.execute(
         "INSERT INTO pipelines (tenant, pipeline, generation) VALUES (?, ?, 0) ON CONFLICT DO NOTHING",
         params![id.tenant, id.pipeline],
     )?;
-    let Some(mut stored) = rows::read(transaction, id)? else {
+    let Some(mut read) = rows::read(transaction, id)? else {
         return Err(RowError::Damaged(format!("pipeline {id} is gone at once")));
     };
-    stored.generation += 1;
-    rows::add_claim(transaction, stored.pipeline_id, stored.generation, claim)?;
-    rows::prune_claims(transaction, stored.pipeline_id, stored.generation)?;
-    Ok(stored)
+    read.stored.generation += 1;
+    rows::add_claim(transaction, read.pipeline_id, read.stored.generation, claim)?;
+    rows::prune_claims(transaction, read.pipeline_id, read.stored.generation)?;
+    Ok(read)
 }
 
-fn claimed(mut stored: StoredPipeline) -> (Claim, Claimed) {
-    let mut claim = Claim {
-        pipeline_id: stored.pipeline_id,
-        generation: stored.generation,
-        streams: BTreeMap::new(),
-        counters: BTreeMap::new(),
-    };
+fn claimed(read: Keyed) -> (Claim, Claimed) {
+    let Keyed { pipeline_id, stream_ids, mut stored } = read;
+    let generation = stored.generation;
+    let mut claim = Claim { pipeline_id, generation, streams: stream_ids, counters: BTreeMap::new() };
     let mut streams = Vec::new();
     for stream in stored.streams {
-        claim.streams.insert(stream.identity.clone(), stream.stream_id);
-        let counters = stream.rows.iter().map(|stored| (row_key(stream.stream_id, &stored.row.shard), stored.counter));
+        let stream_id = claim.streams[&stream.identity];
+        let counters = stream.rows.iter().map(|stored| (row_key(stream_id, &stored.row.shard), stored.counter));
         claim.counters.extend(counters);
         let rows = stream.rows.into_iter().map(|stored| stored.row).collect();
         streams.push(StreamState { identity: stream.identity, start: stream.start, consumer: stream.consumer, rows });

@@ -81,7 +81,7 @@ impl DynamodbTable {
 }
 
 /// How requests name a table: by ARN if the manifest does, for then it may be of another account.
-pub(super) fn address_of(table: &Table) -> String {
+pub(crate) fn address_of(table: &Table) -> String {
     let Table { name, region, account } = table;
     let partition = match region {
         region if region.starts_with("cn-") => "aws-cn",

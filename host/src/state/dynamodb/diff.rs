@@ -3,9 +3,12 @@
 //! A transaction takes a hundred parts, one of which proves the claim. A change that needs more is made in several, in an
 //! order in which a crash between two of them loses nothing:
 //!
-//! - marks first: with a mark that is newer than the positions beside it a file keeps what is read and written again; with
-//!   one that is older it would be cut back behind its positions, and lose what lies between;
+//! - marks that grow first, and those that shrink (an edit's) or appear last: with a mark that is newer than the positions
+//!   beside it, or with none, a file keeps what is read and written again; with one that is older it would be cut back behind
+//!   its positions, and lose what lies between;
 //! - the end of a shard together with the rows of its children;
+//! - within a stream, rows that move before rows that go: while its children are gone a parent must not be finished;
+//! - a row that an edit moves together with what sinks have applied of it;
 //! - of a stream that starts, rows before the stream itself, and of one that is forgotten the stream before its rows: rows
 //!   without their stream count for nothing.
 
@@ -14,7 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use host_core::checkpoint::ShardRow;
 
-use super::rows::{self, Attributes, ID, LEASE_KEY, checkpoint, lease_key, mark_id, number, stream_id, text};
+use super::rows::{
+    self, Attributes, Guard, ID, LEASE_KEY, applied_to, checkpoint, lease_key, mark_id, number, stream_id, text,
+};
 use crate::state::StreamIdentity;
 use crate::state::model::{Pipeline, Stream};
 
@@ -47,43 +52,63 @@ pub(super) struct Write {
     found: Found,
     /// The stream and shard whose row it is, for messages.
     pub(super) of: Option<(StreamIdentity, String)>,
-    /// The lease's key, and its counter after the write.
-    pub(super) counter: Option<(String, u64)>,
+    /// The lease's key, and what guards it after the write.
+    pub(super) guard: Option<(String, Guard)>,
+}
+
+/// Who makes a change, of what, and what of it others keep.
+#[derive(Clone, Copy)]
+pub(super) struct Author<'a> {
+    pub(super) owner: &'a str,
+    pub(super) generation: u64,
+    /// Of leases, by key.
+    pub(super) guards: &'a HashMap<String, Guard>,
+    /// What sinks have applied and must not be held to once its shard's row changes: ids by what they are applied to.
+    pub(super) applied: &'a BTreeMap<String, Vec<String>>,
 }
 
 /// The writes that make `new` of `old`, in transactions.
-pub(super) fn diff(old: &Pipeline, new: &Pipeline, counters: &HashMap<String, u64>, owner: &str) -> Vec<Vec<Write>> {
-    let leases = Leases { counters, owner };
+pub(super) fn diff(old: &Pipeline, new: &Pipeline, author: Author<'_>) -> Vec<Vec<Write>> {
     let mut groups: Vec<Vec<Write>> = Vec::new();
-    let changed = |(sink, mark): &(&String, &u64)| old.marks.get(*sink) != Some(*mark);
-    groups.extend(new.marks.iter().filter(changed).map(|(sink, mark)| vec![put_mark(sink, *mark)]));
+    let (grown, others): (Vec<_>, Vec<_>) =
+        new.marks.iter().partition(|(sink, mark)| old.marks.get(*sink).is_some_and(|before| before <= mark));
+    let grown = grown.into_iter().filter(|(sink, mark)| old.marks.get(*sink) != Some(*mark));
+    groups.extend(grown.map(|(sink, mark)| vec![put_mark(sink, *mark)]));
+    let gone = old.marks.keys().filter(|sink| !new.marks.contains_key(*sink));
+    groups.extend(gone.map(|sink| vec![delete_other(&mark_id(sink))]));
     for (identity, stream) in &new.streams {
         match old.streams.get(identity) {
             None => {
-                groups.extend(stream.rows.values().map(|row| vec![leases.put(identity, row, Found::Whatever)]));
+                groups.extend(stream.rows.values().map(|row| vec![author.put(identity, row, Found::Whatever)]));
                 groups.push(vec![put_stream(identity, stream)]);
             }
             Some(before) => {
-                if before.consumer != stream.consumer {
+                if (&before.consumer, before.start) != (&stream.consumer, stream.start) {
                     groups.push(vec![put_stream(identity, stream)]);
                 }
-                leases.rows(identity, before, stream, &mut groups);
+                author.rows(identity, before, stream, &mut groups);
             }
         }
     }
     for (identity, stream) in old.streams.iter().filter(|(identity, _)| !new.streams.contains_key(identity)) {
-        let key = Attributes::from([(ID.to_owned(), text(stream_id(identity)))]);
-        groups.push(vec![Write {
-            table: In::Others,
-            item: key,
-            goes: true,
-            found: Found::Whatever,
-            of: None,
-            counter: None,
-        }]);
-        groups.extend(stream.rows.values().map(|row| vec![leases.delete(identity, row, Found::Whatever)]));
+        // Of shards without a row, too.
+        let theirs = applied_to(identity, "");
+        let applied = author.applied.iter().filter(|(to, _)| to.starts_with(&theirs)).flat_map(|(_, ids)| ids);
+        groups.extend(applied.map(|id| vec![delete_other(id)]));
+        groups.push(vec![delete_other(&stream_id(identity))]);
+        groups.extend(stream.rows.values().map(|row| vec![author.delete(identity, row, Found::Whatever)]));
     }
+    groups.extend(others.into_iter().map(|(sink, mark)| vec![put_mark(sink, *mark)]));
     pack(groups)
+}
+
+/// The writes that remove leases which count for nothing.
+pub(super) fn sweep(orphans: &[String]) -> Vec<Vec<Write>> {
+    let write = |key: &String| {
+        let item = Attributes::from([(LEASE_KEY.to_owned(), text(key))]);
+        vec![Write { table: In::Leases, item, goes: true, found: Found::Whatever, of: None, guard: None }]
+    };
+    pack(orphans.iter().map(write).collect())
 }
 
 /// As few transactions as the order of groups allows.
@@ -100,20 +125,20 @@ fn pack(groups: Vec<Vec<Write>>) -> Vec<Vec<Write>> {
 
 fn put_mark(sink: &str, mark: u64) -> Write {
     let item = Attributes::from([(ID.to_owned(), text(mark_id(sink))), ("mark".to_owned(), number(mark))]);
-    Write { table: In::Others, item, goes: false, found: Found::Whatever, of: None, counter: None }
+    Write { table: In::Others, item, goes: false, found: Found::Whatever, of: None, guard: None }
 }
 
 fn put_stream(identity: &StreamIdentity, stream: &Stream) -> Write {
     let item = rows::stream(identity, stream);
-    Write { table: In::Others, item, goes: false, found: Found::Whatever, of: None, counter: None }
+    Write { table: In::Others, item, goes: false, found: Found::Whatever, of: None, guard: None }
 }
 
-struct Leases<'a> {
-    counters: &'a HashMap<String, u64>,
-    owner: &'a str,
+fn delete_other(id: &str) -> Write {
+    let item = Attributes::from([(ID.to_owned(), text(id))]);
+    Write { table: In::Others, item, goes: true, found: Found::Whatever, of: None, guard: None }
 }
 
-impl Leases<'_> {
+impl Author<'_> {
     /// Changes of a stream's rows.
     fn rows(&self, identity: &StreamIdentity, old: &Stream, new: &Stream, groups: &mut Vec<Vec<Write>>) {
         let mut created: BTreeMap<&str, &ShardRow> = new
@@ -130,13 +155,26 @@ impl Leases<'_> {
             if row.position.is_end() {
                 let children: BTreeSet<&str> = row.children.iter().map(|child| child.as_str()).collect();
                 let theirs = children.into_iter().filter_map(|child| created.remove(child));
-                group.extend(theirs.map(|row| self.put(identity, row, Found::Nothing)));
+                group.extend(theirs.flat_map(|row| self.create(identity, row)));
             }
+            group.extend(self.unapply(identity, row.shard.as_str()));
             groups.push(group);
         }
-        groups.extend(created.into_values().map(|row| vec![self.put(identity, row, Found::Nothing)]));
-        let gone = old.rows.iter().filter(|(shard, _)| !new.rows.contains_key(*shard));
-        groups.extend(gone.map(|(_, row)| vec![self.delete(identity, row, self.at(identity, row))]));
+        groups.extend(created.into_values().map(|row| self.create(identity, row)));
+        for (shard, row) in old.rows.iter().filter(|(shard, _)| !new.rows.contains_key(*shard)) {
+            groups.extend(self.unapply(identity, shard).map(|write| vec![write]));
+            groups.push(vec![self.delete(identity, row, self.at(identity, row))]);
+        }
+    }
+
+    fn create(&self, identity: &StreamIdentity, row: &ShardRow) -> Vec<Write> {
+        let put = self.put(identity, row, Found::Nothing);
+        std::iter::once(put).chain(self.unapply(identity, row.shard.as_str())).collect()
+    }
+
+    fn unapply(&self, identity: &StreamIdentity, shard: &str) -> impl Iterator<Item = Write> {
+        let ids = self.applied.get(&applied_to(identity, shard)).map_or(&[][..], Vec::as_slice);
+        ids.iter().map(|id| delete_other(id))
     }
 
     fn at(&self, identity: &StreamIdentity, row: &ShardRow) -> Found {
@@ -144,19 +182,19 @@ impl Leases<'_> {
     }
 
     fn counter(&self, key: &str) -> u64 {
-        self.counters.get(key).copied().unwrap_or(0)
+        self.guards.get(key).map_or(0, |guard| guard.counter)
     }
 
     fn put(&self, identity: &StreamIdentity, row: &ShardRow, found: Found) -> Write {
         let key = lease_key(identity, row.shard.as_str());
-        let counter = self.counter(&key) + 1;
+        let guard = Guard { counter: self.counter(&key) + 1, generation: self.generation };
         Write {
             table: In::Leases,
-            item: rows::lease(identity, row, self.owner, counter),
+            item: rows::lease(identity, row, self.owner, guard),
             goes: false,
             found,
             of: Some((identity.clone(), row.shard.as_str().to_owned())),
-            counter: Some((key, counter)),
+            guard: Some((key, guard)),
         }
     }
 
@@ -168,12 +206,30 @@ impl Leases<'_> {
             goes: true,
             found,
             of: Some((identity.clone(), row.shard.as_str().to_owned())),
-            counter: Some((key, 0)),
+            guard: Some((key, Guard::default())),
         }
     }
 }
 
 impl Write {
+    /// Whether the tables hold what this would make: whether it was made, if a call's answer was lost.
+    pub(super) fn is_made(&self, leases: &[Attributes], others: &[Attributes]) -> bool {
+        let (key, items) = match self.table {
+            In::Leases => (LEASE_KEY, leases),
+            In::Others => (ID, others),
+        };
+        let found = items.iter().find(|item| item.get(key) == self.item.get(key));
+        match (found, self.table) {
+            (None, In::Leases | In::Others) => self.goes,
+            (Some(found), In::Others) => !self.goes && *found == self.item,
+            // Sets come back in any order.
+            (Some(found), In::Leases) => {
+                let lease = |item| rows::read_lease(item).ok().flatten();
+                !self.goes && lease(found).is_some() && lease(found) == lease(&self.item)
+            }
+        }
+    }
+
     /// As a part of a transaction on these tables.
     pub(super) fn part(&self, tables: impl Fn(In) -> String) -> TransactWriteItem {
         let table = tables(self.table);

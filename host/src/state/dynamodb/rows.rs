@@ -4,7 +4,7 @@
 //! tell where a pipeline is; what KCL has no attribute for is added under names of ours, which it leaves alone. What is no
 //! lease is in a table beside it: older releases of KCL take every row of a lease table for a lease.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use host_core::checkpoint::ShardRow;
@@ -12,6 +12,7 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
 
 use crate::state::model::{Pipeline, Stream};
+use crate::state::stored::{StoredPipeline, StoredRow, StoredStream};
 use crate::state::{
     ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, RegisteredConsumer, StartPoint, StreamIdentity,
 };
@@ -25,6 +26,12 @@ pub(super) const LEASE_KEY: &str = "leaseKey";
 pub(super) const ID: &str = "id";
 /// The item that says whose the table is, and who owns it.
 pub(super) const CLAIM: &str = "claim";
+/// The item that keeps earlier claims, so that rows can tell who wrote them.
+pub(super) const HISTORY: &str = "history";
+/// The most claims in it: an item has its limit, and nobody asks who wrote long ago.
+const HISTORY_MAX: usize = 32;
+/// How the item of what a sink has applied begins.
+const APPLIED: &str = "applied/";
 /// How the item of a mark begins.
 const MARK: &str = "mark/";
 /// How the item of a stream begins.
@@ -62,6 +69,17 @@ pub(super) fn mark_id(sink: &str) -> String {
     format!("{MARK}{sink}")
 }
 
+/// The item that says how far an exactly-once sink has applied a shard; written by the sink, together with what it
+/// applied, and removed with the position that it goes with.
+pub(crate) fn applied_id(sink: &str, stream: &StreamIdentity, shard: &str) -> String {
+    format!("{APPLIED}{sink}/{}", applied_to(stream, shard))
+}
+
+/// What [`applied_id`] has behind the sink's name.
+pub(super) fn applied_to(stream: &StreamIdentity, shard: &str) -> String {
+    format!("{}/{}/{shard}", stream.created.0, stream.arn)
+}
+
 /// `checkpoint`, and the attributes beside it that a position needs.
 pub(super) fn checkpoint(position: &Position) -> (String, u64, Option<i64>) {
     match position {
@@ -72,14 +90,23 @@ pub(super) fn checkpoint(position: &Position) -> (String, u64, Option<i64>) {
     }
 }
 
+/// What guards a lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guard {
+    /// `leaseCounter`.
+    pub(super) counter: u64,
+    /// Of the claim that wrote it last.
+    pub(super) generation: u64,
+}
+
 /// A shard's row as a lease of `owner`.
-pub(super) fn lease(stream: &StreamIdentity, row: &ShardRow, owner: &str, counter: u64) -> Attributes {
+pub(super) fn lease(stream: &StreamIdentity, row: &ShardRow, owner: &str, guard: Guard) -> Attributes {
     let (checkpoint, sub_sequence, at) = checkpoint(&row.position);
     let name = stream.arn.rsplit_once('/').map_or("", |(_, name)| name);
     let mut item = Attributes::from([
         (LEASE_KEY.to_owned(), text(lease_key(stream, row.shard.as_str()))),
         ("leaseOwner".to_owned(), text(owner)),
-        ("leaseCounter".to_owned(), number(counter)),
+        ("leaseCounter".to_owned(), number(guard.counter)),
         ("checkpoint".to_owned(), text(checkpoint)),
         ("checkpointSubSequenceNumber".to_owned(), number(sub_sequence)),
         ("ownerSwitchesSinceCheckpoint".to_owned(), number(0)),
@@ -87,6 +114,7 @@ pub(super) fn lease(stream: &StreamIdentity, row: &ShardRow, owner: &str, counte
         ("shardId".to_owned(), text(row.shard.as_str())),
         ("streamArn".to_owned(), text(&stream.arn)),
         ("streamCreated".to_owned(), number(stream.created.0)),
+        ("generation".to_owned(), number(guard.generation)),
     ]);
     let mut put = |name: &str, value: Option<AttributeValue>| {
         if let Some(value) = value {
@@ -117,8 +145,8 @@ fn order(shards: &[ShardId]) -> Option<AttributeValue> {
     (!shards.is_sorted_by(|a, b| a.as_str() < b.as_str())).then(|| AttributeValue::L(names()))
 }
 
-/// The stream, the row and the counter of a lease; `None` if it is no lease of ours.
-pub(super) fn read_lease(item: &Attributes) -> Result<Option<(StreamIdentity, ShardRow, u64)>, Damaged> {
+/// The stream, the row and what guards it; `None` if it is no lease of ours.
+pub(super) fn read_lease(item: &Attributes) -> Result<Option<(StreamIdentity, ShardRow, Guard)>, Damaged> {
     let read =
         Reader { item, what: item.get(LEASE_KEY).and_then(|key| key.as_s().ok()).map_or("a lease", String::as_str) };
     let (Some(arn), Some(created)) = (read.text("streamArn")?, read.number("streamCreated")?) else { return Ok(None) };
@@ -151,7 +179,11 @@ pub(super) fn read_lease(item: &Attributes) -> Result<Option<(StreamIdentity, Sh
         complete_until: read.number("completeUntil")?.map(EpochMillis),
         finished_at: read.number("finishedAt")?.map(EpochMillis),
     };
-    Ok(Some((StreamIdentity { arn, created: EpochMillis(created) }, row, read.number("leaseCounter")?.unwrap_or(0))))
+    let guard = Guard {
+        counter: read.number("leaseCounter")?.unwrap_or(0),
+        generation: read.number("generation")?.unwrap_or(0),
+    };
+    Ok(Some((StreamIdentity { arn, created: EpochMillis(created) }, row, guard)))
 }
 
 /// What is known of a stream beside its rows.
@@ -180,79 +212,122 @@ pub(super) struct StoredClaim {
     pub(super) generation: u64,
     pub(super) claim: PreviousClaim,
     pub(super) beat: u64,
+    /// How many transactions were made under it.
+    pub(super) commits: u64,
     /// Which call made the claim: a claim whose answer was lost is known again by it.
     pub(super) nonce: String,
 }
 
 impl StoredClaim {
     pub(super) fn item(&self) -> Attributes {
-        let component = |component: &ComponentDigest| {
-            AttributeValue::M(HashMap::from([
-                ("role".to_owned(), text(&component.role)),
-                ("digest".to_owned(), text(&component.digest)),
-            ]))
-        };
-        Attributes::from([
+        let mut item = claim_fields(self.generation, &self.claim);
+        item.extend([
             (ID.to_owned(), text(CLAIM)),
             ("tenant".to_owned(), text(&self.pipeline.tenant)),
             ("pipeline".to_owned(), text(&self.pipeline.pipeline)),
-            ("generation".to_owned(), number(self.generation)),
-            ("owner".to_owned(), text(&self.claim.owner.name)),
-            ("ownerSince".to_owned(), number(self.claim.owner.since.0)),
-            ("components".to_owned(), AttributeValue::L(self.claim.components.iter().map(component).collect())),
-            ("released".to_owned(), AttributeValue::Bool(self.claim.ending == Ending::Released)),
             ("beat".to_owned(), number(self.beat)),
+            ("commits".to_owned(), number(self.commits)),
             ("nonce".to_owned(), text(&self.nonce)),
-        ])
+        ]);
+        item
     }
 
     pub(super) fn read(item: &Attributes) -> Result<Self, Damaged> {
         let read = Reader { item, what: CLAIM };
-        let components =
-            item.get("components").and_then(|components| components.as_l().ok()).map_or(&[][..], Vec::as_slice);
-        let component = |component: &AttributeValue| {
-            let fields = component.as_m().map_err(|_| read.damaged("components"))?;
-            let read = Reader { item: fields, what: "a component of the claim" };
-            Ok(ComponentDigest { role: read.some_text("role")?, digest: read.some_text("digest")? })
-        };
-        let released = matches!(item.get("released"), Some(AttributeValue::Bool(true)));
-        let owner = Owner {
-            name: read.some_text("owner")?,
-            since: EpochMillis(read.number("ownerSince")?.unwrap_or_default()),
-        };
+        let (generation, claim) = read.claim()?;
         Ok(Self {
             pipeline: PipelineId { tenant: read.some_text("tenant")?, pipeline: read.some_text("pipeline")? },
-            generation: read.number("generation")?.ok_or_else(|| read.damaged("no generation"))?,
-            claim: PreviousClaim {
-                owner,
-                components: components.iter().map(component).collect::<Result<_, Damaged>>()?,
-                ending: if released { Ending::Released } else { Ending::Unreleased },
-            },
+            generation,
+            claim,
             beat: read.number("beat")?.unwrap_or(0),
+            commits: read.number("commits")?.unwrap_or(0),
             nonce: read.text("nonce")?.unwrap_or_default(),
         })
     }
 }
 
-/// All of a pipeline, and its claim. Rows of a stream that has no start are what a crash left of one that was starting, or
-/// being forgotten: they are as good as not there.
-pub(super) fn read(
-    leases: &[Attributes],
-    others: &[Attributes],
-) -> Result<(Pipeline, Option<StoredClaim>, HashMap<String, u64>), Damaged> {
-    let (mut pipeline, mut claim, mut counters) = (Pipeline::default(), None, HashMap::new());
+fn claim_fields(generation: u64, claim: &PreviousClaim) -> Attributes {
+    let component = |component: &ComponentDigest| {
+        AttributeValue::M(HashMap::from([
+            ("role".to_owned(), text(&component.role)),
+            ("digest".to_owned(), text(&component.digest)),
+        ]))
+    };
+    Attributes::from([
+        ("generation".to_owned(), number(generation)),
+        ("owner".to_owned(), text(&claim.owner.name)),
+        ("ownerSince".to_owned(), number(claim.owner.since.0)),
+        ("components".to_owned(), AttributeValue::L(claim.components.iter().map(component).collect())),
+        ("released".to_owned(), AttributeValue::Bool(claim.ending == Ending::Released)),
+    ])
+}
+
+/// Earlier claims, by generation.
+pub(super) fn history(claims: &BTreeMap<u64, PreviousClaim>) -> Attributes {
+    let claims = claims.iter().map(|(generation, claim)| AttributeValue::M(claim_fields(*generation, claim)));
+    Attributes::from([(ID.to_owned(), text(HISTORY)), ("claims".to_owned(), AttributeValue::L(claims.collect()))])
+}
+
+fn read_history(item: &Attributes) -> Result<BTreeMap<u64, PreviousClaim>, Damaged> {
+    let damaged = || Damaged(format!("{HISTORY}: claims"));
+    let claims = item.get("claims").and_then(|claims| claims.as_l().ok()).ok_or_else(damaged)?;
+    let claim = |claim: &AttributeValue| Reader { item: claim.as_m().map_err(|_| damaged())?, what: HISTORY }.claim();
+    claims.iter().map(claim).collect()
+}
+
+/// All that the two tables hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    pub(super) pipeline: Pipeline,
+    pub(super) claim: Option<StoredClaim>,
+    /// Of leases, by key.
+    pub(super) guards: HashMap<String, Guard>,
+    /// Leases of streams that have no start, which is what a crash left of one that was starting or being forgotten: they
+    /// are as good as not there. By key.
+    pub(super) orphans: Vec<String>,
+    /// Claims before the newest one.
+    pub(super) history: BTreeMap<u64, PreviousClaim>,
+    /// The items of what sinks have applied, by what they are [`applied_to`].
+    pub(super) applied: BTreeMap<String, Vec<String>>,
+}
+
+/// Reads all that the two tables hold.
+pub(super) fn read(leases: &[Attributes], others: &[Attributes]) -> Result<Held, Damaged> {
+    let mut held = Held::default();
     for item in others {
-        let read = Reader { item, what: "an item of the host's" };
-        let id = read.some_text(ID)?;
+        held.add(item)?;
+    }
+    for item in leases {
+        let Some((identity, row, guard)) = read_lease(item)? else { continue };
+        let key = lease_key(&identity, row.shard.as_str());
+        match held.pipeline.streams.get_mut(&identity) {
+            Some(stream) => {
+                held.guards.insert(key, guard);
+                stream.rows.insert(row.shard.as_str().to_owned(), row);
+            }
+            None => held.orphans.push(key),
+        }
+    }
+    Ok(held)
+}
+
+impl Held {
+    /// Adds what is no lease.
+    fn add(&mut self, item: &Attributes) -> Result<(), Damaged> {
+        let id = Reader { item, what: "an item of the host's" }.some_text(ID)?;
         let read = Reader { item, what: &id };
         if id == CLAIM {
             let found = StoredClaim::read(item)?;
-            pipeline.generation = found.generation;
-            pipeline.claim = Some(found.claim.clone());
-            claim = Some(found);
+            self.pipeline.generation = found.generation;
+            self.pipeline.claim = Some(found.claim.clone());
+            self.claim = Some(found);
+        } else if id == HISTORY {
+            self.history = read_history(item)?;
+        } else if let Some((_, to)) = id.strip_prefix(APPLIED).and_then(|applied| applied.split_once('/')) {
+            self.applied.entry(to.to_owned()).or_default().push(id);
         } else if let Some(sink) = id.strip_prefix(MARK) {
             let mark = read.number("mark")?.ok_or_else(|| read.damaged("no mark"))?;
-            pipeline.marks.insert(sink.to_owned(), mark);
+            self.pipeline.marks.insert(sink.to_owned(), mark);
         } else if id.starts_with(STREAM) {
             let created = read.number("streamCreated")?.ok_or_else(|| read.damaged("no time of creation"))?;
             let identity = StreamIdentity { arn: read.some_text("streamArn")?, created: EpochMillis(created) };
@@ -262,17 +337,45 @@ pub(super) fn read(
             };
             let arn = read.text("consumerArn")?;
             let consumer = read.text("consumerName")?.map(|name| RegisteredConsumer { name, arn });
-            pipeline.streams.insert(identity, Stream { start, consumer, rows: Default::default() });
+            self.pipeline.streams.insert(identity, Stream { start, consumer, rows: BTreeMap::new() });
         }
+        Ok(())
     }
-    for item in leases {
-        let Some((identity, row, counter)) = read_lease(item)? else { continue };
-        if let Some(stream) = pipeline.streams.get_mut(&identity) {
-            counters.insert(lease_key(&identity, row.shard.as_str()), counter);
-            stream.rows.insert(row.shard.as_str().to_owned(), row);
+
+    /// As whoever looks from outside sees it.
+    pub(super) fn stored(&self) -> Option<StoredPipeline> {
+        let newest = self.claim.as_ref()?;
+        let stored = |identity: &StreamIdentity, row: &ShardRow| {
+            let guard = self.guards.get(&lease_key(identity, row.shard.as_str())).copied().unwrap_or_default();
+            StoredRow { row: row.clone(), counter: guard.counter, generation: guard.generation }
+        };
+        let stream = |(identity, stream): (&StreamIdentity, &Stream)| StoredStream {
+            identity: identity.clone(),
+            start: stream.start,
+            consumer: stream.consumer.clone(),
+            rows: stream.rows.values().map(|row| stored(identity, row)).collect(),
+        };
+        let mut claims = self.history.clone();
+        claims.insert(newest.generation, newest.claim.clone());
+        Some(StoredPipeline {
+            generation: newest.generation,
+            claims,
+            streams: self.pipeline.streams.iter().map(stream).collect(),
+            marks: self.pipeline.marks.iter().map(|(sink, mark)| (sink.clone(), *mark)).collect(),
+        })
+    }
+
+    /// The claims to be kept beside the one that follows: those that rows tell of, and the newest.
+    pub(super) fn history_next(&self) -> BTreeMap<u64, PreviousClaim> {
+        let told: BTreeSet<u64> = self.guards.values().map(|guard| guard.generation).collect();
+        let mut claims = self.history.clone();
+        claims.retain(|generation, _| told.contains(generation));
+        claims.extend(self.claim.iter().map(|claim| (claim.generation, claim.claim.clone())));
+        while claims.len() > HISTORY_MAX {
+            claims.pop_first();
         }
+        claims
     }
-    Ok((pipeline, claim, counters))
 }
 
 struct Reader<'a> {
@@ -294,6 +397,25 @@ impl Reader<'_> {
 
     fn some_text(&self, name: &str) -> Result<String, Damaged> {
         self.text(name)?.ok_or_else(|| self.damaged(&format!("no {name}")))
+    }
+
+    fn claim(&self) -> Result<(u64, PreviousClaim), Damaged> {
+        let components = self.item.get("components").and_then(|components| components.as_l().ok());
+        let component = |component: &AttributeValue| {
+            let fields = component.as_m().map_err(|_| self.damaged("components"))?;
+            let read = Reader { item: fields, what: "a component of a claim" };
+            Ok(ComponentDigest { role: read.some_text("role")?, digest: read.some_text("digest")? })
+        };
+        let released = matches!(self.item.get("released"), Some(AttributeValue::Bool(true)));
+        let claim = PreviousClaim {
+            owner: Owner {
+                name: self.some_text("owner")?,
+                since: EpochMillis(self.number("ownerSince")?.unwrap_or_default()),
+            },
+            components: components.into_iter().flatten().map(component).collect::<Result<_, Damaged>>()?,
+            ending: if released { Ending::Released } else { Ending::Unreleased },
+        };
+        Ok((self.number("generation")?.ok_or_else(|| self.damaged("no generation"))?, claim))
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Damaged> {

@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 
 use host_core::checkpoint::ShardRow;
 use host_core::moment::EpochMillis;
 use host_core::shard::{Position, ShardId};
-use rusqlite::{Transaction, params};
 use serde::Serialize;
 
-use super::{EditError, Snapshot, position, table};
-use crate::state::sqlite::rows::{self, StoredPipeline, StoredRow, StoredStream};
-use crate::state::sqlite::{intervene, row_failed};
-use crate::state::{ComponentDigest, Owner, PipelineId, StartPoint, StreamIdentity, rfc3339};
+use super::step::{Edit, Edited, Step};
+use super::{EditError, Site, Snapshot, position, table};
+use crate::state::stored::{StoredRow, StoredStream};
+use crate::state::{ComponentDigest, Owner, PipelineId, StreamIdentity, rfc3339};
 
 /// Which shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +49,8 @@ pub enum Request {
 /// What would change, from what to what.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// The file.
-    pub database: PathBuf,
+    /// The file or the table.
+    pub database: Site,
     /// Whose state.
     #[serde(flatten)]
     pub pipeline: PipelineId,
@@ -67,7 +65,7 @@ pub struct Plan {
     /// Which components made what is written; none, for positions set by hand.
     #[serde(skip)]
     pub(super) components: Vec<ComponentDigest>,
-    /// Whether there may be no database yet.
+    /// Whether there may be no file and no table yet.
     #[serde(skip)]
     pub(super) may_create: bool,
 }
@@ -83,19 +81,6 @@ pub struct Change {
     pub to: String,
     #[serde(skip)]
     pub(super) step: Step,
-}
-
-/// How a change is made.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    AddStream { stream: StreamIdentity, start: StartPoint },
-    SetStart { stream_id: i64, start: StartPoint },
-    Insert { stream: StreamIdentity, row: ShardRow },
-    Update { stream_id: i64, counter: u64, row: ShardRow },
-    SetMark { sink: String, from: Option<u64>, to: u64 },
-    Remove { stream_id: i64, shard: ShardId, counter: u64 },
-    RemoveStream { stream_id: i64 },
-    RemoveMark { sink: String, mark: u64 },
 }
 
 /// Makes the plan. Changes nothing.
@@ -121,72 +106,28 @@ pub fn plan(snapshot: &Snapshot, request: &Request) -> Result<Plan, EditError> {
     Ok(plan)
 }
 
-/// Makes the changes of `plan`, all of them or none, and returns the generation that they were made under. `owner` is who
-/// asks, for whoever is fenced by it.
+/// Makes the changes of `plan`, all of them or none (in a table, a plan of more than a hundred parts: a part of it, if the
+/// way to the table is lost in between), and returns the generation that they were made under. `owner` is who asks, for
+/// whoever is fenced by it.
 ///
 /// # Errors
 /// [`crate::state::StoreError::OwnedByAnother`] while a live process owns the pipeline; [`EditError::Outdated`] if
 /// anything has changed since the plan was made.
 pub fn apply(plan: &Plan, owner: &Owner) -> Result<u64, EditError> {
-    if !plan.may_create {
+    if !plan.may_create && matches!(plan.database, Site::File(_)) {
         Snapshot::take(&plan.database, &plan.pipeline)?;
     }
-    intervene(&plan.database, &plan.pipeline, owner, &plan.components, |transaction, stored| {
-        let outdated = || EditError::Outdated { pipeline: plan.pipeline.clone() };
-        if stored.generation != plan.generation + 1 {
-            return Err(outdated());
-        }
-        for change in &plan.changes {
-            let failed = |error| EditError::from(row_failed(&plan.database, error));
-            if !make(transaction, stored, &change.step).map_err(failed)? {
-                return Err(outdated());
-            }
-        }
-        Ok(())
-    })
-}
-
-/// Makes one change, if things are as the plan found them.
-fn make(transaction: &Transaction<'_>, stored: &StoredPipeline, step: &Step) -> Result<bool, rows::RowError> {
-    match step {
-        Step::AddStream { stream, start } => {
-            if rows::stream_id(transaction, stored.pipeline_id, stream)?.is_some() {
-                return Ok(false);
-            }
-            rows::add_stream(transaction, stored.pipeline_id, stream, *start)?;
-            Ok(true)
-        }
-        Step::SetStart { stream_id, start } => Ok(rows::set_start(transaction, *stream_id, *start)?),
-        Step::Insert { stream, row } => {
-            let Some(stream_id) = rows::stream_id(transaction, stored.pipeline_id, stream)? else { return Ok(false) };
-            if rows::shard(transaction, stream_id, &row.shard)?.is_some() {
-                return Ok(false);
-            }
-            let row = StoredRow { row: row.clone(), counter: 1, generation: stored.generation };
-            rows::insert(transaction, stream_id, &row)?;
-            Ok(true)
-        }
-        Step::SetMark { sink, from, to } => {
-            if rows::mark(transaction, stored.pipeline_id, sink)? != *from {
-                return Ok(false);
-            }
-            rows::set_mark(transaction, stored.pipeline_id, sink, *to)?;
-            Ok(true)
-        }
-        Step::Update { stream_id, counter, row } => {
-            let row = StoredRow { row: row.clone(), counter: counter + 1, generation: stored.generation };
-            rows::update(transaction, *stream_id, &row)
-        }
-        Step::Remove { stream_id, shard, counter } => Ok(rows::remove(transaction, *stream_id, shard, *counter)?),
-        Step::RemoveStream { stream_id } => {
-            let sql =
-                "DELETE FROM streams WHERE stream_id = ? AND NOT EXISTS (SELECT 1 FROM shards WHERE stream_id = ?)";
-            Ok(transaction.execute(sql, params![stream_id, stream_id])? == 1)
-        }
-        Step::RemoveMark { sink, mark } => {
-            let sql = "DELETE FROM marks WHERE pipeline_id = ? AND sink = ? AND mark = ?";
-            Ok(transaction.execute(sql, params![stored.pipeline_id, sink, mark])? == 1)
-        }
+    let edited = plan.database.intervene(&Edit {
+        pipeline: &plan.pipeline,
+        owner,
+        components: &plan.components,
+        planned_at: plan.generation,
+        may_create: plan.may_create,
+        steps: plan.changes.iter().map(|change| &change.step).collect(),
+    })?;
+    match edited {
+        Edited::At(generation) => Ok(generation),
+        Edited::Outdated => Err(EditError::Outdated { pipeline: plan.pipeline.clone() }),
     }
 }
 
@@ -194,7 +135,7 @@ impl Plan {
     /// A plan that changes nothing.
     pub(super) fn empty(snapshot: &Snapshot) -> Self {
         Self {
-            database: snapshot.path.clone(),
+            database: snapshot.at.clone(),
             pipeline: snapshot.pipeline.clone(),
             generation: snapshot.stored.generation,
             owned: snapshot.live.is_some(),
@@ -223,7 +164,7 @@ impl Plan {
             what: shard.clone(),
             from: position::print(&before.position),
             to: position::print(to),
-            step: Step::Update { stream_id: stream.stream_id, counter: found.counter, row },
+            step: Step::Update { stream: stream.identity.clone(), counter: found.counter, row },
         });
         if before.position.is_past(to) {
             self.warnings.push(format!("{shard} moves backwards: the sinks get its records again"));
@@ -234,11 +175,11 @@ impl Plan {
 
     /// A shard is read only after the end of its parents: says where the plan leaves one ahead of them.
     fn warn_of_lineage(&mut self, snapshot: &Snapshot) {
-        let planned: BTreeMap<(i64, ShardId), ShardRow> = self
+        let planned: BTreeMap<(StreamIdentity, ShardId), ShardRow> = self
             .changes
             .iter()
             .filter_map(|change| match &change.step {
-                Step::Update { stream_id, row, .. } => Some(((*stream_id, row.shard.clone()), row.clone())),
+                Step::Update { stream, row, .. } => Some(((stream.clone(), row.shard.clone()), row.clone())),
                 Step::AddStream { .. }
                 | Step::SetStart { .. }
                 | Step::Insert { .. }
@@ -249,7 +190,7 @@ impl Plan {
             })
             .collect();
         for stream in &snapshot.stored.streams {
-            let after = |row: &ShardRow| planned.get(&(stream.stream_id, row.shard.clone())).cloned();
+            let after = |row: &ShardRow| planned.get(&(stream.identity.clone(), row.shard.clone())).cloned();
             let rows: BTreeMap<ShardId, (ShardRow, bool)> = stream
                 .rows
                 .iter()
@@ -288,7 +229,7 @@ impl Plan {
             what: snapshot.label(stream, shard),
             from: position::print(&found.row.position),
             to: "deleted".to_owned(),
-            step: Step::Remove { stream_id: stream.stream_id, shard: shard.clone(), counter: found.counter },
+            step: Step::Remove { stream: stream.identity.clone(), shard: shard.clone(), counter: found.counter },
         });
     }
 
@@ -312,7 +253,7 @@ impl Plan {
                 what: format!("start of {}, created {}", stream.identity.arn, rfc3339(stream.identity.created)),
                 from: position::print(&stream.start.position()),
                 to: "deleted".to_owned(),
-                step: Step::RemoveStream { stream_id: stream.stream_id },
+                step: Step::RemoveStream { stream: stream.identity.clone() },
             });
         }
         if wanted.is_none() {

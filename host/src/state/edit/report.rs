@@ -1,20 +1,19 @@
 //! What `sluicebox state list` and `state show` print: as text for people, as JSON for everything else.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use host_core::shard::ShardId;
 use serde::{Deserialize, Serialize};
 
-use super::{EditError, Snapshot, position, table};
-use crate::state::sqlite::rows::{StoredPipeline, StoredRow, StoredStream};
+use super::{EditError, Site, Snapshot, position, table};
+use crate::state::stored::{StoredPipeline, StoredRow, StoredStream};
 use crate::state::{ComponentDigest, Ending, PipelineId, rfc3339};
 
 /// All that is durable of one pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The file.
-    pub database: PathBuf,
+    /// The file or the table.
+    pub database: Site,
     /// Whose state it is.
     #[serde(flatten)]
     pub pipeline: PipelineId,
@@ -94,16 +93,16 @@ pub struct MarkLine {
 }
 
 /// The chosen shards of a report, every field of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Details(pub Report);
 
 /// All shards of a pipeline.
 ///
 /// # Errors
-/// There is no database, none that can be read, or the pipeline never ran with it.
-pub fn list(path: &Path, pipeline: &PipelineId) -> Result<Report, EditError> {
-    Ok(report(&Snapshot::take(path, pipeline)?, |_| true))
+/// There is no file and no table, none that can be read, or the pipeline never ran with it.
+pub fn list(at: impl Into<Site>, pipeline: &PipelineId) -> Result<Report, EditError> {
+    Ok(report(&Snapshot::take(at, pipeline)?, |_| true))
 }
 
 /// Every field of the chosen shards; of all, if none is chosen.
@@ -111,12 +110,12 @@ pub fn list(path: &Path, pipeline: &PipelineId) -> Result<Report, EditError> {
 /// # Errors
 /// As [`list`]; a chosen shard has no row, or `stream` has no state.
 pub fn show(
-    path: &Path,
+    at: impl Into<Site>,
     pipeline: &PipelineId,
     stream: Option<&str>,
     shards: &[ShardId],
 ) -> Result<Details, EditError> {
-    let mut snapshot = Snapshot::take(path, pipeline)?;
+    let mut snapshot = Snapshot::take(at, pipeline)?;
     let chosen: Vec<StoredStream> = snapshot.streams(stream)?.into_iter().cloned().collect();
     let has = |shard: &ShardId| chosen.iter().any(|stream| stream.rows.iter().any(|row| row.row.shard == *shard));
     if let Some(unknown) = shards.iter().find(|shard| !has(shard)) {
@@ -135,7 +134,7 @@ fn report(snapshot: &Snapshot, chosen: impl Fn(&ShardId) -> bool) -> Report {
         shards: stream.rows.iter().filter(|row| chosen(&row.row.shard)).map(|row| shard_line(stored, row)).collect(),
     };
     Report {
-        database: snapshot.path.clone(),
+        database: snapshot.at.clone(),
         pipeline: snapshot.pipeline.clone(),
         generation: stored.generation,
         owner: owner_line(snapshot),
@@ -149,8 +148,8 @@ pub(crate) struct Table(Report);
 
 impl Table {
     pub(crate) fn of(stored: &StoredPipeline, pipeline: &PipelineId) -> Self {
-        let (path, pipeline, stored) = (PathBuf::new(), pipeline.clone(), stored.clone());
-        Self(report(&Snapshot { path, pipeline, live: None, stored }, |_| true))
+        let (at, pipeline, stored) = (Site::File(Default::default()), pipeline.clone(), stored.clone());
+        Self(report(&Snapshot { at, pipeline, live: None, stored }, |_| true))
     }
 }
 

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use host_core::checkpoint::ShardRow;
 use host_core::shard::{Position, ShardId};
 
-use super::plan::{Change, Step};
+use super::plan::Change;
+use super::step::Step;
 use super::{Plan, Snapshot, label, position};
-use crate::state::sqlite::rows::{StoredRow, StoredStream};
+use crate::state::stored::{StoredRow, StoredStream};
 use crate::state::{ComponentDigest, StreamState, rfc3339};
 
 /// What is to be.
@@ -55,9 +56,7 @@ impl Plan {
         let (stream, start) = (wanted.identity.clone(), wanted.start);
         let (from, step) = match found {
             Some(found) if found.start == start => return,
-            Some(found) => {
-                (position::print(&found.start.position()), Step::SetStart { stream_id: found.stream_id, start })
-            }
+            Some(found) => (position::print(&found.start.position()), Step::SetStart { stream, start }),
             None => ("none".to_owned(), Step::AddStream { stream, start }),
         };
         self.changes.push(Change {
@@ -93,7 +92,7 @@ impl Plan {
             let from = position::print(&stored.row.position);
             if (&stored.row.parents, stored.row.range) == (&row.parents, row.range) {
                 let to = described(&stored.row, row);
-                let step = Step::Update { stream_id: stream.stream_id, counter: stored.counter, row: row.clone() };
+                let step = Step::Update { stream: stream.identity.clone(), counter: stored.counter, row: row.clone() };
                 self.changes.push(Change { what, from, to, step });
             } else {
                 // An update leaves what a shard is as it is.

@@ -7,6 +7,7 @@ use host_core::moment::EpochMillis;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
+use crate::state::stored::{StoredPipeline, StoredRow, StoredStream};
 use crate::state::{
     ComponentDigest, Ending, Owner, PipelineId, PreviousClaim, RegisteredConsumer, StartPoint, StreamIdentity,
 };
@@ -31,32 +32,11 @@ impl From<rusqlite::Error> for RowError {
     }
 }
 
-/// A shard's row with what guards it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StoredRow {
-    pub(crate) row: ShardRow,
-    pub(crate) counter: u64,
-    pub(crate) generation: u64,
-}
-
-/// A stream with its rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StoredStream {
-    pub(crate) stream_id: i64,
-    pub(crate) identity: StreamIdentity,
-    pub(crate) start: StartPoint,
-    pub(crate) consumer: Option<RegisteredConsumer>,
-    pub(crate) rows: Vec<StoredRow>,
-}
-
-/// All that the file holds of one pipeline.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StoredPipeline {
-    pub(crate) pipeline_id: i64,
-    pub(crate) generation: u64,
-    pub(crate) claims: BTreeMap<u64, PreviousClaim>,
-    pub(crate) streams: Vec<StoredStream>,
-    pub(crate) marks: Vec<(String, u64)>,
+/// All that the file holds of one pipeline, with the keys that it goes by here.
+pub(in crate::state) struct Keyed {
+    pub(in crate::state) pipeline_id: i64,
+    pub(in crate::state) stream_ids: BTreeMap<StreamIdentity, i64>,
+    pub(in crate::state) stored: StoredPipeline,
 }
 
 /// The pipeline's key and newest generation.
@@ -71,10 +51,10 @@ pub(in crate::state) fn pipeline(
 }
 
 /// Reads all of a pipeline; the caller holds a transaction, or only looks.
-pub(in crate::state) fn read(connection: &Connection, id: &PipelineId) -> Result<Option<StoredPipeline>, RowError> {
+pub(in crate::state) fn read(connection: &Connection, id: &PipelineId) -> Result<Option<Keyed>, RowError> {
     let Some((pipeline_id, generation)) = pipeline(connection, id)? else { return Ok(None) };
     let claims = read_claims(connection, pipeline_id)?;
-    let mut streams = Vec::new();
+    let (mut streams, mut stream_ids) = (Vec::new(), BTreeMap::new());
     let mut statement = connection.prepare_cached(
         "SELECT stream_id, stream_arn, created_ms, start, start_timestamp_ms, consumer_name, consumer_arn
          FROM streams WHERE pipeline_id = ? ORDER BY stream_arn, created_ms",
@@ -95,13 +75,15 @@ pub(in crate::state) fn read(connection: &Connection, id: &PipelineId) -> Result
             }
         };
         let stream_id = row.get(0)?;
-        streams.push(StoredStream { stream_id, identity, start, consumer, rows: read_shards(connection, stream_id)? });
+        stream_ids.insert(identity.clone(), stream_id);
+        streams.push(StoredStream { identity, start, consumer, rows: read_shards(connection, stream_id)? });
     }
     let marks = connection
         .prepare_cached("SELECT sink, mark FROM marks WHERE pipeline_id = ? ORDER BY sink")?
         .query_map([pipeline_id], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    Ok(Some(StoredPipeline { pipeline_id, generation, claims, streams, marks }))
+    let stored = StoredPipeline { generation, claims, streams, marks };
+    Ok(Some(Keyed { pipeline_id, stream_ids, stored }))
 }
 
 /// Adds a claim, which is the newest from now on.
