@@ -74,6 +74,11 @@ impl Audit {
             self.complain(format!("no key and number: {line:?}"));
             return;
         };
+        self.came(key, number);
+    }
+
+    /// The present life wrote this number of this key.
+    pub fn came(&mut self, key: &str, number: u64) {
         let state = self.keys.entry(key.to_owned()).or_default();
         let may_go_back = state.crashes < self.crashes;
         let due = state.due;

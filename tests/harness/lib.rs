@@ -15,6 +15,7 @@ pub mod tables;
 pub mod remote;
 pub mod moments;
 pub mod ledger;
+pub mod appearances;
 pub mod numbers;
 pub mod process;
 pub mod rig;

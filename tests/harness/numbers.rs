@@ -9,6 +9,16 @@ use crate::service::Service;
 /// Where elements go exactly once.
 pub const FILE: &str = "out.txt";
 
+/// Sinks on this machine: [`FILE`] and stdout.
+pub const LOCAL_SINKS: &str = r#"[[sink]]
+name = "file"
+type = "file"
+path = "out.txt"
+[[sink]]
+name = "lines"
+type = "stdout"
+"#;
+
 /// Writes rounds of one record a key, and remembers what it wrote. A call holds a key once, because `PutRecords` promises
 /// no order within a call.
 #[derive(Debug)]
@@ -98,10 +108,18 @@ impl Pipeline<'_> {
     /// # Panics
     /// The folder cannot be written to.
     pub fn write(&self, folder: &Path) {
-        std::fs::write(folder.join("pipeline.toml"), self.text()).expect("a writable folder");
+        self.write_with(LOCAL_SINKS, folder);
     }
 
-    fn text(&self) -> String {
+    /// The same with these sinks: tables `sink` of the manifest.
+    ///
+    /// # Panics
+    /// The folder cannot be written to.
+    pub fn write_with(&self, sinks: &str, folder: &Path) {
+        std::fs::write(folder.join("pipeline.toml"), self.text(sinks)).expect("a writable folder");
+    }
+
+    fn text(&self, sinks: &str) -> String {
         let Self { endpoint, streams, source } = self;
         let mut text = String::new();
         let arns: Vec<String> = streams.iter().map(|stream| crate::service::arn(stream).as_str().to_owned()).collect();
@@ -131,14 +149,7 @@ component = {component:?}
 [deserializer.limits]
 cpu_per_batch = "5s"
 wall_per_batch = "60s"
-[[sink]]
-name = "file"
-type = "file"
-path = "{FILE}"
-[[sink]]
-name = "lines"
-type = "stdout"
-[checkpoint]
+{sinks}[checkpoint]
 interval = "100ms"
 [aws]
 endpoint = {endpoint:?}

@@ -1,7 +1,6 @@
 //! What goes wrong between the host and the service, by chance. A fault is a rule that holds for a few calls; who writes
 //! and who changes the shards is spared, because that happens behind the service.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use tests::simulated::{Children, Fault, Habits, Lag, LastPage, Mishap, RuleId, S
 use tokio::time::sleep;
 
 use crate::load::STREAMS;
+use crate::services::{self, Sinks};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A rule that met no call by then is lifted, so that none lie in wait for the next life.
@@ -37,11 +37,19 @@ pub(crate) enum Kind {
     Broken,
     /// A subscription that says nothing more and does not end.
     Silent,
+    /// What was asked for is done, and nobody is told.
+    Lost,
+    /// What was asked for is done long after the caller gave up.
+    Belated,
+    /// A part of a batch is not written.
+    Partial,
+    /// A shard takes no entries for a while, or a table few.
+    Burden,
 }
 
 impl Kind {
     /// All, in the order of the ledger.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Throttle,
         Self::Failure,
         Self::Expired,
@@ -51,6 +59,10 @@ impl Kind {
         Self::Garbled,
         Self::Broken,
         Self::Silent,
+        Self::Lost,
+        Self::Belated,
+        Self::Partial,
+        Self::Burden,
     ];
 
     /// As the ledger shows it.
@@ -65,13 +77,18 @@ impl Kind {
             Self::Garbled => "garbled answers",
             Self::Broken => "broken subscriptions",
             Self::Silent => "silent subscriptions",
+            Self::Lost => "done, not answered",
+            Self::Belated => "done late",
+            Self::Partial => "parts of batches",
+            Self::Burden => "refusing shards, slow tables",
         }
     }
 
     fn fault(self, operation: &str, moments: &mut Moments) -> Fault {
         match self {
-            Self::Throttle if operation != "GetRecords" && operation != "GetShardIterator" => Fault::limit_exceeded(),
-            Self::Throttle => Fault::throttled(),
+            Self::Throttle if THROTTLED.contains(&operation) => Fault::throttled(),
+            Self::Throttle => Fault::limit_exceeded(),
+            Self::Failure if TABLES.contains(&operation) => Fault::internal_server_error(),
             Self::Failure if moments.happens(50) => Fault::unavailable(),
             Self::Failure => Fault::internal(),
             Self::Expired => Fault::expired_iterator(),
@@ -83,6 +100,9 @@ impl Kind {
             Self::Garbled => Fault::Garble,
             Self::Broken => Fault::after(moments.below(20), mishap(moments)),
             Self::Silent => Fault::after(moments.below(5), Mishap::Stall),
+            Self::Lost => Fault::Lose,
+            Self::Belated => Fault::Belate,
+            Self::Partial | Self::Burden => Fault::Unprocessed(1 + moments.index(24)),
         }
     }
 }
@@ -108,41 +128,78 @@ const OPERATIONS: [(&str, u64); 6] = [
     ("RegisterStreamConsumer", 4),
 ];
 
+/// Operations of sinks that write to services.
+const SERVED: [(&str, u64); 3] = [("PutRecords", 60), ("BatchWriteItem", 150), ("DescribeTable", 12)];
+/// What is refused by its rate has a code of its own there.
+const THROTTLED: [&str; 4] = ["GetRecords", "GetShardIterator", "PutRecords", "BatchWriteItem"];
+/// A failure has another code there.
+const TABLES: [&str; 2] = ["BatchWriteItem", "DescribeTable"];
+
 /// Injects until the end comes; what comes after that is served well.
-pub(crate) async fn fail(aws: Arc<SimulatedAws>, end: Instant, mut moments: Moments, injected: Arc<Injected>) {
-    let mut rules: VecDeque<(Instant, RuleId)> = VecDeque::new();
-    let mut due = [1; OPERATIONS.len()];
+pub(crate) async fn fail(
+    aws: Arc<SimulatedAws>,
+    end: Instant,
+    sinks: Sinks,
+    mut moments: Moments,
+    injected: Arc<Injected>,
+) {
+    let mut rules: Vec<(Instant, RuleId)> = Vec::new();
+    let served = if sinks.are_services() { &SERVED[..] } else { &[] };
+    let mut due: Vec<(&str, u64, u64)> = OPERATIONS.iter().chain(served).map(|(name, every)| (*name, *every, 1)).collect();
+    let mut burdened_until = sinks.are_services().then(Instant::now);
     while Instant::now() < end {
         sleep(LOOK_INTERVAL).await;
-        while rules.front().is_some_and(|(until, _)| *until <= Instant::now()) {
-            rules.pop_front().into_iter().for_each(|(_, rule)| aws.faults().lift(rule));
-        }
-        for ((operation, every), due) in OPERATIONS.into_iter().zip(&mut due) {
+        // Those that last are not in line.
+        rules.retain(|(until, rule)| {
+            let is_over = *until <= Instant::now();
+            if is_over {
+                aws.faults().lift(*rule);
+            }
+            !is_over
+        });
+        for (operation, every, due) in &mut due {
             let calls = aws.counted(|counted| counted.calls(operation));
             if calls < *due {
                 continue;
             }
-            *due = calls + every / 4 + moments.below(every);
+            *due = calls + *every / 4 + moments.below(*every);
             let kind = kind(operation, &mut moments);
-            let lasts_longer = matches!(kind, Kind::Hang | Kind::Silent);
+            let lasts_longer = matches!(kind, Kind::Hang | Kind::Silent | Kind::Belated);
             let calls = if lasts_longer { 1 } else { 1 + moments.below(3) };
             let fault = kind.fault(operation, &mut moments);
             let rule = aws.faults().on(operation).times(calls).inject(fault);
             injected.0[kind as usize].fetch_add(calls, Relaxed);
             let lasts = if lasts_longer { moments.milliseconds(1_000..40_000) } else { RULE_LASTS };
-            rules.push_back((Instant::now() + lasts, rule));
+            rules.push((Instant::now() + lasts, rule));
             if moments.happens(5) {
                 aws.kinesis().habits(STREAMS[moments.index(2)], |habits| *habits = others(&mut moments));
             }
         }
+        if burdened_until.is_some_and(|until| until <= Instant::now()) {
+            services::relieve(&aws);
+            let lasts = services::burden(&aws, &mut moments);
+            injected.0[Kind::Burden as usize].fetch_add(1, Relaxed);
+            burdened_until = Some(Instant::now() + lasts);
+        }
     }
     aws.faults().mend();
     STREAMS.iter().for_each(|stream| aws.kinesis().habits(stream, |habits| *habits = Habits::default()));
+    if sinks.are_services() {
+        services::relieve(&aws);
+    }
 }
 
 fn kind(operation: &str, moments: &mut Moments) -> Kind {
     if operation == "SubscribeToShard" && moments.happens(60) {
         return if moments.happens(5) { Kind::Silent } else { Kind::Broken };
+    }
+    let writes = matches!(operation, "PutRecords" | "BatchWriteItem");
+    if writes && moments.happens(40) {
+        return match moments.below(10) {
+            0..4 if operation == "BatchWriteItem" => Kind::Partial,
+            0..9 => Kind::Lost,
+            _ => Kind::Belated,
+        };
     }
     match moments.below(100) {
         0..25 => Kind::Throttle,

@@ -8,6 +8,7 @@ use tests::ledger::Ledger;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::faults::{Injected, Kind};
+use crate::services::Served;
 
 /// Counts that tasks share.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Counts {
     pub(crate) disordered: AtomicU64,
     pub(crate) kills: AtomicU64,
     pub(crate) stops: AtomicU64,
+    /// Stops after which something that was read was not delivered.
+    pub(crate) unfinished: AtomicU64,
     /// Lives that read by enhanced fan-out.
     pub(crate) pushed: AtomicU64,
     pub(crate) reshards: AtomicU64,
@@ -26,10 +29,13 @@ pub(crate) struct Counts {
 /// How it ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) file: Ledger,
-    pub(crate) stdout: Ledger,
+    /// The file, and stdout.
+    pub(crate) local: Option<(Ledger, Ledger)>,
+    pub(crate) served: Option<Served>,
     pub(crate) kills: u64,
     pub(crate) stops: u64,
+    /// Stops after which something that was read was not delivered.
+    pub(crate) unfinished: u64,
     /// Lives that read by enhanced fan-out.
     pub(crate) pushed: u64,
     /// `SubscribeToShard`, granted.
@@ -44,10 +50,10 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Nothing is missing, out of order, or twice in the file.
     pub(crate) fn is_good(&self) -> bool {
-        self.file.is_complete_and_ordered()
-            && self.file.repeated == 0
-            && self.stdout.is_complete_and_ordered()
-            && self.surprises.is_empty()
+        let local = self.local.as_ref().is_none_or(|(file, stdout)| {
+            file.is_complete_and_ordered() && file.repeated == 0 && stdout.is_complete_and_ordered()
+        });
+        local && self.served.as_ref().is_none_or(Served::is_good) && self.surprises.is_empty()
     }
 }
 
@@ -85,33 +91,48 @@ pub(crate) async fn progress(counts: Arc<Counts>, injected: Arc<Injected>, every
 /// The ledger.
 #[expect(clippy::print_stdout, reason = "the ledger is what the soak is for")]
 pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
-    let Outcome { file, stdout, kills, stops, pushed, subscriptions, reshards, gaps, faults, surprises } = outcome;
-    println!("{:<28}{:>12}{:>12}", format!("{minutes} minutes, seed {seed}"), "file", "stdout");
-    let rows = [
-        ("written", file.written, stdout.written),
-        ("delivered", file.delivered, stdout.delivered),
-        ("duplicated after a crash", file.repeated, stdout.repeated),
-        ("missing", file.missing, stdout.missing),
-        ("out of order", file.disordered, stdout.disordered),
-    ];
-    for (name, in_file, on_stdout) in rows {
-        println!("{name:<28}{in_file:>12}{on_stdout:>12}");
+    let mut columns: Vec<(&str, &Ledger)> = Vec::new();
+    if let Some((file, stdout)) = &outcome.local {
+        columns.extend([("file", file), ("stdout", stdout)]);
     }
+    if let Some(served) = &outcome.served {
+        columns.extend([("stream", &served.target), ("latest", &served.latest), ("all", &served.all)]);
+    }
+    let row = |name: &str, cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>12}")).collect();
+        println!("{name:<28}{cells}");
+    };
+    let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    row(&format!("{minutes} minutes, seed {seed}"), names);
+    let rows: [(&str, fn(&Ledger) -> u64); 5] = [
+        ("written", |ledger| ledger.written),
+        ("delivered", |ledger| ledger.delivered),
+        ("repeated", |ledger| ledger.repeated),
+        ("missing", |ledger| ledger.missing),
+        ("out of order", |ledger| ledger.disordered),
+    ];
+    for (name, count) in rows {
+        row(name, columns.iter().map(|(_, ledger)| count(ledger).to_string()).collect());
+    }
+    let Outcome { kills, stops, unfinished, pushed, subscriptions, reshards, gaps, faults, surprises, .. } = outcome;
+    let went_back = outcome.served.as_ref().map_or(0, |served| served.went_back);
     let rows = [
         ("kills", kills),
         ("stops", stops),
+        ("stops that left something", unfinished),
         ("lives by fan-out", pushed),
         ("subscriptions", subscriptions),
         ("reshards", reshards),
         ("gaps reported", gaps),
+        ("older items for a while", &went_back),
     ];
     for (name, count) in rows {
-        println!("{name:<28}{count:>12}");
+        row(name, vec![count.to_string()]);
     }
     for (kind, count) in faults {
-        println!("{:<28}{count:>12}", format!("faults: {}", kind.shown()));
+        row(&format!("faults: {}", kind.shown()), vec![count.to_string()]);
     }
-    for example in file.examples.iter().chain(&stdout.examples).chain(surprises) {
+    for example in columns.iter().flat_map(|(_, ledger)| &ledger.examples).chain(surprises) {
         println!("{example}");
     }
 }

@@ -44,6 +44,9 @@ enum Chore {
         /// How records are read: polling, efo, or mixed, where each life of the host draws one of both
         #[arg(long, default_value = "mixed")]
         reader: String,
+        /// What is written to: local (a file and stdout), services (a stream and two tables), or all
+        #[arg(long, default_value = "all")]
+        sinks: String,
     },
     /// Format, clippy with warnings denied, the core's purity, licences and duplicate dependencies, with and without the
     /// embedded endpoint
@@ -92,7 +95,9 @@ fn chore(chore: &Chore) -> Result<()> {
             build_tests(&workspace)?;
             backends::test(&workspace, filter.as_deref())
         }
-        Chore::Soak { minutes, seed, reader } => soak(&workspace, *minutes, *seed, reader),
+        Chore::Soak { minutes, seed, reader, sinks } => {
+            soak(&workspace, *minutes, *seed, &["--reader", reader, "--sinks", sinks])
+        }
         Chore::Lint => lint(&workspace),
         Chore::Components => components::build(&workspace).map(drop),
         Chore::Simulate { histories } => {
@@ -143,11 +148,11 @@ fn build_tests(workspace: &Workspace) -> Result<()> {
     run(&mut workspace.cargo(&["build", "--workspace", "--all-targets"]))
 }
 
-fn soak(workspace: &Workspace, minutes: u64, seed: Option<u64>, reader: &str) -> Result<()> {
+fn soak(workspace: &Workspace, minutes: u64, seed: Option<u64>, choices: &[&str]) -> Result<()> {
     build_tests(workspace)?;
     let soak = workspace.target.join("debug").join(format!("soak{}", std::env::consts::EXE_SUFFIX));
     let mut command = Command::new(&soak);
-    command.args(["--minutes", &minutes.to_string(), "--reader", reader]).current_dir(&workspace.root);
+    command.args(["--minutes", &minutes.to_string()]).args(choices).current_dir(&workspace.root);
     if let Some(seed) = seed {
         command.args(["--seed", &seed.to_string()]);
     }
