@@ -44,6 +44,11 @@
 //! | `lie-twins` | two attributes of one name |
 //! | `lie-empty-set` | a set without members |
 //!
+//! Lies about columns break the contract, and nothing of the batch is used. Values that no service takes do not: each is
+//! its own element's poison. Those are, for a stream, `lie-no-key`, `lie-long-key`, `lie-key-bytes`, `lie-hash-key` and
+//! `lie-hash-text`; for a table `lie-deep`, `lie-number`, `lie-text`, `lie-twins` and `lie-empty-set`. An item without `id`
+//! or of more than 400 KB is refused by the sink, which knows its table.
+//!
 //! Configuration: `sin = "trap"` and so on makes every batch begin with this sin, whatever its first payload. `open =
 //! "refuse"`, `"retry"`, `"trap"` or `"spin"` sins when the instance is opened. With `sin_attempt = 1` or `open_attempt = 1`
 //! only the first instance does.

@@ -1,4 +1,5 @@
-//! Answers that break a rule of the contract, made of honest ones. The liar has the last entry, or one of them.
+//! Answers that break a rule of the contract, or hold what no service takes, made of honest ones. The liar has the last
+//! entry, or one of them.
 
 use sluicebox_guest::Error;
 use sluicebox_guest::bindings::dynamodb_converter::exports::sluicebox::pipeline::dynamodb_element_converter::{

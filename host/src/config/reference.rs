@@ -6,7 +6,8 @@ use super::walk::describe;
 const OPENING: &str = "# The manifest
 
 One TOML file describes one pipeline. `sluicebox check FILE` tells every mistake in it at once, `sluicebox schema` prints
-its JSON Schema. This page is made of the definitions that the program reads manifests with.
+its JSON Schema. This page is made of the definitions that the program reads manifests with; [sinks.md](sinks.md) explains
+sinks, and [converters.md](converters.md) what makes their entries.
 
 - **Durations** are texts: a number and `ms`, `s`, `m`, `h` or `d`, as in `\"250ms\"`.
 - **Sizes** are texts: a number and `B`, `kB`, `KiB`, `MB`, `MiB`, `GB`, `GiB`, `TB` or `TiB`. `MB` is 10^6 bytes, `MiB` is

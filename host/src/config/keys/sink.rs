@@ -126,7 +126,8 @@ fn sink(table: &mut Table<'_, '_>, home: Option<&str>) -> Option<Draft> {
             instead: "leave the key out to take all elements",
         },
         "",
-        "The routes whose elements it takes. Default: it takes all elements.",
+        "The routes whose elements it takes, beside elements on no route, which every sink takes. Default: it takes all \
+         elements.",
     );
     let path = table.optional(
         "path",
