@@ -14,3 +14,4 @@ mod fan_out;
 mod secure;
 mod pushed;
 mod dynamodb;
+mod positions;

@@ -18,6 +18,7 @@ use host_core::checkpoint::{Advance, Commit, ShardRow, SinkMark};
 use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
+use tests::simulated::SimulatedAws;
 
 mod model;
 
@@ -62,21 +63,27 @@ impl Harness for MemoryStore {
     }
 }
 
-/// Over the embedded tables, each pipeline in one of its own.
+/// Over tables, each pipeline in one of its own.
 struct Dynamodb {
     runtime: tokio::runtime::Runtime,
-    endpoint: Endpoint,
+    settings: AwsSettings,
+    /// Whoever serves them.
+    _server: Box<dyn std::any::Any>,
 }
 
 impl Dynamodb {
-    fn new() -> Self {
+    fn embedded() -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let endpoint = runtime.block_on(Endpoint::start(host::local::Options::default())).expect("it serves");
-        Self { runtime, endpoint }
+        let settings = AwsSettings::local("us-east-1", endpoint.url());
+        Self { runtime, settings, _server: Box::new(endpoint) }
     }
 
-    fn settings(&self) -> AwsSettings {
-        AwsSettings::local("us-east-1", self.endpoint.url())
+    fn simulated() -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let aws = runtime.block_on(SimulatedAws::start());
+        let settings = aws.settings();
+        Self { runtime, settings, _server: Box::new(aws) }
     }
 
     fn table(pipeline: &PipelineId) -> String {
@@ -87,8 +94,8 @@ impl Dynamodb {
 impl Harness for Dynamodb {
     fn open(&self, pipeline: &PipelineId) -> Box<dyn LeaseStore> {
         let options = host::state::dynamodb::Options {
-            aws: self.settings(),
-            table: host::config::Table { name: Self::table(pipeline), region: "us-east-1".to_owned(), account: None },
+            aws: self.settings.clone(),
+            table: tests::tables::table(&Self::table(pipeline)),
             retry: RetryLimits::default(),
             lease: Duration::from_millis(400),
         };
@@ -97,7 +104,7 @@ impl Harness for Dynamodb {
 
     fn break_lock(&self, pipeline: &PipelineId) {
         let broken = async {
-            let client = aws_sdk_dynamodb::Client::new(&self.settings().load().await);
+            let client = aws_sdk_dynamodb::Client::new(&self.settings.load().await);
             let update = client.update_item().table_name(format!("{}-sluicebox", Self::table(pipeline)));
             let update =
                 update.key("id", AttributeValue::S("claim".to_owned())).update_expression("SET released = :yes");
@@ -116,7 +123,10 @@ macro_rules! contract {
             $(#[test] fn $claim() { super::$claim(&super::Sqlite::new()); })*
         }
         mod dynamodb {
-            $(#[test] fn $claim() { super::$claim(&super::Dynamodb::new()); })*
+            $(#[test] fn $claim() { super::$claim(&super::Dynamodb::embedded()); })*
+        }
+        mod simulated {
+            $(#[test] fn $claim() { super::$claim(&super::Dynamodb::simulated()); })*
         }
     };
 }
