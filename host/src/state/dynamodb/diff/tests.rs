@@ -112,7 +112,7 @@ fn commit(random: &mut Rng, old: &Pipeline) -> Pipeline {
 fn every_prefix_of_a_commit_leaves_a_state_from_which_a_restart_loses_nothing() {
     let mut random = Rng::with_seed(7);
     let mut between = 0;
-    for case in 0..200 {
+    for case in 0..60 {
         let (mut items, empty) = (Items::new(), BTreeMap::new());
         let old = some_pipeline(&mut random);
         write_all(&mut items, &Held::default(), &old, &empty);
@@ -140,13 +140,13 @@ fn every_prefix_of_a_commit_leaves_a_state_from_which_a_restart_loses_nothing() 
             }
         }
     }
-    assert!(between > 100, "{between} crashes were tried");
+    assert!(between > 30, "{between} crashes were tried");
 }
 
 #[test]
 fn every_prefix_of_a_start_or_an_end_of_a_stream_has_it_whole_or_not_at_all() {
     let mut random = Rng::with_seed(8);
-    for case in 0..50 {
+    for case in 0..20 {
         let (old, empty) = (some_pipeline(&mut random), BTreeMap::new());
         let mut items = Items::new();
         for prefix in write_all(&mut items, &Held::default(), &old, &empty) {
@@ -170,7 +170,7 @@ fn every_prefix_of_a_start_or_an_end_of_a_stream_has_it_whole_or_not_at_all() {
 #[test]
 fn every_prefix_of_an_edit_backwards_repeats_rather_than_loses() {
     let mut random = Rng::with_seed(9);
-    for case in 0..100 {
+    for case in 0..30 {
         let earlier = some_pipeline(&mut random);
         let later = commit(&mut random, &earlier);
         let mut items = Items::new();
