@@ -189,10 +189,9 @@ fn an_outage_shorter_than_its_retries_is_borne_by_every_call() {
     }
     let mut store = scene.started();
     store.commit(&[stream()], &create(vec![row("a", after(1))]), &[]).expect("borne");
+    // What heartbeats have left of the faults of `UpdateItem` is the release's.
     for fault in &faults {
-        for operation in ["TransactWriteItems", "UpdateItem"] {
-            scene.aws.faults().on(operation).times(2).inject(fault.clone());
-        }
+        scene.aws.faults().on("TransactWriteItems").times(2).inject(fault.clone());
     }
     store.commit(&[stream()], &moved(advance("a", after(1), after(2))), &[]).expect("borne");
     store.release().expect("borne");
