@@ -21,6 +21,7 @@ use host_core::checkpoint::{Advance, Commit, ShardRow, SinkMark};
 use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
+use crate::simulated::SimulatedAws;
 
 /// One storage and the handles onto it. Dropping a handle is the death of its process.
 pub trait Harness {
@@ -74,7 +75,8 @@ pub struct Dynamodb {
     settings: AwsSettings,
     /// Of the tables' names, so that tests which share a service do not meet.
     prefix: String,
-    _held: Option<Endpoint>,
+    /// Whoever serves them.
+    _server: Box<dyn std::any::Any>,
 }
 
 impl Dynamodb {
@@ -82,7 +84,7 @@ impl Dynamodb {
     #[must_use]
     pub fn at(endpoint: &str, prefix: String) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        Self { runtime, settings: AwsSettings::local("us-east-1", endpoint), prefix, _held: None }
+        Self { runtime, settings: AwsSettings::local("us-east-1", endpoint), prefix, _server: Box::new(()) }
     }
 
     /// Embedded tables, which are gone with this value.
@@ -91,7 +93,16 @@ impl Dynamodb {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let endpoint = runtime.block_on(Endpoint::start(host::local::Options::default())).expect("it serves");
         let settings = AwsSettings::local("us-east-1", endpoint.url());
-        Self { runtime, settings, prefix: String::new(), _held: Some(endpoint) }
+        Self { runtime, settings, prefix: String::new(), _server: Box::new(endpoint) }
+    }
+
+    /// Tables of the simulated AWS, which are gone with this value.
+    #[must_use]
+    pub fn simulated() -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let aws = runtime.block_on(SimulatedAws::start());
+        let settings = aws.settings();
+        Self { runtime, settings, prefix: String::new(), _server: Box::new(aws) }
     }
 
     fn table(&self, pipeline: &PipelineId) -> String {
@@ -103,7 +114,7 @@ impl Harness for Dynamodb {
     fn open(&self, pipeline: &PipelineId) -> Box<dyn LeaseStore> {
         let options = host::state::dynamodb::Options {
             aws: self.settings.clone(),
-            table: host::config::Table { name: self.table(pipeline), region: "us-east-1".to_owned(), account: None },
+            table: crate::tables::table(&self.table(pipeline)),
             retry: RetryLimits::default(),
             lease: Duration::from_millis(400),
         };

@@ -306,12 +306,11 @@ impl DynamoStore {
         if let Some(ours) = &mut self.ours {
             ours.is_in_doubt |= is_in_doubt;
         }
-        Err(match error {
-            StoreError::Table { doing, table, message, .. } if is_in_doubt => {
-                StoreError::Table { doing, table, message, outcome: Outcome::Unknown }
-            }
-            error => error,
-        })
+        let mut error = error;
+        if let (StoreError::Table { outcome, .. }, true) = (&mut error, is_in_doubt) {
+            *outcome = Outcome::Unknown;
+        }
+        Err(error)
     }
 
     /// Why a transaction's conditions did not hold; all is well if it is because an earlier attempt at it was made, and its

@@ -11,6 +11,7 @@ lease_store_contract! {
     memory = MemoryStore::default(),
     sqlite = Sqlite::default(),
     dynamodb = Dynamodb::embedded(),
+    simulated = Dynamodb::simulated(),
 }
 
 #[test]

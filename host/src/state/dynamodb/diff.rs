@@ -261,3 +261,6 @@ impl Write {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ impl DynamoStore {
             Trial::NoTable(error) => {
                 StoreError::MissingTable { table: self.options.table.name.clone(), place: error.problem.clone() }
             }
-            trial => self.failed("read", &trial),
+            trial @ (Trial::Unmet(_) | Trial::Failed { .. }) => self.failed("read", &trial),
         })?;
         self.understand(&leases, &others)
     }

@@ -463,19 +463,18 @@ fn told(trial: Trial, was_lost: bool) -> Trial {
 
 /// An error as whoever keeps positions is told of it: what a sink would be advised to is nothing to them.
 pub(super) fn in_words(error: &SourceError) -> String {
-    let advice = match error.kind {
-        SourceErrorKind::Denied if error.advice().starts_with("grant ") => {
-            let actions = match error.operation {
-                "TransactWriteItems" => "dynamodb:PutItem, UpdateItem and DeleteItem",
-                "CreateTable" => "dynamodb:CreateTable (or create both tables beforehand, as the documentation tells)",
-                "DescribeTable" => "dynamodb:DescribeTable",
-                "GetItem" => "dynamodb:GetItem",
-                "UpdateItem" => "dynamodb:UpdateItem",
-                _ => "dynamodb:Scan",
-            };
-            format!("grant {actions}, on it and on the other of the two tables")
-        }
-        _ => error.advice().replace("the sink's table", "[checkpoint] store"),
+    let advice = if error.kind == SourceErrorKind::Denied && error.advice().starts_with("grant ") {
+        let actions = match error.operation {
+            "TransactWriteItems" => "dynamodb:PutItem, UpdateItem and DeleteItem",
+            "CreateTable" => "dynamodb:CreateTable (or create both tables beforehand, as the documentation tells)",
+            "DescribeTable" => "dynamodb:DescribeTable",
+            "GetItem" => "dynamodb:GetItem",
+            "UpdateItem" => "dynamodb:UpdateItem",
+            _ => "dynamodb:Scan",
+        };
+        format!("grant {actions}, on it and on the other of the two tables")
+    } else {
+        error.advice().replace("the sink's table", "[checkpoint] store")
     };
     format!("{}: {} ({}); {advice}", error.problem, error.message, error.operation)
 }
@@ -511,14 +510,11 @@ where
         Some(_) | None => {}
     }
     let error = Box::new(site.sdk_error(error));
-    match error.kind {
-        SourceErrorKind::TableGone => (Trial::NoTable(error), None),
-        // Refused while another attempt of the same call is being carried out, or never carried out.
-        kind => {
-            let may_be_written = kind == SourceErrorKind::Transient;
-            (Trial::Failed { error, may_be_written }, trouble_of(kind))
-        }
+    let kind = error.kind;
+    if kind == SourceErrorKind::TableGone {
+        return (Trial::NoTable(error), None);
     }
+    (Trial::Failed { error, may_be_written: kind == SourceErrorKind::Transient }, trouble_of(kind))
 }
 
 /// What waiting may mend.

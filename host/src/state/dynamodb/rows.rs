@@ -161,7 +161,7 @@ pub(super) fn read_lease(item: &Attributes) -> Result<Option<(StreamIdentity, Sh
         (other, Some(at)) => return Err(read.damaged(&format!("checkpoint {other:?} with a timestamp {at}"))),
     };
     let key = |name: &str| match read.text(name)? {
-        Some(key) => key.parse().map(Some).map_err(|_| read.damaged(&format!("{name} {key:?}"))),
+        Some(key) => key.parse().map(Some).map_err(|_found| read.damaged(&format!("{name} {key:?}"))),
         None => Ok(None),
     };
     let range = match (key("startingHashKey")?, key("endingHashKey")?) {
@@ -271,7 +271,8 @@ pub(super) fn history(claims: &BTreeMap<u64, PreviousClaim>) -> Attributes {
 fn read_history(item: &Attributes) -> Result<BTreeMap<u64, PreviousClaim>, Damaged> {
     let damaged = || Damaged(format!("{HISTORY}: claims"));
     let claims = item.get("claims").and_then(|claims| claims.as_l().ok()).ok_or_else(damaged)?;
-    let claim = |claim: &AttributeValue| Reader { item: claim.as_m().map_err(|_| damaged())?, what: HISTORY }.claim();
+    let claim =
+        |claim: &AttributeValue| Reader { item: claim.as_m().map_err(|_found| damaged())?, what: HISTORY }.claim();
     claims.iter().map(claim).collect()
 }
 
@@ -391,7 +392,7 @@ impl Reader<'_> {
     fn text(&self, name: &str) -> Result<Option<String>, Damaged> {
         match self.item.get(name) {
             None => Ok(None),
-            Some(value) => value.as_s().map(|text| Some(text.clone())).map_err(|_| self.damaged(name)),
+            Some(value) => value.as_s().map(|text| Some(text.clone())).map_err(|_found| self.damaged(name)),
         }
     }
 
@@ -402,7 +403,7 @@ impl Reader<'_> {
     fn claim(&self) -> Result<(u64, PreviousClaim), Damaged> {
         let components = self.item.get("components").and_then(|components| components.as_l().ok());
         let component = |component: &AttributeValue| {
-            let fields = component.as_m().map_err(|_| self.damaged("components"))?;
+            let fields = component.as_m().map_err(|_found| self.damaged("components"))?;
             let read = Reader { item: fields, what: "a component of a claim" };
             Ok(ComponentDigest { role: read.some_text("role")?, digest: read.some_text("digest")? })
         };
@@ -421,19 +422,19 @@ impl Reader<'_> {
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Damaged> {
         match self.item.get(name) {
             None => Ok(None),
-            Some(AttributeValue::N(digits)) => digits.parse().map(Some).map_err(|_| self.damaged(name)),
+            Some(AttributeValue::N(digits)) => digits.parse().map(Some).map_err(|_found| self.damaged(name)),
             Some(_) => Err(self.damaged(name)),
         }
     }
 
     fn shards(&self, set: &str, order: &str) -> Result<Vec<ShardId>, Damaged> {
         if let Some(list) = self.item.get(order) {
-            let list = list.as_l().map_err(|_| self.damaged(order))?;
+            let list = list.as_l().map_err(|_found| self.damaged(order))?;
             let shard = |value: &AttributeValue| value.as_s().ok().map(|text| ShardId::new(text));
             return list.iter().map(shard).collect::<Option<_>>().ok_or_else(|| self.damaged(order));
         }
         let Some(names) = self.item.get(set) else { return Ok(Vec::new()) };
-        let mut names = names.as_ss().map_err(|_| self.damaged(set))?.clone();
+        let mut names = names.as_ss().map_err(|_found| self.damaged(set))?.clone();
         names.sort_unstable();
         Ok(names.iter().map(|name| ShardId::new(name)).collect())
     }
