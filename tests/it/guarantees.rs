@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Every guarantee that this release gives.
 const IDS: [&str; 14] = [
-    "LIN-1", "LIN-2", "LIN-3", "POS-1", "ASN-1", "ORD-1", "DEL-1", "CKP-1", "CKP-2", "GAP-1", "BAT-1", "LIM-1", "ISO-1",
-    "WMK-1",
+    "LIN-1", "LIN-2", "LIN-3", "POS-1", "ASN-1", "ORD-1", "DEL-1", "CKP-1", "CKP-2", "GAP-1", "BAT-1", "LIM-1",
+    "ISO-1", "WMK-1",
 ];
 /// Where tests are looked for.
 const FOLDERS: [&str; 6] =

@@ -118,7 +118,8 @@ fn after<'a>(text: &'a str, word: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_endpoint_on_its_own_serves_any_client_until_it_is_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut local = Running::start(folder.path(), &["local", "--port", "0", "--stream", "a:2", "--table", "days=id,day:N"]);
+    let mut local =
+        Running::start(folder.path(), &["local", "--port", "0", "--stream", "a:2", "--table", "days=id,day:N"]);
     local.wait_for("stdout", |text| text.contains("AWS_REGION"));
     let said = std::fs::read_to_string(folder.path().join("stdout")).expect("its stdout");
     assert_eq!(after(&said, "stream"), "a: 2 open shards, 0 records");
