@@ -13,8 +13,6 @@ pub enum BackendName {
     Simulated,
     /// The crate `ferrokinesis`, without the host's mending.
     Ferrokinesis,
-    /// The crate `dynoxide`.
-    Dynoxide,
     /// `sluicebox local`: `ferrokinesis` with the host's mending and journal.
     Embedded,
     /// The npm package `kinesis-local`.
@@ -33,7 +31,6 @@ impl BackendName {
             Self::Memory => "the in-memory fake",
             Self::Simulated => "the simulated AWS",
             Self::Ferrokinesis => "ferrokinesis 0.7.0",
-            Self::Dynoxide => "dynoxide 3.2.0",
             Self::Embedded => "sluicebox local",
             Self::KinesisLocal => "kinesis-local 0.6.2",
             Self::Kinesalite => "kinesalite 3.3.3",

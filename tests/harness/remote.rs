@@ -4,8 +4,10 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use ferrokinesis::shard_iterator::create_shard_iterator;
+use host::aws::AwsSettings;
 use host::ports::{FanOutApi, PutApi, ShardIterator, StreamApi};
 use host::source::kinesis::KinesisStream;
 use host_core::shard::{HashRange, ShardDescription, ShardId};
@@ -13,8 +15,11 @@ use host_core::shard::{HashRange, ShardDescription, ShardId};
 use crate::deviations::BackendName;
 use crate::fan_out_contract::FanOutBackend;
 use crate::put_contract::{PutBackend, Rates};
-use crate::service::Service;
+use crate::service::{Service, arn};
 use crate::stream_contract::Backend;
+
+/// How long a call may take: some services need long for the largest requests, and seconds of a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where streams of a backend are.
 pub trait Provider {
@@ -97,7 +102,9 @@ impl<P: Provider> PutBackend for Remote<P> {
     /// Shards take what the service lets them take: none of these can be told.
     async fn start(shards: u32, _: Rates) -> Self {
         let remote = <Self as Backend>::start(shards).await;
-        Self { stream: remote.stream.as_target(), ..remote }
+        let access = AwsSettings::local("us-east-1", &remote.service.endpoint).access().await.within(PATIENCE);
+        let stream = KinesisStream::new(access.kinesis(), arn(&remote.name), access.settings());
+        Self { stream: stream.as_target(), ..remote }
     }
 
     fn put(&self) -> &dyn PutApi {

@@ -11,13 +11,8 @@ use host::ports::{KeyAttribute, KeyType, PositionWrite, TableApi, TransactApi, T
 use host::source::classify::SourceErrorKind;
 use host_core::batching::Outcome;
 
-use crate::deviations::BackendName;
-
 /// A table under test, and the eye that reads it.
 pub trait TableBackend: Sized {
-    /// What the list of deviations calls it.
-    const NAME: BackendName;
-
     /// An empty table that takes writes, with positions beside it, whose key is the text `shard`.
     fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> impl Future<Output = Self>;
     /// The table as the host sees it.

@@ -16,7 +16,6 @@ use host::sink::dynamodb::transactions::DynamodbTransactions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::deviations::BackendName;
 use crate::remote::{Provider, stream_name};
 use crate::table_contract::TableBackend;
 
@@ -131,8 +130,6 @@ impl Tables {
 }
 
 impl TableBackend for Dynoxide {
-    const NAME: BackendName = BackendName::Dynoxide;
-
     async fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
@@ -160,8 +157,6 @@ impl TableBackend for Dynoxide {
 }
 
 impl<P: Provider> TableBackend for RemoteTable<P> {
-    const NAME: BackendName = P::NAME;
-
     async fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> Self {
         let (service, held) = P::serve().await;
         let name = stream_name("quakes");

@@ -29,7 +29,7 @@ enum Chore {
     Test {
         /// Only tests whose name contains this
         filter: Option<String>,
-        /// Instead the tests against Kinesis services that are not ours, which it installs; needs Node.js and Python
+        /// Instead the tests against services that are not ours, which it installs; needs Node.js and Python
         #[arg(long)]
         backends: bool,
     },

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use host::item::Item;
 use host::ports::{KeyAttribute, KeyType, TableApi, TransactApi};
 use host::sink::memory_table::MemoryTable;
-use tests::deviations::BackendName;
 use tests::table_contract;
 use tests::table_contract::TableBackend;
 use tests::tables::Dynoxide;
@@ -13,8 +12,6 @@ use tests::tables::Dynoxide;
 pub(super) struct Memory(MemoryTable);
 
 impl TableBackend for Memory {
-    const NAME: BackendName = BackendName::Memory;
-
     async fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> Self {
         Self(MemoryTable::new("quakes", partition_key, sort_key))
     }
