@@ -68,6 +68,7 @@ fn every_history_keeps_every_guarantee() {
             ("rejected", sum.rejected),
             ("superseded", sum.superseded),
             ("refused room", sum.full),
+            ("hurried", sum.hurried),
         ] {
             assert!(count > 1_000, "{what} only {count} times");
         }
