@@ -217,7 +217,8 @@ impl Oracle {
                 format!("DEL-1: {} is missing", String::from_utf8_lossy(&record.data))
             })?;
         }
-        if rig.has_sink {
+        // The thread of a run that is left behind may still write to the sink in memory, as no process does that has ended.
+        if rig.has_sink && self.seen.failed == 0 {
             rig.expect_exact();
         }
         Ok(self.seen)
