@@ -141,6 +141,9 @@ pub type MakeComponent = Arc<dyn Fn(u32) -> Box<dyn Deserialize> + Send + Sync>;
 /// Makes the converters of a subtask, together with its component.
 pub type MakeConverters = Arc<dyn Fn(u32) -> Vec<Converting> + Send + Sync>;
 
+/// Hears of every commit before it is durable, on the thread that keeps positions.
+pub type OnCommit = Arc<dyn Fn(&Commit) + Send + Sync>;
+
 /// One call of the stand-in: the data of its first record, how many records, which attempt.
 pub type Call = (String, usize, u32);
 
@@ -288,6 +291,7 @@ struct Durable {
 struct Watched {
     inner: MemoryLeases,
     durable: Arc<Durable>,
+    on_commit: OnCommit,
 }
 
 impl LeaseStore for Watched {
@@ -317,6 +321,7 @@ impl LeaseStore for Watched {
     }
 
     fn commit(&mut self, streams: &[StreamIdentity], commit: &Commit, sinks: &[String]) -> Result<(), StoreError> {
+        (self.on_commit)(commit);
         self.inner.commit(streams, commit, sinks)?;
         let mut positions = locked(&self.durable.positions);
         positions.extend(commit.create.iter().map(|row| (row.shard.clone(), row.position.clone())));
@@ -360,6 +365,8 @@ pub struct Rig {
     pub services: Vec<Served>,
     /// What the stand-ins were asked for.
     pub log: Arc<Mutex<StandInLog>>,
+    /// Hears of commits; at first nobody does.
+    pub on_commit: OnCommit,
     durable: Arc<Durable>,
     /// How many records were written.
     numbers: AtomicUsize,
@@ -407,6 +414,7 @@ impl Rig {
             has_sink: true,
             services: Vec::new(),
             log: Arc::default(),
+            on_commit: Arc::new(|_| ()),
             durable: Arc::default(),
             numbers: AtomicUsize::new(0),
         };
@@ -505,7 +513,11 @@ impl Rig {
         let open = move |subtask| Components { deserializer: component(subtask), converters: converters(subtask) };
         let ports = Ports {
             streams,
-            store: Box::new(Watched { inner: self.store.open(&self.pipeline()), durable: Arc::clone(&self.durable) }),
+            store: Box::new(Watched {
+                inner: self.store.open(&self.pipeline()),
+                durable: Arc::clone(&self.durable),
+                on_commit: Arc::clone(&self.on_commit),
+            }),
             sinks: self.sinks(),
             subtasks: (0..self.manifest.parallelism).map(&open).collect(),
             reopen: Arc::new(move |subtask| Ok(open(subtask))),

@@ -7,6 +7,7 @@ mod errors;
 mod families;
 mod room;
 mod services;
+mod histories;
 mod shards;
 mod streams;
 mod gaps;

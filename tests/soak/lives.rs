@@ -179,7 +179,7 @@ impl Lives {
             // Services that fail may outlast a drain; what they did not confirm then comes again, as after a crash.
             let is_unfinished = finished.code() == Some(1)
                 && self.sinks.are_services()
-                && finished.stderr.lines().last().is_some_and(|last| last.contains("within shutdown_timeout"));
+                && last_lines(&finished.stderr).contains("not delivered within shutdown_timeout");
             self.counts.unfinished.fetch_add(u64::from(is_unfinished), Relaxed);
             // Signalled before it listens for signals, it ends as any process does.
             if finished.code().is_some_and(|code| code != 0) && !is_unfinished {

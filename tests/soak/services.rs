@@ -104,7 +104,7 @@ pub(crate) fn burden(aws: &SimulatedAws, moments: &mut Moments) -> Duration {
         let shard = &shards[moments.index(shards.len())];
         let throttled = "ProvisionedThroughputExceededException";
         let code = if moments.happens(60) { throttled } else { "InternalFailure" };
-        aws.kinesis().refuse_entries(TARGET, shard, code, 1 + moments.index(300));
+        aws.kinesis().refuse_entries(TARGET, shard, code, 1 + moments.index(100));
     } else {
         let table = [LATEST, ALL][moments.index(2)];
         aws.dynamodb().slow(table, 20.0 + moments.below(300) as f64, 10);

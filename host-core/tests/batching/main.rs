@@ -44,6 +44,7 @@ fn every_history_keeps_every_guarantee() {
         ("rejected", seen.rejected),
         ("superseded", seen.superseded),
         ("refused room", seen.full),
+        ("hurried", seen.hurried),
     ] {
         assert!(count > 1_000, "{what} only {count} times");
     }

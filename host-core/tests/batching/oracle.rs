@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     pub(crate) superseded: u64,
     pub(crate) full: u64,
     pub(crate) slept: u64,
+    /// Hurried with something to send or under way.
+    pub(crate) hurried: u64,
 }
 
 impl AddAssign for Seen {
@@ -36,6 +38,7 @@ impl AddAssign for Seen {
         self.superseded += other.superseded;
         self.full += other.full;
         self.slept += other.slept;
+        self.hurried += other.hurried;
     }
 }
 
@@ -69,7 +72,12 @@ impl Oracle {
         self.waiting.entry(record.key).or_default().insert(record.ticket);
     }
 
-    /// BAT-1, ORD-1: what is in one request.
+    /// Whether everything is settled that was pushed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
+    /// BAT-1 and ORD-1 of one request.
     pub(crate) fn sent(&mut self, tickets: &[u32], bytes: u64, in_flight: usize) -> Result<Vec<Record>, String> {
         let records: Vec<_> = tickets.iter().filter_map(|ticket| self.unsettled.get(ticket)).cloned().collect();
         let sum: u64 = records.iter().map(|record| record.bytes).sum();

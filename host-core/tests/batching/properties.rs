@@ -30,6 +30,7 @@ enum Step {
         jitter: f64,
     },
     Wait(u16),
+    Hurry(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -40,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..6_u8, outcomes, 0.0..1.0).prop_map(|(request, outcomes, jitter)| Step::Answer { request, outcomes, jitter }),
         2 => (0..6_u8, 0..6_u8, 0.0..1.0).prop_map(|(request, how, jitter)| Step::Fail { request, how, jitter }),
         3 => (0..3_000_u16).prop_map(Step::Wait),
+        1 => any::<bool>().prop_map(Step::Hurry),
     ]
 }
 
@@ -117,6 +119,7 @@ impl Bench {
                 prop_assert!(matches!(verdict, Verdict::Again { .. }), "nobody was denied anything");
             }
             Step::Wait(millis) => self.now += u64::from(*millis),
+            Step::Hurry(is_hurried) => self.batcher.hurry(*is_hurried),
         }
         for settled in self.batcher.settled().collect::<Vec<_>>() {
             let (Settled::Confirmed(ticket) | Settled::DeadLetter(ticket, _)) = settled;

@@ -15,6 +15,7 @@ mod readers;
 mod shell;
 mod oracle;
 mod subtasks;
+mod served;
 mod times;
 mod retention;
 

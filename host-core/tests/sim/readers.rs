@@ -256,10 +256,14 @@ impl History {
             self.schedule(100, Item::Deliver(Event::Delivered(self.foreign(&receipt))));
         }
         let delay = self.plan.receipt_delay_max;
+        let due = self.now + self.dice.between(0, delay);
+        let at = self.served.receipt_at(self.life, receipt.session, due);
         if self.dice.percent(self.plan.duplicate_receipt) {
-            self.schedule(delay, Item::Receipt { shard, index, receipt: receipt.clone() });
+            // It is told twice, one after the other.
+            let again = at + self.dice.between(0, delay);
+            self.schedule_at(again, self.life, Item::Receipt { shard, index, receipt: receipt.clone() });
         }
-        self.schedule(delay, Item::Receipt { shard, index, receipt });
+        self.schedule_at(at, self.life, Item::Receipt { shard, index, receipt });
     }
 
     /// A receipt of a reader that is no more: it claims everything, and means nothing.

@@ -16,6 +16,7 @@ use crate::faults::{Ending, Plan, Run};
 use crate::oracle::{Oracle, Verdict};
 use crate::readers::{Batch, Reader};
 use crate::retention::Decay;
+use crate::served::Served;
 use crate::subtasks::{Hazards, Subtasks};
 use crate::times::Times;
 use crate::world::World;
@@ -65,6 +66,8 @@ enum End {
 pub(crate) struct History {
     pub(crate) plan: Plan,
     pub(crate) hazards: Hazards,
+    /// How the sink's service answers.
+    pub(crate) served: Served,
     /// The service trims.
     pub(crate) decay: Option<Decay>,
     /// Policy of this run.
@@ -97,8 +100,10 @@ impl History {
             // Who waits for whom hangs on tips, which are told in these histories alone.
             hazards.max_drift = None;
         }
+        let served = Served::draw(seed, &plan);
         let mut history = Self {
             hazards,
+            served,
             decay,
             on_gap: OnGap::Fail,
             plan,
@@ -120,7 +125,7 @@ impl History {
 
     /// Runs the history to its end; returns how many things happened.
     pub(crate) fn run(mut self) -> Result<u64, String> {
-        self.trace(|history| format!("{:#?}\n{:?}", history.plan, history.hazards));
+        self.trace(|history| format!("{:#?}\n{:?}\n{:?}", history.plan, history.hazards, history.served));
         self.pass_until(self.plan.begins_at)?;
         if self.decay.is_none() {
             self.world.expire_history(self.now, &self.plan, &mut self.dice);

@@ -33,6 +33,33 @@ struct Shared {
     in_flight_most: usize,
     dropped: usize,
     news: Vec<(Destination, Option<Quota>)>,
+    log: Vec<Happened>,
+}
+
+/// Something that happened between the service and whoever writes to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// An entry became known to the sink.
+    Offered {
+        /// When, since the service was made.
+        at: Duration,
+        /// Its data.
+        data: Vec<u8>,
+    },
+    /// A request came.
+    Asked(Asked),
+    /// The answer to a request was heard.
+    Heard {
+        /// Which one.
+        number: usize,
+        /// Entry by entry, whether it was said to be taken; empty if the request failed as a whole.
+        done: Vec<bool>,
+    },
+    /// A request was given up before its answer.
+    Dropped {
+        /// Which one.
+        number: usize,
+    },
 }
 
 /// One request.
@@ -55,6 +82,8 @@ pub struct Reply {
     pub after: Option<Duration>,
     /// What it answers.
     pub answer: Answer,
+    /// Whether entries are taken before that time and not after it: a request that is given up has had its way then.
+    pub takes_first: bool,
 }
 
 /// What the service answers.
@@ -75,7 +104,7 @@ pub enum Answer {
 impl From<Answer> for Reply {
     /// At once.
     fn from(answer: Answer) -> Self {
-        Self { after: Some(Duration::ZERO), answer }
+        Self { after: Some(Duration::ZERO), answer, takes_first: false }
     }
 }
 
@@ -110,6 +139,12 @@ impl Reply {
         Self { after: Some(after), ..self }
     }
 
+    /// The same, but what is taken is taken at once.
+    #[must_use]
+    pub fn taking_first(self) -> Self {
+        Self { takes_first: true, ..self }
+    }
+
     /// The same, never.
     #[must_use]
     pub fn never(self) -> Self {
@@ -141,6 +176,7 @@ impl Default for MemoryTarget {
             in_flight_most: 0,
             dropped: 0,
             news: Vec::new(),
+            log: Vec::new(),
         };
         Self { shared: Arc::new(Mutex::new(shared)), changed: Arc::default(), started: Instant::now() }
     }
@@ -176,6 +212,18 @@ impl MemoryTarget {
     #[must_use]
     pub fn taken(&self) -> Vec<(String, Vec<u8>)> {
         self.locked().taken.clone()
+    }
+
+    /// Everything that happened so far, in its order.
+    #[must_use]
+    pub fn log(&self) -> Vec<Happened> {
+        self.locked().log.clone()
+    }
+
+    /// How many things happened so far.
+    #[must_use]
+    pub fn log_len(&self) -> usize {
+        self.locked().log.len()
     }
 
     /// The most requests that were under way at a time.
@@ -228,6 +276,7 @@ impl MemoryTarget {
             data: entries.iter().map(|entry| entry.data.clone()).collect(),
         };
         shared.requests.push(asked.clone());
+        shared.log.push(Happened::Asked(asked.clone()));
         shared.in_flight += 1;
         shared.in_flight_most = shared.in_flight_most.max(shared.in_flight);
         let script = Arc::clone(&shared.script);
@@ -237,21 +286,27 @@ impl MemoryTarget {
         (asked, reply)
     }
 
-    fn answer(&self, asked: Asked, answer: Answer) -> Result<Written, WriteError> {
+    /// Takes what the answer says it takes.
+    fn take(&self, asked: &Asked, answer: &Answer) {
+        let is_taken = |index: usize| match answer {
+            Answer::All(outcome) => *outcome == Outcome::Done,
+            Answer::Each(outcomes) => outcomes.get(index) == Some(&Outcome::Done),
+            Answer::TakeAndFail(_) => true,
+            Answer::Fail(_) | Answer::Panic => false,
+        };
+        let entries = asked.keys.iter().cloned().zip(asked.data.iter().cloned());
+        let taken = entries.enumerate().filter_map(|(index, entry)| is_taken(index).then_some(entry));
+        self.locked().taken.extend(taken);
+    }
+
+    fn answer(&self, asked: &Asked, answer: Answer) -> Result<Written, WriteError> {
         let outcomes = match answer {
             Answer::All(outcome) => vec![outcome; asked.keys.len()],
             Answer::Each(outcomes) => outcomes,
-            Answer::Fail(error) => return Err(error),
-            Answer::TakeAndFail(error) => {
-                self.locked().taken.extend(asked.keys.into_iter().zip(asked.data));
-                return Err(error);
-            }
+            Answer::Fail(error) | Answer::TakeAndFail(error) => return Err(error),
             Answer::Panic => panic!("as the script says"),
         };
         let refused = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Retry(_))).count() as u64;
-        let entries = asked.keys.into_iter().zip(asked.data).zip(&outcomes);
-        let taken = entries.filter_map(|(entry, outcome)| (*outcome == Outcome::Done).then_some(entry));
-        self.locked().taken.extend(taken);
         let codes = if refused > 0 { vec![("Throttled".to_owned(), refused)] } else { Vec::new() };
         Ok(Written { outcomes, codes })
     }
@@ -260,6 +315,7 @@ impl MemoryTarget {
 /// Notices a request that is given up.
 struct UnderWay {
     target: MemoryTarget,
+    number: usize,
     is_answered: bool,
 }
 
@@ -268,6 +324,10 @@ impl Drop for UnderWay {
         let mut shared = self.target.locked();
         shared.in_flight -= 1;
         shared.dropped += usize::from(!self.is_answered);
+        if !self.is_answered {
+            let number = self.number;
+            shared.log.push(Happened::Dropped { number });
+        }
         drop(shared);
         self.target.changed.notify_waiters();
     }
@@ -281,6 +341,8 @@ impl Batched for MemoryTarget {
         if entry.data.starts_with(b"unwritable") {
             return Err("the script forbids it".to_owned());
         }
+        let at = self.started.elapsed();
+        self.locked().log.push(Happened::Offered { at, data: entry.data.clone() });
         let bytes = (entry.partition_key.len() + entry.data.len()) as u64;
         let destination = Self::destination(&entry.partition_key);
         Ok(Facts { key: entry.partition_key.clone().into_bytes(), destination, bytes })
@@ -292,14 +354,22 @@ impl Batched for MemoryTarget {
 
     fn write(&self, entries: Vec<Arc<KinesisEntry>>) -> BoxFuture<'_, Result<Written, WriteError>> {
         Box::pin(async move {
-            let mut under_way = UnderWay { target: self.clone(), is_answered: false };
             let (asked, reply) = self.begin(&entries);
+            let mut under_way = UnderWay { target: self.clone(), number: asked.number, is_answered: false };
+            if reply.takes_first {
+                self.take(&asked, &reply.answer);
+            }
             match reply.after {
                 Some(after) if after.is_zero() => {}
                 Some(after) => tokio::time::sleep(after).await,
                 None => std::future::pending().await,
             }
-            let answer = self.answer(asked, reply.answer);
+            if !reply.takes_first {
+                self.take(&asked, &reply.answer);
+            }
+            let answer = self.answer(&asked, reply.answer);
+            let done = answer.iter().flat_map(|written| &written.outcomes).map(|outcome| *outcome == Outcome::Done);
+            self.locked().log.push(Happened::Heard { number: asked.number, done: done.collect() });
             under_way.is_answered = true;
             answer
         })
