@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::diff::{In, Write};
+use super::tables_of;
 use super::rows::{Attributes, CLAIM, ID, LEASE_KEY, StoredClaim, number, text};
 use crate::aws::AwsSettings;
 use crate::clock::Clock;
@@ -62,7 +63,7 @@ impl Remote {
     /// Starts the thread.
     pub(super) fn start(settings: AwsSettings, table: &str, retry: RetryLimits) -> std::io::Result<Self> {
         let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
-        let (leases, others) = (table.to_owned(), format!("{table}-sluicebox"));
+        let [(leases, _), (others, _)] = tables_of(table);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("positions table".to_owned()).spawn(move || {
             runtime.block_on(async move {
