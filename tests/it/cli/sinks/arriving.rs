@@ -52,7 +52,7 @@ async fn after_a_kill_a_file_is_exact_and_services_lack_nothing() {
     let sinks = [TO_FILE, &to_stream("", PASSTHROUGH, PROMPT), &to_table("", JSON_TO_ITEM, PROMPT)].concat();
     place.manifest(&Place::pipeline(sinks));
     // Some requests are carried out and never answered: what the killed run did not know of is there all the same.
-    place.aws.faults().on("PutRecords").skip(3).probability(0.2).inject(Fault::Lose);
+    place.aws.faults().on("PutRecords").skip(3).times(2).inject(Fault::Lose);
     for kill in 1..=3 {
         let running = place.start();
         place.aws.until_called("PutRecords", 20 * kill).await;

@@ -41,7 +41,7 @@ async fn a_target_that_does_not_exist_ends_the_start() {
                 _ => {
                     "error: default/words: sink \"table\": table \"itemz\" does not exist in us-east-1 at ENDPOINT: \
                      ResourceNotFoundException: Requested resource not found: Table: itemz not found (DescribeTable); check \
-                     the sink's table, and that it is in us-east-1 and in the account of credentials = \"basic\" (aws.basic)\n"
+                     the sink's table, and that it is in us-east-1 and in the account of credentials = \"basic\"\n"
                 }
             };
             expect_refused(&place, error);

@@ -38,7 +38,10 @@ async fn trouble_of_every_kind_loses_nothing_and_keeps_each_key_in_order() {
             assert!(verdict.is_exact(), "{fault:?}: what was never carried out is there once: {verdict}");
         }
         place.expect_items(1_000);
-        done.expect_stderr("sent were repetitions");
+        // What comes back unprocessed may be overtaken by a newer item of its key, which repeats nothing.
+        if !matches!(fault, Fault::Unprocessed(_)) {
+            done.expect_stderr("sent were repetitions");
+        }
     }
 }
 
