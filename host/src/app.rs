@@ -7,6 +7,7 @@
 pub mod assemble;
 mod enrolling;
 pub mod load;
+pub mod online;
 pub mod open;
 mod sinks;
 mod start;

@@ -156,6 +156,7 @@ Examples:
 
 Exit codes:
   0  all of them would start
+  1  what --online asked for is missing or does not answer; every error is on standard error
   2  at least one would not; every mistake is on standard error")]
 pub struct Check {
     /// Also look at what the manifests name: streams, tables and the table of positions must answer; reads only

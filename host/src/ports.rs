@@ -362,7 +362,7 @@ pub enum SinkError {
     /// The service did not take something at the first attempt, and the manifest says to stop then.
     #[error(
         "sink {sink:?}: {what} was not taken at once ({said}), and fail_on_error = true says to stop then; with false it is \
-         tried again"
+         tried again, or on_error.poison decides if no attempt can help"
     )]
     NotTaken {
         /// The sink's name in the manifest.

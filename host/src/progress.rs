@@ -276,15 +276,15 @@ pub fn summary(
     }
     for (name, sink) in totals.sinks() {
         let (dead, repeated) = (sink.dead_letters.get(), sink.repeated.get());
-        writeln!(text, "  sink {name:?}: {} entries written", grouped(sink.confirmed.get())).expect(STRING);
-        if dead > 0 {
-            writeln!(text, "  sink {name:?}: {} entries will never be written", grouped(dead)).expect(STRING);
-        }
+        write!(text, "  sink {name:?}: {} entries written", grouped(sink.confirmed.get())).expect(STRING);
         if repeated > 0 {
             let sent = grouped(sink.sent.get());
-            writeln!(text, "  sink {name:?}: {} of {sent} entries sent were repetitions", grouped(repeated))
-                .expect(STRING);
+            write!(text, ", {} of {sent} sent were repetitions", grouped(repeated)).expect(STRING);
         }
+        if dead > 0 {
+            write!(text, ", {} will never be written", grouped(dead)).expect(STRING);
+        }
+        writeln!(text).expect(STRING);
     }
     let retries = &totals.health.retries;
     if retries.get() > 0 {

@@ -8,6 +8,7 @@ mod local;
 mod stop;
 mod positions;
 mod savepoints;
+mod sinks;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{DynamodbSink, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
-use crate::ports::SinkError;
+use crate::ports::{SinkError, TableDescription};
 use crate::sink::batched::Batched;
 use crate::sink::discard::Discard;
 use crate::sink::dynamodb::api::DynamodbTable;
@@ -60,7 +60,7 @@ impl Sinks<'_> {
         })
     }
 
-    async fn kinesis(&self, name: &str, sink: &KinesisSink) -> Result<Box<dyn Service>, SinkError> {
+    pub(super) async fn kinesis(&self, name: &str, sink: &KinesisSink) -> Result<Box<dyn Service>, SinkError> {
         let access = self.access.in_region(sink.stream.region()).within(sink.batch.request_timeout);
         let stream = KinesisStream::new(access.kinesis(), sink.stream.clone(), access.settings()).as_target();
         let stream = Arc::new(stream);
@@ -76,12 +76,20 @@ impl Sinks<'_> {
     }
 
     async fn dynamodb(&self, name: &str, sink: &DynamodbSink) -> Result<Box<dyn Service>, SinkError> {
-        let access = self.access.in_region(&sink.table.region).within(sink.batch.request_timeout);
-        let table = DynamodbTable::new(access.dynamodb(), sink.table.clone(), access.settings());
-        let target = DynamodbTarget::open(Arc::new(table), name, self.retry(), self.clock).await?;
+        let target = DynamodbTarget::open(Arc::new(self.table(sink)), name, self.retry(), self.clock).await?;
         let options = dynamodb::options(sink, &self.manifest.aws.retry);
         let settings = settings(options, &sink.batch, sink.fail_on_error);
         service(name, target, settings)
+    }
+
+    fn table(&self, sink: &DynamodbSink) -> DynamodbTable {
+        let access = self.access.in_region(&sink.table.region).within(sink.batch.request_timeout);
+        DynamodbTable::new(access.dynamodb(), sink.table.clone(), access.settings())
+    }
+
+    /// What a start learns of a table.
+    pub(super) async fn described(&self, name: &str, sink: &DynamodbSink) -> Result<TableDescription, SinkError> {
+        dynamodb::describe(&self.table(sink), name, self.retry(), self.clock).await
     }
 
     fn retry(&self) -> RetryLimits {

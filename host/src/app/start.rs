@@ -85,7 +85,7 @@ async fn find_streams(
     try_join_all(found).await
 }
 
-async fn find_stream(
+pub(super) async fn find_stream(
     arn: &StreamArn,
     manifest: &Manifest,
     access: &Access,
@@ -112,7 +112,7 @@ async fn find_stream(
     Ok(FoundStream { api, description, clock, place, fan_out: stream })
 }
 
-fn aws(manifest: &Manifest, settings: &RunSettings) -> AwsSettings {
+pub(super) fn aws(manifest: &Manifest, settings: &RunSettings) -> AwsSettings {
     match &settings.local {
         Some(local) => AwsSettings::local(&manifest.aws.region, &local.endpoint),
         None => AwsSettings::of(manifest),

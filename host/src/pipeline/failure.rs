@@ -102,6 +102,18 @@ pub enum Failure {
         /// The shard.
         shard: ShardId,
     },
+    /// A table that is there, and keeps something else than positions.
+    #[error(
+        "table {table} keeps no positions: its key is {key}, not {wanted} (S); name another table in store, and it is created"
+    )]
+    NoTableOfPositions {
+        /// The table's ARN.
+        table: String,
+        /// Its key, as people write it.
+        key: String,
+        /// The attribute that would be its key.
+        wanted: &'static str,
+    },
     /// An entry that its sink will never write, and the manifest says to stop.
     #[error(transparent)]
     DeadLetter(Box<DeadLetter>),
@@ -184,6 +196,7 @@ impl Failure {
             | Self::Consumer(_)
             | Self::Sink(_)
             | Self::Store(_)
+            | Self::NoTableOfPositions { .. }
             | Self::Poison { .. }
             | Self::DeadLetter(_)
             | Self::Trap { .. }
@@ -204,6 +217,7 @@ impl Failure {
             Self::Open { .. } | Self::Poison { .. } | Self::Trap { .. } | Self::DeadLetter(_) => Whose::Component,
             Self::Sink(_)
             | Self::Store(_)
+            | Self::NoTableOfPositions { .. }
             | Self::NoRoom { .. }
             | Self::Route { .. }
             | Self::Gap { .. }

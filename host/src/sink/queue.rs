@@ -21,7 +21,7 @@ use host_core::batching::{
     self, Action, Batcher, Cause, Contradiction, Counts, Fate, Options, Outcome, Refusal, RequestId, Setback,
 };
 use host_core::moment::Moment;
-use host_core::patience::Verdict;
+use host_core::patience::{Trouble, Verdict};
 use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::entry::OneOf;
@@ -313,6 +313,11 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
             WriteError::Trouble(trouble, source) => (batching::Failure::Trouble(trouble), Some(trouble), source),
         };
         let verdict = self.batcher.failed(now, request, failure, fastrand::f64());
+        // What may not be written to is refused for every entry, and what to grant is what matters then.
+        let is_denied = trouble == Some(Trouble::Denied);
+        if self.settings.fail_on_error && is_denied {
+            return Err(self.service_error(source));
+        }
         if self.settings.fail_on_error {
             return Err(self.not_taken(entries.first(), said));
         }

@@ -65,6 +65,12 @@ impl Options {
     }
 }
 
+/// The tables of a store by this name, and the attribute that is the key of each.
+#[must_use]
+pub fn tables_of(table: &str) -> [(String, &'static str); 2] {
+    [(table.to_owned(), rows::LEASE_KEY), (format!("{table}-sluicebox"), rows::ID)]
+}
+
 /// The silence after which an owner counts as dead, unless told otherwise (KCL's `failoverTimeMillis`).
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
 /// How often an owner speaks within a lease.

@@ -139,6 +139,7 @@ impl Model {
             gone_from: None,
             writes,
             items: BTreeMap::new(),
+            refused: None,
         };
         Ok(self.tables.entry(name.to_owned()).or_insert(table))
     }
@@ -213,6 +214,12 @@ impl Dynamodb {
     /// From now on a table takes writes at any rate.
     pub fn hurry(&self, name: &str) {
         self.on(name, |table, _| table.writes = None);
+    }
+
+    /// From now on every request that puts an item with this text in its partition key is refused as a whole, as one is whose
+    /// item has an attribute of another type than an index of the table takes.
+    pub fn refuse(&self, name: &str, partition: &str) {
+        self.on(name, |table, _| table.refused = Some(Attribute::Text(partition.to_owned())));
     }
 
     /// Puts an item, as JSON of the protocol: `{"id": {"S": "a"}}`.

@@ -282,6 +282,11 @@ impl Kinesis {
         self.on(name, |stream, _| stream.refused.push(refused));
     }
 
+    /// Refuses no entry by itself any more.
+    pub fn accept_entries(&self, name: &str) {
+        self.on(name, |stream, _| stream.refused.clear());
+    }
+
     /// Sets the size of the largest record, partition key included (`UpdateMaxRecordSize`).
     pub fn take_records_of(&self, name: &str, kib: usize) {
         self.on(name, |stream, _| stream.record_kib_max = kib);

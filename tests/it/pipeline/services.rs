@@ -130,6 +130,36 @@ async fn a_service_that_fails_ends_the_run_and_the_next_one_delivers_the_rest_to
     assert_eq!(without_repetitions(second.taken()), written(&rig));
 }
 
+/// LIM-1: a service that never answers holds what it may and no more, however long that takes and however much there is to
+/// read; what was read for it meanwhile stands still.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_answers_holds_no_more_than_its_buffer() {
+    let (mut rig, mut silent) = served(2);
+    silent.settings.options.max_buffered = 40;
+    silent.settings.options.max_in_flight = 2;
+    rig.services = vec![silent.clone()];
+    rig.has_sink = false;
+    silent.target.does(|_| Reply::done().never());
+    rig.write(20_000);
+    let run = rig.start().await;
+    let sink = run.totals.sink("service-0");
+    soon("requests", silent.target.until(|target| target.requests().len() == 2)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let (held, read) = (sink.load(), run.totals.records_in.get());
+    for _minute in 0..10 {
+        rig.write(1_000);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let now = sink.load();
+        assert!(now.buffered <= 40 && now.in_flight <= 2, "{now:?}");
+        assert_eq!((now.buffered, now.bytes), (held.buffered, held.bytes));
+        assert_eq!(run.totals.records_in.get(), read, "reading goes on though nothing is taken");
+    }
+    drop(run.drained().await.expect_failure());
+    silent.target.does(|_| Reply::done());
+    rig.catch_up().await.expect_success();
+    assert_eq!(without_repetitions(silent.taken()), written(&rig));
+}
+
 /// A service that does not answer at all cannot keep a run that failed.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_answers_is_cut_off_when_patience_is_over() {

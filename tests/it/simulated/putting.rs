@@ -283,7 +283,7 @@ async fn each_way_not_to_start_has_words_of_its_own() {
     let elsewhere = AwsSettings { region: "eu-west-1".to_owned(), ..aws.settings() };
     let wrong_region = unopened(&elsewhere, &arn("eu-west-1")).await;
     assert!(wrong_region.contains("stream \"quakes\" does not exist in eu-west-1"), "{wrong_region}");
-    assert!(wrong_region.contains("check stream_arn and aws.region"), "{wrong_region}");
+    assert!(wrong_region.contains("check stream_arn: its name, region and account"), "{wrong_region}");
     let unknown = unopened(&AwsSettings::local("us-east-1", "http://no-such-host.invalid"), &arn("us-east-1")).await;
     assert!(unknown.contains("the host's name is unknown"), "{unknown}");
     let no_scheme = unopened(&AwsSettings::local("us-east-1", "127.0.0.1:4567"), &arn("us-east-1")).await;

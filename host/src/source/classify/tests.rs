@@ -192,7 +192,7 @@ async fn a_missing_stream_is_named_with_its_place_and_what_to_check() {
         error.to_string(),
         format!(
             "stream \"earthquakes\" does not exist in us-east-1 (account 000000000000) at {at}: \
-             ResourceNotFoundException: Stream not found. (DescribeStreamSummary); check stream_arn and aws.region"
+             ResourceNotFoundException: Stream not found. (DescribeStreamSummary); check stream_arn: its name, region and account"
         )
     );
 }

@@ -72,7 +72,9 @@ pub(super) fn write(
     let entries = entries(tables)?;
     let mut keys = Vec::new();
     for entry in &entries {
-        let schema = &model.writable(&entry.table, moment.now)?.schema;
+        let table = model.writable(&entry.table, moment.now)?;
+        table.check(&entry.told_by)?;
+        let schema = &table.schema;
         let key = if entry.is_put { schema.key_of_item(&entry.told_by) } else { schema.key(&entry.told_by) }?;
         if keys.contains(&(&entry.table, key.clone())) {
             return Err(invalid("Provided list of item keys contains duplicates"));

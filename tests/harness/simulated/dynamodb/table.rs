@@ -178,9 +178,21 @@ pub(super) struct Table {
     /// What it still takes; `None` is any rate.
     pub(super) writes: Option<Bucket>,
     pub(super) items: BTreeMap<Key, Arc<Item>>,
+    /// The value of the partition key whose items are refused.
+    pub(super) refused: Option<Attribute>,
 }
 
 impl Table {
+    /// Refuses the item that a test had refused.
+    pub(super) fn check(&self, item: &Item) -> Result<(), Refusal> {
+        match item.get(&self.schema.partition.0) {
+            Some(partition) if Some(partition) == self.refused.as_ref() => Err(invalid(
+                "One or more parameter values were invalid: Type mismatch for Index Key at Expected: S Actual: N IndexName: by-at",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     pub(super) const fn status(&self, now: Millis) -> &'static str {
         if self.gone_from.is_some() {
             "DELETING"

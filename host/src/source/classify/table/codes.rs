@@ -167,14 +167,14 @@ pub(in super::super) const CODES: &[Row] = &[
         &["ResourceNotFoundException"],
         (SourceErrorKind::StreamGone, Fault::Settings),
         "does not exist",
-        "check stream_arn and aws.region",
+        "check stream_arn: its name, region and account",
     )
     .saying(Says::Missing(Missing::Stream)),
     Row::new(
         &["ResourceNotFoundException"],
         (SourceErrorKind::NotFound, Fault::Settings),
         "does not exist",
-        "check stream_arn and aws.region",
+        "check stream_arn: its name, region and account",
     ),
     Row::new(
         DENIALS,
