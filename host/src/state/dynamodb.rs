@@ -31,6 +31,7 @@ use super::{
     StoreError, StreamIdentity,
 };
 use crate::aws::AwsSettings;
+use crate::item::{Item, Value};
 
 /// How a store is reached, and how long its owner may be silent.
 #[derive(Clone, Debug)]
@@ -47,6 +48,18 @@ pub struct Options {
 
 /// The silence after which an owner counts as dead, unless told otherwise (KCL's `failoverTimeMillis`).
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
+/// The table beside that of the leases, for a name or an ARN.
+#[must_use]
+pub fn beside(table: &str) -> String {
+    format!("{table}-sluicebox")
+}
+
+/// The key of the row that tells, in the table [`beside`], how far a sink has applied a shard.
+#[must_use]
+pub fn applied_key(sink: &str, stream: &StreamIdentity, shard: &str) -> Item {
+    Item(vec![(rows::ID.to_owned(), Value::Text(rows::applied_id(sink, stream, shard)))])
+}
+
 /// How often an owner speaks, and a watcher looks, within a lease.
 const BEATS: u32 = 4;
 

@@ -62,7 +62,7 @@ impl Remote {
     /// Starts the thread.
     pub(super) fn start(settings: AwsSettings, table: &str, retry: RetryLimits) -> std::io::Result<Self> {
         let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
-        let (leases, others) = (table.to_owned(), format!("{table}-sluicebox"));
+        let (leases, others) = (table.to_owned(), super::beside(table));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("positions table".to_owned()).spawn(move || {
             runtime.block_on(async move {

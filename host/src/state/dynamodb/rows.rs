@@ -22,13 +22,16 @@ pub(super) type Attributes = HashMap<String, AttributeValue>;
 /// The key of a lease.
 pub(super) const LEASE_KEY: &str = "leaseKey";
 /// The key of whatever is no lease.
-pub(super) const ID: &str = "id";
+pub(in crate::state) const ID: &str = "id";
 /// The item that says whose the table is, and who owns it.
 pub(super) const CLAIM: &str = "claim";
 /// How the item of a mark begins.
 const MARK: &str = "mark/";
 /// How the item of a stream begins.
 const STREAM: &str = "stream/";
+
+/// How the item of a sink that keeps positions itself begins.
+const APPLIED: &str = "applied/";
 
 /// The text of a number that fits no type of ours.
 #[derive(Debug)]
@@ -60,6 +63,11 @@ pub(super) fn stream_id(stream: &StreamIdentity) -> String {
 
 pub(super) fn mark_id(sink: &str) -> String {
     format!("{MARK}{sink}")
+}
+
+/// How far a sink has applied a shard itself.
+pub(super) fn applied_id(sink: &str, stream: &StreamIdentity, shard: &str) -> String {
+    format!("{APPLIED}{sink}/{}/{}/{shard}", stream.created.0, stream.arn)
 }
 
 /// `checkpoint`, and the attributes beside it that a position needs.
