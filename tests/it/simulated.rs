@@ -15,3 +15,4 @@ mod secure;
 mod pushed;
 mod dynamodb;
 mod putting;
+mod exactly_once;

@@ -169,7 +169,7 @@ impl Bench {
     }
 
     fn on(table: Watched, settings: Settings, policy: PoisonPolicy, generation: u64) -> Self {
-        let (output, inputs) = mpsc::channel(1_000);
+        let (output, inputs) = mpsc::channel(10_000);
         let (eager, is_eager) = watch::channel(false);
         let (cut, clock, totals) = (CancellationToken::new(), Clock::start(), Arc::new(Totals::default()));
         let around = Surroundings {
