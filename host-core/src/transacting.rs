@@ -119,7 +119,7 @@ pub struct Transactions<T, P> {
     next_token: u64,
     /// Records in a transaction, at most, while one of them is refused and nobody says which.
     records_max: Option<usize>,
-    is_closing: bool,
+    is_hurried: bool,
 }
 
 impl<T: Clone, P: Clone + Ord> Transactions<T, P> {
@@ -136,7 +136,7 @@ impl<T: Clone, P: Clone + Ord> Transactions<T, P> {
             resume_at: Moment(Duration::ZERO),
             next_token: 0,
             records_max: None,
-            is_closing: false,
+            is_hurried: false,
         }
     }
 
@@ -156,9 +156,9 @@ impl<T: Clone, P: Clone + Ord> Transactions<T, P> {
         }
     }
 
-    /// Nothing more will come: nothing waits for company any more.
-    pub const fn close(&mut self) {
-        self.is_closing = true;
+    /// Whether records leave without waiting for company: nothing more will come, or somebody waits for these.
+    pub const fn hurry(&mut self, is_hurried: bool) {
+        self.is_hurried = is_hurried;
     }
 
     /// What to do now. A transaction that is returned counts as under way.
@@ -174,7 +174,7 @@ impl<T: Clone, P: Clone + Ord> Transactions<T, P> {
             let Some(first) = self.queue.front() else { return Action::Idle };
             let due = first.arrived + self.options.max_age;
             let (cut, is_full) = self.cut();
-            if !(is_full || self.is_closing || due <= now) {
+            if !(is_full || self.is_hurried || due <= now) {
                 return Action::Wait(due);
             }
             self.current = Some(cut);

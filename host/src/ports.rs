@@ -383,6 +383,41 @@ pub enum SinkError {
         /// `request_timeout`, in milliseconds.
         millis: u128,
     },
+    /// The two tables of a transaction are not in one place.
+    #[error(
+        "sink {sink:?}: exactly-once cannot span regions or accounts, but the table is {table} and that of the positions is \
+         {positions}; keep the positions (`store`) where the table is, or write guarantee = \"at-least-once\""
+    )]
+    Apart {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The table's ARN.
+        table: String,
+        /// That of the table of positions.
+        positions: String,
+    },
+    /// A newer generation writes.
+    #[error(
+        "sink {sink:?}: another process has taken this pipeline over and writes its table now, so this one stops; what it had \
+         not written yet is the other one's to write"
+    )]
+    TakenOver {
+        /// The sink's name in the manifest.
+        sink: String,
+    },
+    /// The row that tells how far a shard is applied makes no sense.
+    #[error(
+        "sink {sink:?}: how far shard {shard} is applied cannot be told from its row in the table of positions: {why}; leave \
+         rows that begin with \"applied/\" to this pipeline, and start it again"
+    )]
+    Applied {
+        /// The sink's name in the manifest.
+        sink: String,
+        /// The shard.
+        shard: ShardId,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A write was refused.
     #[error("could not write to sink {sink:?} ({target})")]
     Write {

@@ -13,6 +13,7 @@ pub mod batched;
 pub mod confirmations;
 pub mod discard;
 pub mod dynamodb;
+pub mod exactly_once;
 pub mod file;
 pub mod kinesis;
 pub mod memory;

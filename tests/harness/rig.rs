@@ -143,6 +143,8 @@ pub type MakeConverters = Arc<dyn Fn(u32) -> Vec<Converting> + Send + Sync>;
 
 /// Hears of every commit before it is durable, on the thread that keeps positions.
 pub type OnCommit = Arc<dyn Fn(&Commit) + Send + Sync>;
+/// Makes a sink for a run.
+pub type MakeSink = Box<dyn Fn() -> RoutedSink>;
 
 /// One call of the stand-in: the data of its first record, how many records, which attempt.
 pub type Call = (String, usize, u32);
@@ -363,6 +365,8 @@ pub struct Rig {
     /// Sinks that write to services, behind the sink. With any, each record becomes an element and an entry for each of
     /// them, whatever the component says.
     pub services: Vec<Served>,
+    /// Makes sinks behind all of these, whose converters are the rig's.
+    pub more_sinks: Vec<MakeSink>,
     /// What the stand-ins were asked for.
     pub log: Arc<Mutex<StandInLog>>,
     /// Hears of commits; at first nobody does.
@@ -413,6 +417,7 @@ impl Rig {
             others: Vec::new(),
             has_sink: true,
             services: Vec::new(),
+            more_sinks: Vec::new(),
             log: Arc::default(),
             on_commit: Arc::new(|_| ()),
             durable: Arc::default(),
@@ -541,7 +546,7 @@ impl Rig {
         let sink = RoutedSink { name: "memory".into(), when: Vec::new(), output };
         let services = self.services.iter().enumerate();
         let services = services.map(|(index, served)| served.sink(format!("service-{index}")));
-        self.has_sink.then_some(sink).into_iter().chain(services).collect()
+        self.has_sink.then_some(sink).into_iter().chain(services).chain(self.more_sinks.iter().map(|make| make())).collect()
     }
 
     /// Starts the pipeline, to run until stopped.

@@ -16,3 +16,4 @@ mod pushed;
 mod dynamodb;
 mod putting;
 mod positions;
+mod exactly_once;

@@ -53,7 +53,7 @@ fn whole_records_go_together_and_move_the_position_behind_the_last() {
     assert_eq!(shard.next(at(1)), Action::Wait(at(5_000)), "there is room, so it waits for company");
     assert_eq!(sent(&mut shard, at(5_000)), (1, Some(2), 3, vec![3, 4, 5]));
     shard.done(at(5_001));
-    shard.close();
+    shard.hurry(true);
     assert_eq!(shard.next(at(5_001)), Action::Idle);
     assert_eq!(settled(&mut shard).len(), 3);
     assert!(shard.is_empty());
@@ -62,7 +62,7 @@ fn whole_records_go_together_and_move_the_position_behind_the_last() {
 #[test]
 fn a_newer_put_takes_the_place_of_an_older_one_and_settles_both() {
     let mut shard = session(&["a", "b", "a", "a"]);
-    shard.close();
+    shard.hurry(true);
     assert_eq!(sent(&mut shard, at(0)), (0, None, 4, vec![4, 2]));
     shard.done(at(1));
     assert_eq!(settled(&mut shard), [1, 2, 3, 4].map(Settled::Applied));
@@ -99,7 +99,7 @@ fn a_record_that_fits_into_no_transaction_is_a_dead_letter_as_a_whole() {
         })
         .collect();
     assert_eq!(dead, [2, 3, 4, 5, 6, 7, 8]);
-    shard.close();
+    shard.hurry(true);
     assert_eq!(sent(&mut shard, at(0)), (0, None, 4, vec![1, 10]));
 }
 
@@ -110,7 +110,7 @@ fn what_took_effect_before_the_session_is_settled_without_writing() {
         shard.push(record(u64::from(place), vec![request(place, "a", false)]));
     }
     assert_eq!(settled(&mut shard), [Settled::AppliedBefore(1), Settled::AppliedBefore(2)]);
-    shard.close();
+    shard.hurry(true);
     assert_eq!(sent(&mut shard, at(0)), (0, Some(2), 3, vec![3]));
 }
 
@@ -148,14 +148,14 @@ fn a_request_that_is_refused_leaves_and_the_others_go_on() {
     assert_eq!(sent(&mut shard, at(0)).3, [1, 2, 3, 4]);
     shard.refused(at(1), Some(2), "no");
     assert_eq!(settled(&mut shard), [Settled::DeadLetter(3, "no".to_owned())]);
-    shard.close();
+    shard.hurry(true);
     assert_eq!(sent(&mut shard, at(1)), (1, None, 4, vec![1, 2, 4]), "another transaction, another token");
 }
 
 #[test]
 fn a_refusal_that_names_none_is_halved_until_the_culprit_is_alone() {
     let mut shard = session(&["a", "b", "c", "d"]);
-    shard.close();
+    shard.hurry(true);
     let mut transactions = 0;
     while let Action::Send { tickets, .. } = shard.next(at(0)) {
         transactions += 1;
@@ -255,7 +255,7 @@ fn run(random: &mut Seeded, records: &[Vec<Write>], table: &mut Table, epoch: u6
             shard.push(Record { position: next as u64, requests, arrived: at(now) });
             next += 1;
         } else if next == records.len() {
-            shard.close();
+            shard.hurry(true);
         }
         if random.below(60) == 0 && epoch < 20 {
             return false;

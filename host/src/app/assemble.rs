@@ -26,6 +26,7 @@ use crate::pipeline::{AssignerThread, Input, Pipeline, ReaderSettings, Retrieval
 use crate::ports::{FanOutApi, StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::confirmations;
+use crate::sink::service::Claim;
 use crate::sink::thread::{self as sink_thread, Output, RoutedSink};
 use crate::source::classify::Place;
 use crate::source::health::{PatientCall, Purpose, Subject};
@@ -94,7 +95,8 @@ pub async fn assemble(
     let owner = Owner { name: owner_name(), since: clock.wall() };
     let claimed = store.claim(&owner, &components)?;
     let begun = Beginning { manifest, claimed: &claimed, clock, totals: &totals }.all(&streams, store.as_mut())?;
-    let identities = begun.iter().map(|begun| begun.identity.clone()).collect();
+    let identities: Vec<StreamIdentity> = begun.iter().map(|begun| begun.identity.clone()).collect();
+    let claim = Claim { generation: claimed.generation, streams: identities.clone().into() };
     let (keeper, resumed) = resume(&mut sinks, &claimed, store, identities)?;
     tracing::debug!(?resumed, "sinks are at their places");
     let positions = Positions::start(manifest.name.as_str(), keeper)?;
@@ -117,7 +119,7 @@ pub async fn assemble(
     };
     let (eager, is_eager) = watch::channel(false);
     let cut = CancellationToken::new();
-    let services = services(&surroundings, !resumed.is_empty(), is_eager, cut.clone());
+    let services = services(&surroundings, claim, !resumed.is_empty(), is_eager, cut.clone());
     let lanes = lanes(manifest, surroundings, sinks, services, reopen, &sender)?;
     let open = |(index, components)| lanes.start(index, components);
     let subtasks = (0_u32..).zip(subtasks).map(open).collect::<Result<_, Failure>>()?;
@@ -345,6 +347,7 @@ fn start_assigner(
 /// What sinks that write to services work with.
 fn services(
     around: &Surroundings,
+    claim: Claim,
     has_marks: bool,
     eager: watch::Receiver<bool>,
     cut: CancellationToken,
@@ -355,6 +358,7 @@ fn services(
         cut,
         policy: around.policy.poison,
         streams: Arc::clone(&around.streams),
+        claim,
         clock: around.clock,
         runtime: around.runtime.clone(),
     }

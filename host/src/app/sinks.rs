@@ -10,14 +10,17 @@ use crate::app::load::Ready;
 use crate::app::open;
 use crate::aws::Access;
 use crate::clock::Clock;
-use crate::config::{DynamodbSink, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput};
+use crate::config::{DynamodbSink, Guarantee, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput, StateStore, Table};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
 use crate::ports::{SinkError, TableDescription};
 use crate::sink::batched::Batched;
 use crate::sink::discard::Discard;
 use crate::sink::dynamodb::api::DynamodbTable;
+use crate::sink::dynamodb::key::KeySchema;
+use crate::sink::dynamodb::transactions::DynamodbTransactions;
 use crate::sink::dynamodb::{self, DynamodbTarget};
+use crate::sink::exactly_once;
 use crate::sink::file::LineFile;
 use crate::sink::kinesis::{KinesisTarget, Opening};
 use crate::sink::queue::{self, Settings};
@@ -25,6 +28,7 @@ use crate::sink::service::Service;
 use crate::sink::stdout::Stdout;
 use crate::sink::thread::{Output, RoutedSink};
 use crate::source::kinesis::KinesisStream;
+use crate::state::dynamodb::beside;
 use crate::subtask::Converting;
 
 /// What sinks are opened with.
@@ -76,6 +80,10 @@ impl Sinks<'_> {
     }
 
     async fn dynamodb(&self, name: &str, sink: &DynamodbSink) -> Result<Box<dyn Service>, SinkError> {
+        let access = self.access.in_region(&sink.table.region).within(sink.batch.request_timeout);
+        if sink.guarantee == Guarantee::ExactlyOnce {
+            return self.exactly_once(name, sink, &access, self.table(sink)).await;
+        }
         let target = DynamodbTarget::open(Arc::new(self.table(sink)), name, self.retry(), self.clock).await?;
         let options = dynamodb::options(sink, &self.manifest.aws.retry);
         let settings = settings(options, &sink.batch, sink.fail_on_error);
@@ -90,6 +98,29 @@ impl Sinks<'_> {
     /// What a start learns of a table.
     pub(super) async fn described(&self, name: &str, sink: &DynamodbSink) -> Result<TableDescription, SinkError> {
         dynamodb::describe(&self.table(sink), name, self.retry(), self.clock).await
+    }
+
+    async fn exactly_once(
+        &self,
+        name: &str,
+        sink: &DynamodbSink,
+        access: &Access,
+        table: DynamodbTable,
+    ) -> Result<Box<dyn Service>, SinkError> {
+        let store = match &self.manifest.checkpoint.store {
+            StateStore::Dynamodb(store) => store,
+            StateStore::Sqlite(_) => unreachable!("a manifest with exactly-once keeps its positions in a table"),
+        };
+        let described = dynamodb::describe(&table, name, self.retry(), self.clock).await?;
+        let positions = Table { name: beside(&store.name), ..store.clone() };
+        let rows = DynamodbTable::new(access.dynamodb(), positions.clone(), access.settings());
+        let target = exactly_once::Target {
+            schema: KeySchema::of(&described),
+            arn: described.arn,
+            api: Arc::new(DynamodbTransactions::new(Arc::new(table), positions, access.settings())),
+            positions: Arc::new(rows),
+        };
+        Ok(exactly_once::service(target, dynamodb::exactly_once_settings(sink, &self.manifest.aws.retry)))
     }
 
     fn retry(&self) -> RetryLimits {

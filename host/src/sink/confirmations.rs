@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::pipeline::failure::Failure;
 use crate::pipeline::{Input, Totals};
 use crate::sink::receipts::{Ready, Receipts};
-use crate::sink::service::{Desk, Handed, Service, Settler};
+use crate::sink::service::{Claim, Desk, Handed, Service, Settler};
 use crate::subtask::{Made, StreamLabel};
 
 /// Deliveries that are not confirmed, at most. Each is a receipt; its entries are in the budgets of its sinks.
@@ -74,6 +74,8 @@ pub struct Surroundings {
     pub policy: PoisonPolicy,
     /// The streams, by their index in the source.
     pub streams: Arc<[StreamLabel]>,
+    /// The pipeline's claim.
+    pub claim: Claim,
     /// Time.
     pub clock: Clock,
     /// Where the tasks run.
@@ -128,6 +130,7 @@ impl Confirmations {
             clock: self.around.clock,
             totals,
             health: Arc::clone(&self.totals.health),
+            claim: self.around.claim.clone(),
         };
         let cut = self.around.cut.clone();
         self.around.runtime.spawn(async move {

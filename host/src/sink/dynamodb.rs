@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use host_core::batching::{Destination, Options, Order, Outcome, Quota};
+use host_core::transacting;
 use host_core::patience::{Patience, Phase, RetryLimits, Trouble, Verdict};
 
 use self::key::KeySchema;
+use super::exactly_once;
 use super::batched::{Batched, Facts, WriteError, Written};
 use crate::clock::Clock;
 use crate::config::{DynamodbSink, Retry, SinkOrder};
@@ -28,6 +30,12 @@ use crate::ports::{SinkError, TableApi, TableDescription};
 pub const BATCH_COUNT_MAX: usize = 25;
 /// Bytes in one: 16 MB.
 pub const BATCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Requests on items in one `TransactWriteItems`, beside the position.
+pub const TRANSACTION_COUNT_MAX: usize = 99;
+/// Bytes in one: 4 MB.
+pub const TRANSACTION_BYTES_MAX: u64 = 4_000_000;
+/// What of them is left for the position: a key has at most 2,048 bytes.
+const POSITION_BYTES: u64 = 4_096;
 /// What one write unit writes each second: an item of this many bytes.
 const WRITE_UNIT_BYTES: u64 = 1024;
 /// There is one table.
@@ -53,6 +61,27 @@ pub fn options(sink: &DynamodbSink, retry: &Retry) -> Options {
         },
         retry: RetryLimits::from(retry),
         ..Options::default()
+    }
+}
+
+/// How a sink with `guarantee = "exactly-once"` writes, as the manifest says it.
+#[must_use]
+pub fn exactly_once_settings(sink: &DynamodbSink, retry: &Retry) -> exactly_once::Settings {
+    let batch = &sink.batch;
+    exactly_once::Settings {
+        options: transacting::Options {
+            max_count: batch.max_count.min(TRANSACTION_COUNT_MAX),
+            max_bytes: batch.max_bytes.min(TRANSACTION_BYTES_MAX - POSITION_BYTES),
+            max_age: batch.max_age,
+            retry: RetryLimits::from(retry),
+        },
+        max_record_bytes: batch.max_record_bytes.unwrap_or(ITEM_BYTES_MAX).min(ITEM_BYTES_MAX),
+        max_in_flight: batch.max_in_flight,
+        max_buffered: batch.max_buffered,
+        max_buffered_bytes: batch.max_buffered_bytes,
+        request_timeout: batch.request_timeout,
+        fail_on_timeout: batch.fail_on_timeout,
+        fail_on_error: sink.fail_on_error,
     }
 }
 
@@ -123,7 +152,7 @@ pub async fn describe(
 ///
 /// # Errors
 /// Why: a clause that names no payload.
-fn check_put(request: &ItemRequest) -> Result<u64, String> {
+pub fn check_put(request: &ItemRequest) -> Result<u64, String> {
     if request.item.is_too_deep() {
         return Err(format!("the item has a value of more than {DEPTH_MAX} levels of lists and maps"));
     }

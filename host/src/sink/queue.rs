@@ -7,7 +7,7 @@
 //! What stops the pipeline (a refusal for good, an entry that is dead where the manifest says to stop) is told at once.
 //! From then on nothing new is sent; what is under way is waited for, because what it confirms need not be done again.
 
-mod fares;
+pub(super) mod fares;
 
 use std::collections::BTreeMap;
 use std::future::pending;

@@ -24,6 +24,7 @@ use crate::pipeline::totals::SinkTotals;
 use crate::sink::confirmations::Word;
 pub use crate::sink::origin::{Origin, Stations};
 use crate::source::health::Health;
+use crate::state::StreamIdentity;
 use crate::subtask::StreamLabel;
 
 /// A sink that writes to a service.
@@ -62,6 +63,17 @@ pub struct Desk {
     pub totals: Arc<SinkTotals>,
     /// Where its struggles are told.
     pub health: Arc<Health>,
+    /// The pipeline's claim, for a sink that keeps positions itself.
+    pub claim: Claim,
+}
+
+/// The claim that a run stands on.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Its generation: whatever is written under an older one is refused.
+    pub generation: u64,
+    /// The streams, by their index in the source.
+    pub streams: Arc<[StreamIdentity]>,
 }
 
 /// How a service tells what became of entries. Clones tell the same.

@@ -36,6 +36,7 @@ use crate::config::{Manifest, Table};
 
 pub(super) use outside::{intervene, look};
 pub(crate) use rows::applied_id;
+use crate::item::{Item, Value};
 
 /// How a store is reached, and how long its owner may be silent.
 #[derive(Clone, Debug)]
@@ -68,11 +69,23 @@ impl Options {
 /// The tables of a store by this name, and the attribute that is the key of each.
 #[must_use]
 pub fn tables_of(table: &str) -> [(String, &'static str); 2] {
-    [(table.to_owned(), rows::LEASE_KEY), (format!("{table}-sluicebox"), rows::ID)]
+    [(table.to_owned(), rows::LEASE_KEY), (beside(table), rows::ID)]
 }
 
 /// The silence after which an owner counts as dead, unless told otherwise (KCL's `failoverTimeMillis`).
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
+/// The table beside that of the leases, for a name or an ARN.
+#[must_use]
+pub fn beside(table: &str) -> String {
+    format!("{table}-sluicebox")
+}
+
+/// The key of the row that tells, in the table [`beside`], how far a sink has applied a shard.
+#[must_use]
+pub fn applied_key(sink: &str, stream: &StreamIdentity, shard: &str) -> Item {
+    Item(vec![(rows::ID.to_owned(), Value::Text(rows::applied_id(sink, stream, shard)))])
+}
+
 /// How often an owner speaks within a lease.
 const BEATS: u32 = 4;
 /// How often a watcher looks within a lease: more often than it is spoken, so that who lives is known soon.

@@ -1,13 +1,17 @@
-//! The contract of tables, on the fake and on the crate that the embedded endpoint is made of.
+//! The contract of tables, on the fake, on the crate that the embedded endpoint is made of, and on the simulated AWS.
 
 use std::sync::Arc;
 
+use host::aws::Access;
 use host::item::Item;
 use host::ports::{KeyAttribute, KeyType, TableApi, TransactApi};
+use host::sink::dynamodb::api::DynamodbTable;
+use host::sink::dynamodb::transactions::DynamodbTransactions;
 use host::sink::memory_table::MemoryTable;
+use tests::simulated::{self, SimulatedAws};
 use tests::table_contract;
 use tests::table_contract::TableBackend;
-use tests::tables::Dynoxide;
+use tests::tables::{self, Dynoxide};
 
 pub(super) struct Memory(MemoryTable);
 
@@ -35,4 +39,53 @@ impl TableBackend for Memory {
     }
 }
 
-table_contract! { in_memory = super::Memory, over_dynoxide = super::Dynoxide }
+/// The simulated AWS, and one table of it.
+pub(super) struct Simulated {
+    aws: SimulatedAws,
+    access: Access,
+}
+
+impl Simulated {
+    fn of(&self, name: &str) -> Arc<DynamodbTable> {
+        Arc::new(DynamodbTable::new(self.access.dynamodb(), tables::table(name), self.access.settings()))
+    }
+}
+
+impl TableBackend for Simulated {
+    async fn start(partition_key: KeyAttribute, sort_key: Option<KeyAttribute>) -> Self {
+        let aws = SimulatedAws::start_generous().await;
+        let of = |key: &KeyAttribute| match key.of {
+            KeyType::Text => simulated::KeyType::Text,
+            KeyType::Number => simulated::KeyType::Number,
+            KeyType::Bytes => simulated::KeyType::Bytes,
+        };
+        let sort = sort_key.as_ref().map(|key| (key.name.as_str(), of(key)));
+        aws.dynamodb().create("quakes", (&partition_key.name, of(&partition_key)), sort);
+        aws.dynamodb().create("positions", ("shard", simulated::KeyType::Text), None);
+        let access = aws.settings().access().await;
+        Self { aws, access }
+    }
+
+    fn table(&self) -> Arc<dyn TableApi> {
+        self.of("quakes")
+    }
+
+    fn transactions(&self) -> Arc<dyn TransactApi> {
+        let settings = self.access.settings();
+        Arc::new(DynamodbTransactions::new(self.of("quakes"), tables::table("positions"), settings))
+    }
+
+    async fn of_missing_table(&self) -> Arc<dyn TableApi> {
+        self.of("missing")
+    }
+
+    async fn items(&self) -> Vec<Item> {
+        tables::scan(&self.aws.dynamodb_client().await, "quakes").await
+    }
+}
+
+table_contract! {
+    in_memory = super::Memory,
+    over_dynoxide = super::Dynoxide,
+    over_simulated_aws = super::Simulated,
+}

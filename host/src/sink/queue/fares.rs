@@ -6,43 +6,48 @@
 use std::sync::Arc;
 
 use host_core::moment::Moment;
-use host_core::patience::{Patience, Phase, RetryLimits, Trouble, Verdict};
+use host_core::patience::{self, Patience, Phase, RetryLimits, Trouble, Verdict};
 
 use crate::source::classify::SourceError;
 use crate::source::health::{Health, Purpose, Subject};
 
 /// See the module.
-pub(super) struct Fares {
+pub(in crate::sink) struct Fares {
     subject: Subject,
     patience: Patience,
     health: Arc<Health>,
 }
 
 impl Fares {
-    pub(super) fn new(sink: &str, limits: RetryLimits, health: Arc<Health>) -> Self {
+    pub(in crate::sink) fn new(sink: &str, limits: RetryLimits, health: Arc<Health>) -> Self {
         let subject = Subject { stream: sink.to_owned(), purpose: Purpose::Writing };
         Self { subject, patience: Patience::new(limits, Phase::Running), health }
     }
 
     /// The service took something.
-    pub(super) fn taken(&mut self, now: Moment) {
+    pub(in crate::sink) fn taken(&mut self, now: Moment) {
         self.health.succeeded(&self.subject, self.patience.succeeded(now));
     }
 
     /// A request failed and is repeated.
-    pub(super) fn failed(&mut self, now: Moment, trouble: Trouble, error: &SourceError) {
+    pub(in crate::sink) fn failed(&mut self, now: Moment, trouble: Trouble, error: &SourceError) {
         let verdict = self.patience.failed(now, trouble, 1.0);
         self.health.failed(&self.subject, error, verdict);
     }
 
     /// A request was not answered in time.
-    pub(super) fn nothing_heard(&mut self, now: Moment) {
+    pub(in crate::sink) fn nothing_heard(&mut self, now: Moment) {
         self.tell(now, Trouble::Transient, "unanswered", "requests are not answered within request_timeout");
     }
 
     /// The service answered, and took none of the entries.
-    pub(super) fn nothing_taken(&mut self, now: Moment, code: &str) {
+    pub(in crate::sink) fn nothing_taken(&mut self, now: Moment, code: &str) {
         self.tell(now, Trouble::Throttled, "throttled", code);
+    }
+
+    /// Whether a struggle was told and has not ended.
+    pub(in crate::sink) fn is_struggling(&self) -> bool {
+        self.patience.health() != patience::Health::Healthy
     }
 
     fn tell(&mut self, now: Moment, trouble: Trouble, class: &'static str, said: &str) {

@@ -15,6 +15,7 @@ use crate::pipeline::{Input, Totals};
 use crate::sink::confirmations::{Confirmations, Leaving, Surroundings, Word};
 use crate::sink::memory_target::{Answer as Says, MemoryTarget, Reply, error};
 use crate::sink::service::Stations;
+use crate::sink::service::Claim;
 use crate::subtask::StreamLabel;
 
 mod requests;
@@ -72,6 +73,7 @@ impl Bench {
             cut: cut.clone(),
             policy,
             streams: [label].into(),
+            claim: Claim { generation: 1, streams: [].into() },
             clock,
             runtime: Handle::current(),
         };

@@ -23,7 +23,7 @@ pub(super) type Attributes = HashMap<String, AttributeValue>;
 /// The key of a lease.
 pub(super) const LEASE_KEY: &str = "leaseKey";
 /// The key of whatever is no lease.
-pub(super) const ID: &str = "id";
+pub(in crate::state) const ID: &str = "id";
 /// The item that says whose the table is, and who owns it.
 pub(super) const CLAIM: &str = "claim";
 /// The item that keeps earlier claims, so that rows can tell who wrote them.
@@ -36,6 +36,9 @@ const APPLIED: &str = "applied/";
 const MARK: &str = "mark/";
 /// How the item of a stream begins.
 const STREAM: &str = "stream/";
+
+/// How the item of a sink that keeps positions itself begins.
+const APPLIED: &str = "applied/";
 
 /// The text of a number that fits no type of ours.
 #[derive(Debug)]
