@@ -13,6 +13,7 @@ mod pipeline;
 mod process;
 mod report;
 mod shards;
+mod sinks;
 mod system;
 
 use std::path::PathBuf;
@@ -31,6 +32,15 @@ struct Arguments {
     /// Measure only this of the fan-out bench
     #[arg(long, hide = true, conflicts_with = "write")]
     part: Option<fan_out::Part>,
+    /// Measure only this of the sinks' bench
+    #[arg(long, hide = true, conflicts_with = "write")]
+    sinks_part: Option<sinks::Part>,
+    /// Be the services of the sinks' bench
+    #[arg(long, hide = true, exclusive = true)]
+    serve_sinks: bool,
+    /// Be one writer of the sinks' bench: its job as JSON
+    #[arg(long, hide = true, exclusive = true)]
+    write_sink: Option<String>,
     /// Be the Kinesis endpoint of a pipeline bench
     #[arg(long, hide = true, exclusive = true)]
     serve: bool,
@@ -59,6 +69,8 @@ enum Which {
     /// Being pushed to instead of polling
     #[value(name = "fanout")]
     FanOut,
+    /// Writing to streams and tables
+    Sinks,
 }
 
 fn main() -> Result<()> {
@@ -74,6 +86,12 @@ fn main() -> Result<()> {
     }
     if let Some(job) = &arguments.drain {
         return fan_out::drain::read(&serde_json::from_str(job)?);
+    }
+    if arguments.serve_sinks {
+        return sinks::server::serve();
+    }
+    if let Some(job) = &arguments.write_sink {
+        return sinks::writer::write(job);
     }
     if let Some([component, size, records, calls]) = arguments.spin.as_deref() {
         return boundary::spin(component, size.parse()?, records.parse()?, calls.parse()?);
@@ -91,6 +109,9 @@ fn main() -> Result<()> {
     }
     if wanted(Which::FanOut) {
         sections.push(fan_out::run(arguments.part)?);
+    }
+    if wanted(Which::Sinks) {
+        sections.push(sinks::run(arguments.sinks_part)?);
     }
     for section in &sections {
         report::print(section);

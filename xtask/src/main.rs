@@ -60,7 +60,7 @@ enum Chore {
     },
     /// Prints ratios of one run: the boundary and the whole pipeline against native code
     Bench {
-        /// `boundary`, `pipeline`, `shards`, `fanout`, or all of them when left out
+        /// `boundary`, `pipeline`, `shards`, `fanout`, `sinks`, or all of them when left out
         which: Option<String>,
         /// Also put the tables into docs/benchmarks.md
         #[arg(long)]
