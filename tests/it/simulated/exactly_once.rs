@@ -16,6 +16,7 @@ use host::sink::dynamodb::key::KeySchema;
 use host::sink::dynamodb::transactions::DynamodbTransactions;
 use host::sink::exactly_once::{self, Settings, Target};
 use host::sink::thread::{Output, RoutedSink};
+use host::state::{LeaseStore as _, Owner};
 use host::subtask::Converting;
 use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
@@ -66,10 +67,16 @@ async fn target(aws: &SimulatedAws) -> Target {
     }
 }
 
-/// A pipeline that counts in a table of the service.
-async fn counting(aws: &SimulatedAws, shards: u32) -> Rig {
+/// A service with the tables of a pipeline.
+async fn service() -> SimulatedAws {
+    let aws = SimulatedAws::start_generous().await;
     aws.dynamodb().create(COUNTS, ("key", KeyType::Text), None);
     aws.dynamodb().create(POSITIONS, ("id", KeyType::Text), None);
+    aws
+}
+
+/// A pipeline that counts in a table of the service.
+async fn counting(aws: &SimulatedAws, shards: u32) -> Rig {
     let pause = Duration::from_millis(1);
     let settings = Settings {
         options: Options {
@@ -129,7 +136,7 @@ fn report(line: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_counter_is_exact_over_many_lives_whatever_the_service_does() {
-    let aws = SimulatedAws::start_generous().await;
+    let aws = service().await;
     let mut rig = counting(&aws, 3).await;
     // Long enough to drain now and then, too short for it in other lives.
     for life in 0..12_u64 {
@@ -169,19 +176,31 @@ async fn every_counter_is_exact_over_many_lives_whatever_the_service_does() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipeline_that_was_taken_over_writes_nothing_more_and_says_so() {
-    let aws = SimulatedAws::start_generous().await;
+    let aws = service().await;
     let rig = counting(&aws, 2).await;
     rig.write(40);
-    // The first process stands still in the middle of a call, which happens long after.
+    // Calls of the first process stand still, and happen long after.
     let stuck = aws.faults().on("TransactWriteItems").skip(4).times(2).inject(Fault::Belate);
     let first = rig.start().await;
     aws.until_called("TransactWriteItems", 6).await;
-    rig.catch_up().await.expect_success();
+    // The next one has a newer generation, and an older checkpoint than any.
+    let mut next = counting(&aws, 2).await;
+    (next.stream, next.api, next.fan_out) = (rig.stream.clone(), Arc::clone(&rig.api), rig.fan_out.clone());
+    let mut store = next.store.open(&next.pipeline());
+    for _ in 0..2 {
+        let owner = Owner { name: "elsewhere:1".to_owned(), since: EpochMillis(0) };
+        store.claim(&owner, &[]).expect("nobody has it");
+        store.release().expect("it is ours");
+    }
+    drop(store);
+    next.catch_up().await.expect_success();
+    let (counts, written) = counted(&aws, &rig);
+    assert_eq!(counts, written, "left: the table, right: the stream");
     aws.faults().lift(stuck);
     rig.write(40);
     let told = first.ended().await.expect_failure().to_string();
-    rig.catch_up().await.expect_success();
+    assert!(told.contains("another process has taken this pipeline over"), "{told}");
+    next.catch_up().await.expect_success();
     let (counts, written) = counted(&aws, &rig);
     assert_eq!(counts, written, "left: the table, right: the stream");
-    assert!(told.contains("taken"), "{told}");
 }
