@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::simulated::SimulatedAws;
 use aws_sdk_dynamodb::types::AttributeValue;
 use host::aws::AwsSettings;
 use host::local::Endpoint;
@@ -21,7 +22,6 @@ use host_core::checkpoint::{Advance, Commit, ShardRow, SinkMark};
 use host_core::moment::EpochMillis;
 use host_core::patience::RetryLimits;
 use host_core::shard::{HashRange, Position, SequenceNumber, ShardId};
-use crate::simulated::SimulatedAws;
 
 /// One storage and the handles onto it. Dropping a handle is the death of its process.
 pub trait Harness {

@@ -546,7 +546,12 @@ impl Rig {
         let sink = RoutedSink { name: "memory".into(), when: Vec::new(), output };
         let services = self.services.iter().enumerate();
         let services = services.map(|(index, served)| served.sink(format!("service-{index}")));
-        self.has_sink.then_some(sink).into_iter().chain(services).chain(self.more_sinks.iter().map(|make| make())).collect()
+        self.has_sink
+            .then_some(sink)
+            .into_iter()
+            .chain(services)
+            .chain(self.more_sinks.iter().map(|make| make()))
+            .collect()
     }
 
     /// Starts the pipeline, to run until stopped.

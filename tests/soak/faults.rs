@@ -145,7 +145,8 @@ pub(crate) async fn fail(
 ) {
     let mut rules: Vec<(Instant, RuleId)> = Vec::new();
     let served = if sinks.are_services() { &SERVED[..] } else { &[] };
-    let mut due: Vec<(&str, u64, u64)> = OPERATIONS.iter().chain(served).map(|(name, every)| (*name, *every, 1)).collect();
+    let mut due: Vec<(&str, u64, u64)> =
+        OPERATIONS.iter().chain(served).map(|(name, every)| (*name, *every, 1)).collect();
     let mut burdened_until = sinks.are_services().then(Instant::now);
     while Instant::now() < end {
         sleep(LOOK_INTERVAL).await;

@@ -20,7 +20,7 @@ use host::sink::dynamodb::api::DynamodbTable;
 use host::sink::dynamodb::{self, DynamodbTarget};
 use host::sink::kinesis::{KinesisTarget, Opening};
 use host::sink::queue::{self, Settings};
-use host::sink::service::Service;
+use host::sink::service::{Claim, Service, Stations};
 use host::sink::thread::{self, Delivery, Outgoing, Output, RoutedSink, ToSinks};
 use host::source::kinesis::KinesisStream;
 use host::subtask::StreamLabel;
@@ -170,6 +170,7 @@ async fn alone(job: &Job) -> Result<Cost> {
         policy: PoisonPolicy::Fail,
         streams: [StreamLabel { arn: "arn".to_owned(), name: "prepared".to_owned() }].into(),
         clock,
+        claim: Claim { generation: 1, streams: [].into() },
         runtime: Handle::current(),
     };
     let sinks = vec![RoutedSink { name: "out".to_owned(), when: Vec::new(), output: Output::Service(service) }];
@@ -203,12 +204,8 @@ async fn alone(job: &Job) -> Result<Cost> {
 async fn open(manifest: &Manifest, access: &Access, clock: Clock, totals: &Totals) -> Result<Box<dyn Service>> {
     let retry = RetryLimits::from(&manifest.aws.retry);
     let described = manifest.sinks.first().context("a manifest has a sink")?;
-    let settings = |options, request_timeout| Settings {
-        options,
-        request_timeout,
-        fail_on_timeout: false,
-        fail_on_error: false,
-    };
+    let settings =
+        |options, request_timeout| Settings { options, request_timeout, fail_on_timeout: false, fail_on_error: false };
     Ok(match &described.output {
         SinkOutput::Kinesis(sink) => {
             let stream = KinesisStream::new(access.kinesis(), sink.stream.clone(), access.settings()).as_target();
@@ -265,7 +262,7 @@ fn delivery(entries: Entries, number: u64) -> ToSinks {
         marks: Vec::new(),
     };
     let record = (0..).take(entries.len()).collect();
-    let outgoing = vec![Outgoing { sink: 0, entries, record, positions: Vec::new() }];
+    let outgoing = vec![Outgoing { sink: 0, entries, record, stations: Stations::default() }];
     let elements = ElementBatch::default();
     ToSinks::Deliver(Box::new(Delivery { receipt, elements, outgoing, made: None, held: None }))
 }

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::faults::{Dice, Plan};
+use crate::dice::Dice;
+use crate::faults::Plan;
 
 /// A stall lasts up to this many milliseconds: longer than any drain is waited for.
 const STALL_MAX: u64 = 40_000;

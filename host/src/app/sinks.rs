@@ -10,7 +10,9 @@ use crate::app::load::Ready;
 use crate::app::open;
 use crate::aws::Access;
 use crate::clock::Clock;
-use crate::config::{DynamodbSink, Guarantee, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput, StateStore, Table};
+use crate::config::{
+    DynamodbSink, Guarantee, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput, StateStore, Table,
+};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
 use crate::ports::{SinkError, TableDescription};

@@ -62,9 +62,7 @@ fn tables_are_taken_apart() {
         table("raw", key("a:b", KeyType::Bytes), None),
     ];
     assert_eq!(local.tables, expected);
-    for wrong in
-        ["quakes", "ab=id", "quakes=", "quakes=id:X", "quakes=id,", "quakes=:N", "quakes=id,id:N", "a b=id"]
-    {
+    for wrong in ["quakes", "ab=id", "quakes=", "quakes=id:X", "quakes=id,", "quakes=:N", "quakes=id,id:N", "a b=id"] {
         assert!(parse_table(wrong).is_err(), "{wrong}");
     }
 }

@@ -149,8 +149,13 @@ impl Confirmations {
 
     /// Waits for room for one more delivery that is not confirmed.
     pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, Gone> {
-        let permits = Arc::clone(&self.permits);
-        self.around.runtime.block_on(permits.acquire_owned()).map_err(|_closed| Gone)
+        let (permits, cut) = (Arc::clone(&self.permits), &self.around.cut);
+        let acquired = self.around.runtime.block_on(cut.run_until_cancelled(permits.acquire_owned()));
+        match acquired {
+            // A run that is over writes nothing more to the sinks on this machine either: they may be the next run's.
+            Some(Ok(permit)) if !cut.is_cancelled() => Ok(permit),
+            Some(_) | None => Err(Gone),
+        }
     }
 
     /// Says something.

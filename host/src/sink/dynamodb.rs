@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use host_core::batching::{Destination, Options, Order, Outcome, Quota};
-use host_core::transacting;
 use host_core::patience::{Patience, Phase, RetryLimits, Trouble, Verdict};
+use host_core::transacting;
 
 use self::key::KeySchema;
-use super::exactly_once;
 use super::batched::{Batched, Facts, WriteError, Written};
+use super::exactly_once;
 use crate::clock::Clock;
 use crate::config::{DynamodbSink, Retry, SinkOrder};
 use crate::entry::{Action, ItemRequest};
@@ -133,7 +133,9 @@ pub async fn describe(
                 let target = format!("table {}", table.arn);
                 (Some(Trouble::Transient), SinkError::NotWritable { sink: sink.to_owned(), target })
             }
-            Err(source) => (source.kind.trouble(), SinkError::Service { sink: sink.to_owned(), source: Box::new(source) }),
+            Err(source) => {
+                (source.kind.trouble(), SinkError::Service { sink: sink.to_owned(), source: Box::new(source) })
+            }
         };
         let Some(trouble) = trouble else { return Err(error) };
         match patience.failed(clock.now(), trouble, fastrand::f64()) {

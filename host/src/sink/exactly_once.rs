@@ -275,7 +275,7 @@ impl Running {
     fn record(&mut self, pending: &mut Pending) -> Option<(Record<Ticket, Applied>, Vec<(Ticket, String)>)> {
         let (_, at) = pending.entries.peek()?;
         let (at, arrived) = (*at, pending.arrived);
-        let position = pending.origin.positions.get(at as usize).and_then(row::applied);
+        let position = pending.origin.position(at).as_ref().and_then(row::applied);
         let position = position.expect("a sink that keeps positions is told them");
         let (mut requests, mut dead) = (Vec::new(), Vec::new());
         while let Some((request, _)) = pending.entries.next_if(|(_, of)| *of == at) {

@@ -86,7 +86,8 @@ impl KinesisTarget {
         let name = config.stream.name();
         let subject = Subject { stream: name.to_owned(), purpose: Purpose::Describing };
         let described = PatientCall::starting(subject, retry, health, clock).repeat(|| stream.describe()).await;
-        let description = described.map_err(|source| SinkError::Service { sink: sink.clone(), source: Box::new(source) })?;
+        let description =
+            described.map_err(|source| SinkError::Service { sink: sink.clone(), source: Box::new(source) })?;
         match description.status {
             StreamStatus::Creating | StreamStatus::Deleting => {
                 return Err(SinkError::NotWritable { sink, target: format!("stream {}", description.arn) });

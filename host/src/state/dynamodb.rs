@@ -34,9 +34,9 @@ use super::{
 use crate::aws::AwsSettings;
 use crate::config::{Manifest, Table};
 
+use crate::item::{Item, Value};
 pub(super) use outside::{intervene, look};
 pub(crate) use rows::applied_id;
-use crate::item::{Item, Value};
 
 /// How a store is reached, and how long its owner may be silent.
 #[derive(Clone, Debug)]
@@ -77,13 +77,13 @@ pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
 /// The table beside that of the leases, for a name or an ARN.
 #[must_use]
 pub fn beside(table: &str) -> String {
-    format!("{table}-sluicebox")
+    format!("{table}{}", remote::BESIDE)
 }
 
 /// The key of the row that tells, in the table [`beside`], how far a sink has applied a shard.
 #[must_use]
 pub fn applied_key(sink: &str, stream: &StreamIdentity, shard: &str) -> Item {
-    Item(vec![(rows::ID.to_owned(), Value::Text(rows::applied_id(sink, stream, shard)))])
+    Item(vec![(rows::ID.to_owned(), Value::Text(applied_id(sink, stream, shard)))])
 }
 
 /// How often an owner speaks within a lease.

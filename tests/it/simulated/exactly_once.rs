@@ -103,13 +103,7 @@ async fn counting(aws: &SimulatedAws, shards: u32) -> Rig {
         output: Output::Service(exactly_once::service(target.clone(), settings)),
     }));
     rig.converters = Arc::new(|_subtask| {
-        vec![Converting {
-            sink: 0,
-            name: COUNTS.to_owned(),
-            when: Vec::new(),
-            wants_positions: true,
-            converter: Box::new(Counting),
-        }]
+        vec![Converting { sink: 0, name: COUNTS.to_owned(), when: Vec::new(), converter: Box::new(Counting) }]
     });
     rig
 }
@@ -149,7 +143,11 @@ async fn every_counter_is_exact_over_many_lives_whatever_the_service_does() {
         often(Fault::throttled(), 0.05);
         often(Fault::internal_server_error(), 0.05);
         often(Fault::Disconnect, 0.03);
-        aws.faults().on("TransactWriteItems").probability(0.03).times(2).inject(Fault::Delay(Duration::from_millis(300)));
+        aws.faults()
+            .on("TransactWriteItems")
+            .probability(0.03)
+            .times(2)
+            .inject(Fault::Delay(Duration::from_millis(300)));
         let belated = aws.faults().on("TransactWriteItems").skip(10).times(1).inject(Fault::Belate);
         aws.faults().on("UpdateItem").probability(0.1).inject(Fault::Lose);
         aws.faults().on("UpdateItem").probability(0.1).inject(Fault::throttled());

@@ -13,13 +13,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::columns::RecordColumns;
 use crate::entry::{Action as Doing, Entries};
 use crate::item::Value;
 use crate::pipeline::{Input, Totals};
 use crate::ports::{KeyAttribute, KeyType, PositionWrite, TableDescription};
 use crate::sink::confirmations::{Confirmations, Leaving, Surroundings, Word};
 use crate::sink::memory_table::{Fault, MemoryTable};
-use crate::sink::service::Claim;
+use crate::sink::service::{Claim, Stations};
 use crate::state::StreamIdentity;
 use crate::subtask::StreamLabel;
 
@@ -217,8 +218,7 @@ impl Bench {
     async fn deliver_of(&mut self, shard: &str, session: u64, records: &[(u64, Vec<ItemRequest>)]) {
         let (delivery, shard) = (self.delivered, ShardId::new(shard));
         self.delivered += 1;
-        let positions: Vec<_> = records.iter().map(|(sequence, _)| after(*sequence)).collect();
-        let last = positions.last().cloned().expect("a delivery has records");
+        let last = records.last().map(|(sequence, _)| after(*sequence)).expect("a delivery has records");
         let receipt = Receipt {
             shard: shard.clone(),
             session,
@@ -231,6 +231,10 @@ impl Bench {
         };
         let entries: Vec<_> = records.iter().flat_map(|(_, requests)| requests.clone()).collect();
         let record = (0..).zip(records).flat_map(|(index, (_, requests))| requests.iter().map(move |_| index));
+        let record: Vec<u32> = record.collect();
+        let mut columns = RecordColumns::default();
+        records.iter().for_each(|(sequence, _)| columns.sequence_number.push(sequence.to_string().as_bytes()));
+        let stations = Stations::of(&columns, &record);
         let Some(confirmations) = &self.confirmations else { panic!("nothing more comes") };
         let permit = Arc::clone(&confirmations.permits).acquire_owned().await.expect("it has not failed");
         let count = entries.len() as u64;
@@ -238,8 +242,8 @@ impl Bench {
         let opened = Word::Opened { delivery, entries: count, leaving };
         confirmations.words.send(opened).await.expect("somebody listens");
         let handed = Handed {
-            origin: Arc::new(Origin { delivery, shard, session, last, positions }),
-            record: record.collect(),
+            origin: Arc::new(Origin { delivery, shard, session, last, stations }),
+            record,
             entries: Entries::Dynamodb(entries),
             arrived: self.clock.now(),
             held: None,

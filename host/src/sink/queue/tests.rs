@@ -14,8 +14,8 @@ use crate::entry::{Entries, KinesisEntry};
 use crate::pipeline::{Input, Totals};
 use crate::sink::confirmations::{Confirmations, Leaving, Surroundings, Word};
 use crate::sink::memory_target::{Answer as Says, MemoryTarget, Reply, error};
-use crate::sink::service::Stations;
 use crate::sink::service::Claim;
+use crate::sink::service::Stations;
 use crate::subtask::StreamLabel;
 
 mod requests;

@@ -37,9 +37,6 @@ const MARK: &str = "mark/";
 /// How the item of a stream begins.
 const STREAM: &str = "stream/";
 
-/// How the item of a sink that keeps positions itself begins.
-const APPLIED: &str = "applied/";
-
 /// The text of a number that fits no type of ours.
 #[derive(Debug)]
 pub(super) struct Damaged(pub(super) String);

@@ -163,9 +163,7 @@ impl Oracle {
             let number = number(data);
             let is_older = |other: &Vec<u8>| name(other) == key.as_str() && self::number(other) < number;
             let older = run.open.keys().find(|other| is_older(other));
-            check(older.is_none(), || {
-                format!("ORD-1: {key} {number} is sent while {older:?} is not confirmed")
-            })?;
+            check(older.is_none(), || format!("ORD-1: {key} {number} is sent while {older:?} is not confirmed"))?;
             if !run.sent.insert(data.clone()) {
                 self.seen.again += 1;
                 continue;
