@@ -10,7 +10,9 @@ use crate::app::load::Ready;
 use crate::app::open;
 use crate::aws::Access;
 use crate::clock::Clock;
-use crate::config::{DynamodbSink, Guarantee, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput, StateStore, Table};
+use crate::config::{
+    DynamodbSink, Guarantee, KinesisSink, Manifest, Sink as Described, SinkBatch, SinkOutput, StateStore, Table,
+};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
 use crate::ports::SinkError;
@@ -74,8 +76,7 @@ impl Sinks<'_> {
             health: Arc::clone(&self.totals.health),
             clock: self.clock,
         };
-        let (target, options) =
-            KinesisTarget::open(Arc::clone(&stream) as _, stream as _, sink, opening).await?;
+        let (target, options) = KinesisTarget::open(Arc::clone(&stream) as _, stream as _, sink, opening).await?;
         let settings = settings(options, &sink.batch, sink.fail_on_error);
         service(name, target, settings)
     }
@@ -121,12 +122,7 @@ impl Sinks<'_> {
 }
 
 fn settings(options: host_core::batching::Options, batch: &SinkBatch, fail_on_error: bool) -> Settings {
-    Settings {
-        options,
-        request_timeout: batch.request_timeout,
-        fail_on_timeout: batch.fail_on_timeout,
-        fail_on_error,
-    }
+    Settings { options, request_timeout: batch.request_timeout, fail_on_timeout: batch.fail_on_timeout, fail_on_error }
 }
 
 fn service<B>(name: &str, target: B, settings: Settings) -> Result<Box<dyn Service>, SinkError>

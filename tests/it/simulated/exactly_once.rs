@@ -149,7 +149,11 @@ async fn every_counter_is_exact_over_many_lives_whatever_the_service_does() {
         often(Fault::throttled(), 0.05);
         often(Fault::internal_server_error(), 0.05);
         often(Fault::Disconnect, 0.03);
-        aws.faults().on("TransactWriteItems").probability(0.03).times(2).inject(Fault::Delay(Duration::from_millis(300)));
+        aws.faults()
+            .on("TransactWriteItems")
+            .probability(0.03)
+            .times(2)
+            .inject(Fault::Delay(Duration::from_millis(300)));
         let belated = aws.faults().on("TransactWriteItems").skip(10).times(1).inject(Fault::Belate);
         aws.faults().on("UpdateItem").probability(0.1).inject(Fault::Lose);
         aws.faults().on("UpdateItem").probability(0.1).inject(Fault::throttled());
