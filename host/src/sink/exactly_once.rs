@@ -131,13 +131,16 @@ impl PartialEq for Ticket {
     }
 }
 
+/// A record, and what of it can never be written, with the reasons.
+type Known = (Record<Ticket, Applied>, Vec<(Ticket, String)>);
+
 /// Entries of a delivery that did not find room yet.
 struct Pending {
     origin: Arc<Origin>,
     arrived: Moment,
     entries: std::iter::Peekable<std::iter::Zip<std::vec::IntoIter<ItemRequest>, std::vec::IntoIter<u32>>>,
     /// The next record, and what of it can never be written.
-    next: Option<(Record<Ticket, Applied>, Vec<(Ticket, String)>)>,
+    next: Option<Known>,
     /// Given back with the last entry.
     _held: Option<Arc<Held>>,
 }
@@ -272,7 +275,7 @@ impl Running {
     }
 
     /// All that is to be done for the next record of a delivery, and what of it can never be.
-    fn record(&mut self, pending: &mut Pending) -> Option<(Record<Ticket, Applied>, Vec<(Ticket, String)>)> {
+    fn record(&mut self, pending: &mut Pending) -> Option<Known> {
         let (_, at) = pending.entries.peek()?;
         let (at, arrived) = (*at, pending.arrived);
         let position = pending.origin.position(at).as_ref().and_then(row::applied);

@@ -45,7 +45,8 @@ pub(super) fn read(row: Option<&Item>) -> Result<Option<Applied>, String> {
         (None, None) => Ok(None),
         (Some(Value::Text(sequence)), Some(Value::Number(sub_sequence))) => {
             let sequence = SequenceNumber::parse(sequence).map_err(|error| error.to_string())?;
-            let sub_sequence = sub_sequence.parse().map_err(|_| format!("{SUB_SEQUENCE} is {sub_sequence:?}"))?;
+            let sub_sequence =
+                sub_sequence.parse().map_err(|_no_number| format!("{SUB_SEQUENCE} is {sub_sequence:?}"))?;
             Ok(Some((sequence, sub_sequence)))
         }
         _other => Err(format!("{SEQUENCE} and {SUB_SEQUENCE} are no position")),

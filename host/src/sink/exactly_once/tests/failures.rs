@@ -72,7 +72,8 @@ async fn nothing_behind_a_dead_letter_is_written_where_the_manifest_stops_for_it
 
 #[tokio::test(start_paused = true)]
 async fn nothing_behind_a_record_that_fits_nowhere_is_written_where_the_manifest_stops_for_it() {
-    let mut bench = Bench::new(settings());
+    let now = settings();
+    let mut bench = Bench::new(Settings { options: Options { max_age: Duration::ZERO, ..now.options }, ..now });
     let large = (0..100).map(|key| add(&format!("k{key}"))).collect();
     bench.deliver(&[(1, vec![add("a")]), (2, large), (3, vec![add("c")])]).await;
     let told = bench.failure().await;
