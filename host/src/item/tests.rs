@@ -75,11 +75,11 @@ fn naive(value: &Value) -> u64 {
     let mut size = 0;
     match value {
         Value::Null | Value::Bool(_) => size += 1,
-        Value::Text(text) => size += text.as_bytes().len(),
+        Value::Text(text) => size += text.len(),
         Value::Number(text) if text == "0" => size += 1,
         Value::Number(text) => size += 2 + usize::from(text.starts_with('-')),
         Value::Bytes(bytes) => size += bytes.len(),
-        Value::Texts(texts) => texts.iter().for_each(|text| size += text.as_bytes().len()),
+        Value::Texts(texts) => texts.iter().for_each(|text| size += text.len()),
         Value::Numbers(numbers) => size += 2 * numbers.len(),
         Value::ByteStrings(all) => all.iter().for_each(|bytes| size += bytes.len()),
         Value::List(values) => {

@@ -208,7 +208,7 @@ fn mutate(table: &mut ValueTable, column: u8, at: Index, value: u32) -> Option<(
         Some(())
     }
     let nodes = u32::try_from(table.kind.len()).ok()? + 1;
-    let near = if value % 5 == 0 { value } else { value % nodes };
+    let near = if value.is_multiple_of(5) { value } else { value % nodes };
     match column {
         0 => *cell(&mut table.kind, at)? = (value % 12) as u8,
         1 => *cell(&mut table.first_child, at)? = near,
