@@ -56,7 +56,8 @@ pub(super) async fn alone(job: &Job) -> Result<Cost> {
     match job.kind {
         Kind::Stream => {
             let (sender, pages) = mpsc::channel(1);
-            let entry = |(key, data)| PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build();
+            let entry =
+                |(key, data)| PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build();
             let entries = records(job).map(entry).collect::<Result<Vec<_>, _>>()?;
             only(async {
                 sender.send(entries).await?;

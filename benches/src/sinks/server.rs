@@ -39,10 +39,14 @@ pub(super) const WAITING: Source = Source { name: "waiting", records: 200_000, s
 /// What throttled sinks are to write.
 pub(super) const FEED: Source = Source { name: "feed", records: 700_000, size: 200 };
 /// What is written once and again: to streams, and to tables.
-pub(super) const TO_STREAMS: [Source; 2] =
-    [Source { name: "records-300", records: 150_000, size: 300 }, Source { name: "records-1k", records: 75_000, size: 1024 }];
-pub(super) const TO_TABLES: [Source; 2] =
-    [Source { name: "items-300", records: 30_000, size: 300 }, Source { name: "items-1k", records: 15_000, size: 1024 }];
+pub(super) const TO_STREAMS: [Source; 2] = [
+    Source { name: "records-300", records: 150_000, size: 300 },
+    Source { name: "records-1k", records: 75_000, size: 1024 },
+];
+pub(super) const TO_TABLES: [Source; 2] = [
+    Source { name: "items-300", records: 30_000, size: 300 },
+    Source { name: "items-1k", records: 15_000, size: 1024 },
+];
 
 /// A stream to be read.
 #[derive(Clone, Copy, Debug)]

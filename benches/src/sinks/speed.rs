@@ -54,8 +54,14 @@ type Sample = (f64, u64, u64);
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 pub(super) async fn run(server: &Server) -> Result<String> {
     let header = [
-        "limits of the sink", "a shard takes", "full speed after s", "of the limit then", "thrown back", "thrown back while shut",
-        "full speed again after s", "thrown back then",
+        "limits of the sink",
+        "a shard takes",
+        "full speed after s",
+        "of the limit then",
+        "thrown back",
+        "thrown back while shut",
+        "full speed again after s",
+        "thrown back then",
     ];
     let mut table = Table::new(1, &header);
     let limited = CASES.map(|case| Arc::new(Instead::Limit(Limited::new(case.takes, ROUND_TRIP))));

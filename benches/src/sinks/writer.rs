@@ -203,12 +203,8 @@ async fn alone(job: &Job) -> Result<Cost> {
 async fn open(manifest: &Manifest, access: &Access, clock: Clock, totals: &Totals) -> Result<Box<dyn Service>> {
     let retry = RetryLimits::from(&manifest.aws.retry);
     let described = manifest.sinks.first().context("a manifest has a sink")?;
-    let settings = |options, request_timeout| Settings {
-        options,
-        request_timeout,
-        fail_on_timeout: false,
-        fail_on_error: false,
-    };
+    let settings =
+        |options, request_timeout| Settings { options, request_timeout, fail_on_timeout: false, fail_on_error: false };
     Ok(match &described.output {
         SinkOutput::Kinesis(sink) => {
             let stream = KinesisStream::new(access.kinesis(), sink.stream.clone(), access.settings()).as_target();
