@@ -165,8 +165,8 @@ impl<T: Clone> Batcher<T> {
         // Items of two tables are two items. A partition key is one key, wherever its shard is now.
         let item = |key: Vec<u8>| [&destination.0.to_be_bytes()[..], key.as_slice()].concat();
         let (key, turn) = match self.options.order {
-            Order::Free => (Key::from([]), Some(now)),
-            Order::Distinct => (Key::from(item(key)), Some(now)),
+            Order::Free => (Key::without_queue(Vec::new()), Some(now)),
+            Order::Distinct => (Key::without_queue(item(key)), Some(now)),
             Order::PerKey => self.queues.push(now, key, place),
             Order::Newest => self.queues.push(now, item(key), place),
         };

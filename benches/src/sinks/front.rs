@@ -26,8 +26,8 @@ const BODY_BYTES_MAX: usize = 32 << 20;
 const NAMED_WITHIN: usize = 300;
 /// Shards of a limited stream; a power of two.
 pub(super) const SHARDS: usize = 4;
-/// How much a shard saves up, in seconds of its rate.
-const BURST: f64 = 0.1;
+/// How much a shard saves up, in seconds of its rate: what it takes is counted by the second.
+const BURST: f64 = 1.0;
 /// A sequence number like the service's.
 const TAKEN: &str =
     r#"{"SequenceNumber":"49590338271490256608559692538361571095921575989136588898","ShardId":"shardId-000000000000"}"#;
@@ -66,7 +66,7 @@ impl Limited {
             per_shard,
             round_trip,
             is_shut: AtomicBool::new(false),
-            tokens: Mutex::new(([0.0; SHARDS], Instant::now())),
+            tokens: Mutex::new(([per_shard * BURST; SHARDS], Instant::now())),
             taken: AtomicU64::new(0),
             thrown_back: AtomicU64::new(0),
             first: Mutex::new(None),
@@ -76,7 +76,8 @@ impl Limited {
     /// Throws everything back, or no more.
     pub(super) fn shut(&self, is_shut: bool) {
         self.is_shut.store(is_shut, Ordering::Relaxed);
-        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = ([0.0; SHARDS], Instant::now());
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) =
+            ([self.per_shard * BURST; SHARDS], Instant::now());
     }
 
     /// Whether each of these is taken.
