@@ -87,6 +87,15 @@ impl Entries {
         self.len() == 0
     }
 
+    /// What they take of this machine's memory, in bytes.
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
+        match self {
+            Self::Kinesis(entries) => entries.iter().map(OneOf::footprint).sum(),
+            Self::Dynamodb(requests) => requests.iter().map(OneOf::footprint).sum(),
+        }
+    }
+
     /// Keeps the entries for whose index `is_kept` says so.
     pub fn retain(&mut self, mut is_kept: impl FnMut(usize) -> bool) {
         let mut index = 0;
@@ -102,10 +111,17 @@ impl Entries {
     }
 }
 
+/// What an entry takes beside its own bytes while it is held: where it came from, its key, its places in the engine's order.
+const BESIDE_BYTES: u64 = 256;
+
 /// A kind of entry that [`Entries`] may hold.
 pub trait OneOf: Send + Sync + Sized + 'static {
     /// The entries, if they are of this kind.
     fn all(entries: Entries) -> Option<Vec<Self>>;
+
+    /// What it takes of this machine's memory while it is held, in bytes; not what the service counts: an item of many small
+    /// attributes is several times as large here.
+    fn footprint(&self) -> u64;
 }
 
 impl OneOf for KinesisEntry {
@@ -115,6 +131,11 @@ impl OneOf for KinesisEntry {
             Entries::Dynamodb(_) => None,
         }
     }
+
+    fn footprint(&self) -> u64 {
+        // The key is held twice: once for its order.
+        BESIDE_BYTES + (size_of::<Self>() + 2 * self.partition_key.len() + self.data.capacity()) as u64
+    }
 }
 
 impl OneOf for ItemRequest {
@@ -123,6 +144,10 @@ impl OneOf for ItemRequest {
             Entries::Kinesis(_) => None,
             Entries::Dynamodb(requests) => Some(requests),
         }
+    }
+
+    fn footprint(&self) -> u64 {
+        BESIDE_BYTES + self.item.footprint()
     }
 }
 
@@ -141,6 +166,18 @@ pub struct Converted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::Value;
+
+    /// LIM-1: what is held is bounded by what it takes here, not by what the service counts.
+    #[test]
+    fn many_small_attributes_take_more_memory_than_the_service_counts() {
+        let attribute = |name: usize| (name.to_string(), Value::Bool(true));
+        let item = Item((0..1000).map(attribute).collect());
+        let (counted, request) = (item.size(), ItemRequest { action: Action::Put, item });
+        assert!(request.footprint() > 10 * counted, "{} of {counted}", request.footprint());
+        let entry = KinesisEntry { partition_key: "k".to_owned(), explicit_hash_key: None, data: vec![7; 1000] };
+        assert!((1000..2000).contains(&entry.footprint()), "{}", entry.footprint());
+    }
 
     /// The examples of RFC 1321.
     #[test]

@@ -97,6 +97,17 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Holds `bytes` bytes more: they are here already, so it does not wait, and whoever reserves next waits for them instead.
+    pub fn grow(&mut self, bytes: usize) {
+        let more = grains(bytes);
+        let mut debt = self.room.debt();
+        *debt += more - self.room.free.forget_permits(more);
+        drop(debt);
+        self.grains += more;
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut debt = self.room.debt();
@@ -134,6 +145,17 @@ mod tests {
         assert_eq!(budget.held(), 20 << 10);
         drop((page, batch));
         assert_eq!(budget.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_share_grows_by_is_held_and_comes_back_with_it() {
+        let budget = Budget::new(8 << 10);
+        let mut page = budget.reserve(4 << 10).await;
+        page.grow(10 << 10);
+        assert_eq!(budget.held(), 14 << 10);
+        drop(page);
+        assert_eq!(budget.held(), 0);
+        drop(budget.reserve(8 << 10).await);
     }
 
     /// LIM-1: who reserves waits for room.

@@ -77,6 +77,12 @@ impl Item {
         self.0.iter().map(|(name, value)| bytes(name) + value.size()).sum()
     }
 
+    /// What it takes of this machine's memory, in bytes: allocations have a size that is told and an overhead that is not.
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
+        named_footprint(&self.0)
+    }
+
     /// Whether one of its values is deeper than [`DEPTH_MAX`].
     #[must_use]
     pub fn is_too_deep(&self) -> bool {
@@ -176,6 +182,29 @@ impl Value {
         }
     }
 
+    /// What it takes of this machine's memory beside itself, in bytes.
+    fn footprint(&self) -> u64 {
+        let texts = |texts: &Vec<String>| {
+            let own = allocated(texts.capacity() * size_of::<String>());
+            own + texts.iter().map(|text| allocated(text.capacity())).sum::<u64>()
+        };
+        match self {
+            Self::Null | Self::Bool(_) => 0,
+            Self::Text(text) | Self::Number(text) => allocated(text.capacity()),
+            Self::Bytes(bytes) => allocated(bytes.capacity()),
+            Self::Texts(all) | Self::Numbers(all) => texts(all),
+            Self::ByteStrings(all) => {
+                let own = allocated(all.capacity() * size_of::<Vec<u8>>());
+                own + all.iter().map(|bytes| allocated(bytes.capacity())).sum::<u64>()
+            }
+            Self::List(values) => {
+                let own = allocated(values.capacity() * size_of::<Self>());
+                own + values.iter().map(Self::footprint).sum::<u64>()
+            }
+            Self::Map(named) => named_footprint(named),
+        }
+    }
+
     /// Looks no deeper than it must, so that a value of any depth does no harm.
     fn is_deeper_than(&self, levels: usize) -> bool {
         let Some(within) = levels.checked_sub(1) else { return true };
@@ -192,6 +221,18 @@ impl Value {
             | Self::ByteStrings(_) => false,
         }
     }
+}
+
+/// What an allocation takes beyond what was asked for, about.
+const ALLOCATION_BYTES: u64 = 16;
+
+fn allocated(bytes: usize) -> u64 {
+    if bytes == 0 { 0 } else { ALLOCATION_BYTES + bytes as u64 }
+}
+
+fn named_footprint(named: &Vec<(String, Value)>) -> u64 {
+    let own = allocated(named.capacity() * size_of::<(String, Value)>());
+    own + named.iter().map(|(name, value)| allocated(name.capacity()) + value.footprint()).sum::<u64>()
 }
 
 const fn bytes(text: &str) -> u64 {

@@ -56,7 +56,7 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Requests on items that are held, at most; those of one record are, whatever their number.
     pub max_buffered: usize,
-    /// Their bytes, at most.
+    /// What they take of this machine's memory, in bytes, at most.
     pub max_buffered_bytes: u64,
     /// Time for one call, after which it is cancelled and repeated.
     pub request_timeout: Duration,
@@ -121,7 +121,8 @@ struct Ticket {
     request: Arc<ItemRequest>,
     origin: Arc<Origin>,
     record: u32,
-    bytes: u64,
+    /// [`OneOf::footprint`].
+    footprint: u64,
     arrived: Moment,
 }
 
@@ -157,13 +158,13 @@ struct Buffer {
 impl Buffer {
     fn take(&mut self, ticket: &Ticket) {
         self.requests += 1;
-        self.bytes += ticket.bytes;
+        self.bytes += ticket.footprint;
         *self.arrivals.entry(ticket.arrived).or_default() += 1;
     }
 
     fn give_back(&mut self, ticket: &Ticket) {
         self.requests -= 1;
-        self.bytes -= ticket.bytes;
+        self.bytes -= ticket.footprint;
         if let Some(left) = self.arrivals.get_mut(&ticket.arrived) {
             *left -= 1;
             if *left == 0 {
@@ -284,10 +285,10 @@ impl Running {
         while let Some((request, _)) = pending.entries.next_if(|(_, of)| *of == at) {
             let facts = facts(&self.target.schema, &request, self.settings.max_record_bytes);
             let (request, origin) = (Arc::new(request), Arc::clone(&pending.origin));
-            let (id, bytes) = (self.buffer.tickets, facts.as_ref().map_or(0, |(_, bytes)| *bytes));
+            let (id, footprint) = (self.buffer.tickets, request.footprint());
             self.buffer.tickets += 1;
             let replaces = request.action != entry::Action::Add;
-            let ticket = Ticket { id, request, origin, record: at, bytes, arrived };
+            let ticket = Ticket { id, request, origin, record: at, footprint, arrived };
             match facts {
                 Ok((key, bytes)) => requests.push(Request { ticket, key, bytes, replaces }),
                 Err(reason) => dead.push((ticket, reason)),
@@ -298,7 +299,7 @@ impl Running {
 
     fn has_room(&self, record: &Record<Ticket, Applied>) -> bool {
         let Settings { max_buffered, max_buffered_bytes, .. } = self.settings;
-        let bytes: u64 = record.requests.iter().map(|request| request.bytes).sum();
+        let bytes: u64 = record.requests.iter().map(|request| request.ticket.footprint).sum();
         let fits = self.buffer.requests + record.requests.len() <= max_buffered
             && self.buffer.bytes + bytes <= max_buffered_bytes;
         fits || self.buffer.requests == 0

@@ -76,6 +76,7 @@ impl<B: Batched<Entry: OneOf>> Service for Queue<B> {
             has_ended: false,
             pending: None,
             requests: FuturesUnordered::new(),
+            footprint: 0,
             told: Counts::default(),
             fares,
             has_failed: false,
@@ -89,11 +90,14 @@ struct Ticket<E> {
     entry: Arc<E>,
     origin: Arc<Origin>,
     record: u32,
+    /// [`OneOf::footprint`].
+    footprint: u64,
 }
 
 impl<E> Clone for Ticket<E> {
     fn clone(&self) -> Self {
-        Self { entry: Arc::clone(&self.entry), origin: Arc::clone(&self.origin), record: self.record }
+        let Self { record, footprint, .. } = *self;
+        Self { entry: Arc::clone(&self.entry), origin: Arc::clone(&self.origin), record, footprint }
     }
 }
 
@@ -129,6 +133,8 @@ struct Running<B: Batched> {
     has_ended: bool,
     pending: Option<Pending<B::Entry>>,
     requests: FuturesUnordered<BoxFuture<'static, Answer<B::Entry>>>,
+    /// What the entries that are held take of this machine's memory, in bytes.
+    footprint: u64,
     /// What totals know of.
     told: Counts,
     fares: Fares,
@@ -142,7 +148,8 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
         loop {
             self.take().await;
             let is_eager = *self.desk.eager.borrow_and_update();
-            self.batcher.hurry(is_eager || self.has_ended);
+            // What waits for room waits for whatever is held, however small it is to the service.
+            self.batcher.hurry(is_eager || self.has_ended || self.pending.is_some());
             let wake = self.send();
             self.settle().await;
             self.count();
@@ -217,11 +224,12 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
                 Err(reason) => return Pushed::Dead(ticket, reason),
             };
             let max = self.settings.options.max_record_bytes;
-            if facts.bytes <= max && !self.batcher.has_room(facts.bytes) {
+            if facts.bytes <= max && !(self.batcher.has_room(facts.bytes) && self.has_room(ticket.footprint)) {
                 pending.next = Some((ticket, Ok(facts)));
                 return Pushed::NoRoom;
             }
             let Facts { key, destination, bytes } = facts;
+            let footprint = ticket.footprint;
             let entry = batching::Entry { ticket, key, destination, bytes, arrived: pending.arrived };
             if let Err(refused) = self.batcher.push(self.desk.clock.now(), entry) {
                 let reason = match refused.why {
@@ -230,13 +238,20 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
                 };
                 return Pushed::Dead(refused.ticket, reason);
             }
+            self.footprint += footprint;
         }
+    }
+
+    /// Whether there is memory for an entry. One that is larger than all of it is held alone.
+    fn has_room(&self, footprint: u64) -> bool {
+        self.footprint == 0 || self.footprint + footprint <= self.settings.options.max_buffered_bytes
     }
 
     fn next_of(&self, pending: &mut Pending<B::Entry>) -> Option<Known<B::Entry>> {
         let (entry, record) = pending.entries.next()?;
         let facts = self.target.facts(&entry);
-        Some((Ticket { entry: Arc::new(entry), origin: Arc::clone(&pending.origin), record }, facts))
+        let footprint = entry.footprint();
+        Some((Ticket { entry: Arc::new(entry), origin: Arc::clone(&pending.origin), record, footprint }, facts))
     }
 
     /// Sends what is to be sent now; says when to look again.
@@ -376,9 +391,13 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
             match settled {
                 batching::Settled::Confirmed(ticket) => {
                     confirmed += 1;
+                    self.footprint -= ticket.footprint;
                     *deliveries.entry(ticket.origin.delivery).or_default() += 1;
                 }
-                batching::Settled::DeadLetter(ticket, cause) => dead.push((ticket, reason(cause))),
+                batching::Settled::DeadLetter(ticket, cause) => {
+                    self.footprint -= ticket.footprint;
+                    dead.push((ticket, reason(cause)));
+                }
             }
         }
         self.desk.totals.confirmed.add(confirmed);
@@ -390,7 +409,7 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
 
     /// An entry will never be written.
     async fn bury(&mut self, ticket: Ticket<B::Entry>, reason: String) {
-        let Ticket { entry, origin, record } = ticket;
+        let Ticket { entry, origin, record, .. } = ticket;
         match self.desk.word.dead_letter(&origin, record, self.target.name(&entry), reason) {
             Ok(()) => self.desk.word.settled([(origin.delivery, 1)]).await,
             Err(failure) => self.fail(failure).await,
@@ -411,7 +430,7 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
         totals.sent.add(counts.sent - self.told.sent);
         totals.repeated.add(counts.repeated - self.told.repeated);
         totals.note(|load| {
-            (load.buffered, load.bytes, load.in_flight) = (counts.buffered, counts.bytes, counts.in_flight);
+            (load.buffered, load.bytes, load.in_flight) = (counts.buffered, self.footprint, counts.in_flight);
             load.oldest = counts.oldest;
         });
         self.told = counts;

@@ -173,8 +173,8 @@ impl DynamoStore {
         match &held.claim {
             Some(claim) if claim.pipeline != self.pipeline => Err(StoreError::OtherPipeline {
                 table: self.options.table.name.clone(),
-                found: claim.pipeline.clone(),
-                pipeline: self.pipeline.clone(),
+                found: Box::new(claim.pipeline.clone()),
+                pipeline: Box::new(self.pipeline.clone()),
             }),
             Some(_) | None => Ok(held),
         }

@@ -179,9 +179,9 @@ pub enum StoreError {
         /// The table.
         table: String,
         /// Whose it is.
-        found: PipelineId,
+        found: Box<PipelineId>,
         /// Who asked for it.
-        pipeline: PipelineId,
+        pipeline: Box<PipelineId>,
     },
     /// An item of a table of positions does not read back.
     #[error(

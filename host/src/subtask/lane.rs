@@ -162,6 +162,11 @@ impl Lane<'_> {
             arrived: arrived.map(EpochMillis),
             marks: Vec::new(),
         };
+        // What converters made of the records is here beside them, and larger: readers wait for its room, too.
+        let made_bytes: u64 = outgoing.iter().map(|outgoing| outgoing.entries.footprint()).sum();
+        if let Some(held) = &mut self.held {
+            held.grow(usize::try_from(made_bytes).unwrap_or(usize::MAX));
+        }
         let held = if self.work.is_empty() { self.held.take() } else { None };
         let made = if elements.event_time.is_empty() {
             None
