@@ -72,7 +72,8 @@ async fn what_a_sink_holds_and_how_long_its_last_request_took_can_be_seen() {
     bench.deliver(&["e"]).await;
     calm().await;
     let load = bench.sink().load();
-    assert_eq!((load.buffered, load.bytes, load.in_flight), (5, 10, 1));
+    assert_eq!((load.buffered, load.in_flight), (5, 1));
+    assert!((5 * 256..5 * 512).contains(&load.bytes), "what five entries take here, not what the service counts");
     assert!(load.oldest.is_some());
     assert_eq!(bench.confirmed().await, 0);
     calm().await;
