@@ -140,9 +140,23 @@ impl Running {
 
     /// SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGSTOP: it stands still wherever it is, its connections stay.
+    pub fn suspend(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT: it goes on as if nothing had been.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
-        assert!(status.success(), "SIGTERM could not be sent");
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is there");
+        assert!(status.success(), "SIG{name} could not be sent");
     }
 
     /// Waits for the end, and fails when it does not come.

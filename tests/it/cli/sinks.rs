@@ -1,6 +1,7 @@
 //! The binary with sinks that write to services: the real SDK, a service that misbehaves on demand, and what a user reads.
 
 mod arriving;
+mod counting;
 mod online;
 mod refused;
 mod troubled;

@@ -21,18 +21,31 @@ pub(super) struct Service {
     bytes: (&'static str, &'static str),
     /// What every target takes, and the most that any does.
     record: (&'static str, &'static str),
+    /// Whether an entry may be given up while others go on.
+    gives_up: bool,
 }
 
-pub(super) const PUT_RECORDS: Service =
-    Service { takes: "PutRecords takes", count: 500, bytes: ("5MiB", "10MiB"), record: ("1MiB", "10MiB") };
-pub(super) const BATCH_WRITE_ITEM: Service =
-    Service { takes: "BatchWriteItem takes", count: 25, bytes: ("16MB", "16MB"), record: ("400KiB", "400KiB") };
+pub(super) const PUT_RECORDS: Service = Service {
+    takes: "PutRecords takes",
+    count: 500,
+    bytes: ("5MiB", "10MiB"),
+    record: ("1MiB", "10MiB"),
+    gives_up: true,
+};
+pub(super) const BATCH_WRITE_ITEM: Service = Service {
+    takes: "BatchWriteItem takes",
+    count: 25,
+    bytes: ("16MB", "16MB"),
+    record: ("400KiB", "400KiB"),
+    gives_up: true,
+};
 /// One of the hundred actions of a transaction moves the position.
 pub(super) const TRANSACT_WRITE_ITEMS: Service = Service {
     takes: "TransactWriteItems takes beside the position",
     count: 99,
     bytes: ("4MB", "4MB"),
     record: ("400KiB", "400KiB"),
+    gives_up: false,
 };
 
 /// What the table says. The time for a request is that for any call unless the table says another, and how long that is
@@ -106,14 +119,19 @@ pub(super) fn batch(table: &mut Table<'_, '_>, service: Option<Service>) -> Opti
         "max_attempts",
         Whole(1, 1000),
         "",
-        "Attempts at an entry before it counts as refused, and `on_error.poison` decides. Default: no end.",
+        "Attempts at an entry before it counts as refused, and `on_error.poison` decides. Default: no end. Not with \
+         `guarantee = \"exactly-once\"`.",
     );
     let max_entry_age = table.optional(
         "max_entry_age",
         Lasting("1s", "30d"),
         "",
-        "Age beyond which a failed attempt is an entry's last, and `on_error.poison` decides. Default: no end.",
+        "Age beyond which a failed attempt is an entry's last, and `on_error.poison` decides. Default: no end. Not with \
+         `guarantee = \"exactly-once\"`.",
     );
+    if service.is_some_and(|service| !service.gives_up) {
+        endless(table, &[("max_attempts", max_attempts?.is_some()), ("max_entry_age", max_entry_age?.is_some())]);
+    }
     let said = Said { count: count?, bytes: bytes?, record: record? };
     let (max_buffered, max_buffered_bytes) = (max_buffered?, max_buffered_bytes?);
     let Bounds { max_count, max_bytes, max_record_bytes } =
@@ -132,6 +150,17 @@ pub(super) fn batch(table: &mut Table<'_, '_>, service: Option<Service>) -> Opti
         max_entry_age: max_entry_age?,
     };
     Some(Batch { batch, request_timeout: request_timeout? })
+}
+
+/// A failed transaction may have happened: to give one up would be to count its records not at all, or twice.
+fn endless(table: &mut Table<'_, '_>, said: &[(&'static str, bool)]) {
+    for (key, _) in said.iter().filter(|(_, is_said)| *is_said) {
+        let message = format!("`{key}`: with guarantee = \"exactly-once\" a transaction is repeated until it is heard of");
+        let help = format!(
+            "remove `{key}`, or write guarantee = \"at-least-once\"; what the table can never take is a dead letter at once"
+        );
+        table.complain(table.at(key), message, help);
+    }
 }
 
 /// The bounds of a request, unless the service or two keys of the table are against it.
