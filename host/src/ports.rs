@@ -381,7 +381,7 @@ pub enum SinkError {
         /// The sink's name in the manifest.
         sink: String,
         /// `request_timeout`, in milliseconds.
-        millis: u128,
+        millis: u64,
     },
     /// The two tables of a transaction are not in one place.
     #[error(

@@ -526,7 +526,7 @@ impl Running {
         let now = self.desk.clock.now();
         self.desk.totals.timeouts.add(1);
         if self.settings.fail_on_timeout {
-            let millis = self.settings.request_timeout.as_millis();
+            let millis = u64::try_from(self.settings.request_timeout.as_millis()).unwrap_or(u64::MAX);
             return Err(SinkError::TimedOut { sink: self.desk.word.sink().to_owned(), millis }.into());
         }
         match self.again(now, shard, Trouble::Transient) {

@@ -349,7 +349,7 @@ impl<B: Batched<Entry: OneOf>> Running<B> {
         self.desk.totals.timeouts.add(1);
         let verdict = self.batcher.timed_out(now, request, fastrand::f64());
         if self.settings.fail_on_timeout {
-            let millis = self.settings.request_timeout.as_millis();
+            let millis = u64::try_from(self.settings.request_timeout.as_millis()).unwrap_or(u64::MAX);
             return Err(SinkError::TimedOut { sink: self.desk.word.sink().to_owned(), millis }.into());
         }
         match verdict {
