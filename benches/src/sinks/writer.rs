@@ -101,7 +101,7 @@ impl Job {
 pub(crate) async fn write(job: &str) -> Result<()> {
     let job: Job = serde_json::from_str(job)?;
     let cost = match (job.variant, job.source.is_some()) {
-        (Variant::Bare, true) => whole(bare::pipeline(&job)).await?,
+        (Variant::Bare, true) => whole(Box::pin(bare::pipeline(&job))).await?,
         (Variant::PerKey | Variant::AnyOrder | Variant::Told, true) => whole(Box::pin(ours(&job))).await?,
         (Variant::Bare, false) => bare::alone(&job).await?,
         (Variant::PerKey | Variant::AnyOrder | Variant::Told, false) => alone(&job).await?,

@@ -178,7 +178,6 @@ fn whatever_a_service_does_every_record_arrives_in_order_and_within_every_limit(
     }
     let (first, count) = (number("HISTORIES_FIRST").unwrap_or(0), number("HISTORIES").unwrap_or(HISTORIES));
     let seen = run_all(first..first + count);
-    eprintln!("{count} histories: {seen:?}");
     if count >= HISTORIES {
         // What does not happen proves nothing.
         for (what, count, least) in [

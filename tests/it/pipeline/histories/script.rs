@@ -89,7 +89,7 @@ impl Script {
             return Reply::from(answer).after(after);
         }
         let mut outcome = |key: &String| {
-            if throttled && MemoryTarget::destination(key).0 % 3 == 0 && moments.happens(80) {
+            if throttled && MemoryTarget::destination(key).0.is_multiple_of(3) && moments.happens(80) {
                 Outcome::Retry(Setback::Throttled)
             } else if moments.happens(partial) {
                 Outcome::Retry(if moments.happens(50) { Setback::Throttled } else { Setback::Failed })

@@ -42,9 +42,9 @@ fn a_set_moves_a_position_and_takes_along_what_sinks_have_applied_of_that_shard(
     let scene = Scene::new();
     let mut store = prepared(&scene);
     store.release().expect("the owner");
-    let listed = edit::list(&site(&scene), &id()).expect("state").to_string();
+    let listed = edit::list(site(&scene), &id()).expect("state").to_string();
     assert!(listed.contains("released first:1") && listed.contains("after:7"), "{listed}");
-    let plan = edit::plan(&Snapshot::take(&site(&scene), &id()).expect("state"), &set("a", after(2))).expect("a plan");
+    let plan = edit::plan(&Snapshot::take(site(&scene), &id()).expect("state"), &set("a", after(2))).expect("a plan");
     assert_eq!(serde_json::to_value(&plan).expect("JSON")["database"], "dynamodb:quakes-positions");
     assert_eq!(edit::apply(&plan, &owner("operator")).expect("nobody owns it"), 2);
     let (_next, claimed) = scene.claim();
@@ -58,7 +58,7 @@ fn a_set_moves_a_position_and_takes_along_what_sinks_have_applied_of_that_shard(
 fn a_live_owner_refuses_an_edit_and_a_forgotten_writer_is_fenced_by_one() {
     let scene = Scene::new();
     let mut store = prepared(&scene);
-    let snapshot = Snapshot::take(&site(&scene), &id()).expect("state");
+    let snapshot = Snapshot::take(site(&scene), &id()).expect("state");
     assert_eq!(snapshot.live().flatten().expect("it beats").name, "first:1");
     let plan = edit::plan(&snapshot, &set("a", after(2))).expect("a plan");
     let refused = edit::apply(&plan, &owner("operator")).expect_err("it lives");
@@ -68,7 +68,7 @@ fn a_live_owner_refuses_an_edit_and_a_forgotten_writer_is_fenced_by_one() {
     store.commit(&[stream()], &moved(advance("a", after(5), after(6))), &[]).expect("it was not disturbed");
     drop(store);
     let delete = Request::Delete { stream: None, shards: Selection::All };
-    let plan = edit::plan(&Snapshot::take(&site(&scene), &id()).expect("state"), &delete).expect("a plan");
+    let plan = edit::plan(&Snapshot::take(site(&scene), &id()).expect("state"), &delete).expect("a plan");
     edit::apply(&plan, &owner("operator")).expect("it is dead");
     assert_eq!(applied(&scene), Vec::<String>::new());
     assert_eq!(scene.aws.dynamodb().items(TABLE), Vec::new());
@@ -79,10 +79,10 @@ fn a_live_owner_refuses_an_edit_and_a_forgotten_writer_is_fenced_by_one() {
 #[test]
 fn looking_makes_no_table() {
     let scene = Scene::new();
-    let missing = edit::list(&site(&scene), &id()).expect_err("no table").to_string();
+    let missing = edit::list(site(&scene), &id()).expect_err("no table").to_string();
     assert!(missing.contains("table \"quakes-positions\" does not exist"), "{missing}");
     assert_eq!(scene.aws.counted(|counted| counted.calls("CreateTable")), 0);
-    assert!(Snapshot::take_or_empty(&site(&scene), &id()).expect("nothing").live().is_none());
+    assert!(Snapshot::take_or_empty(site(&scene), &id()).expect("nothing").live().is_none());
 }
 
 /// What a crash left of an edit or a start counts for nothing, and is in nobody's way.
