@@ -104,7 +104,7 @@ pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
     };
     let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
     row(&format!("{minutes} minutes, seed {seed}"), names);
-    let rows: [(&str, fn(&Ledger) -> u64); 5] = [
+    let rows: [(&str, Counted); 5] = [
         ("written", |ledger| ledger.written),
         ("delivered", |ledger| ledger.delivered),
         ("repeated", |ledger| ledger.repeated),
@@ -136,3 +136,6 @@ pub(crate) fn table(outcome: &Outcome, seed: u64, minutes: u64) {
         println!("{example}");
     }
 }
+
+/// A number of a ledger.
+type Counted = fn(&Ledger) -> u64;
