@@ -155,7 +155,8 @@ pub(super) fn batch(table: &mut Table<'_, '_>, service: Option<Service>) -> Opti
 /// A failed transaction may have happened: to give one up would be to count its records not at all, or twice.
 fn endless(table: &mut Table<'_, '_>, said: &[(&'static str, bool)]) {
     for (key, _) in said.iter().filter(|(_, is_said)| *is_said) {
-        let message = format!("`{key}`: with guarantee = \"exactly-once\" a transaction is repeated until it is heard of");
+        let message =
+            format!("`{key}`: with guarantee = \"exactly-once\" a transaction is repeated until it is heard of");
         let help = format!(
             "remove `{key}`, or write guarantee = \"at-least-once\"; what the table can never take is a dead letter at once"
         );
