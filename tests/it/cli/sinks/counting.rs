@@ -130,7 +130,7 @@ fn trouble(place: &Place) {
     place.aws.faults().on("UpdateItem").probability(0.05).inject(Fault::Lose);
 }
 
-/// DDB-1 with the real binary: whenever it is killed, and whatever the service does meanwhile.
+/// CKP-1: whenever the binary is killed, and whatever the service does meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_kills_and_a_split_leave_every_counter_exact() {
     const LIVES: u64 = 10;
@@ -177,8 +177,8 @@ async fn ten_kills_and_a_split_leave_every_counter_exact() {
     ));
 }
 
-/// A process that stood still for longer than a lease is replaced, and goes on when it can do nothing any more: whether it was
-/// writing or had nothing to do.
+/// CKP-1: a process that stood still for longer than a lease is replaced, and goes on when it can do nothing any more, whether
+/// it was writing or had nothing to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_was_suspended_and_replaced_changes_no_counter_and_says_why_it_ends() {
     let (busy, idle) = tokio::join!(replaced(true), replaced(false));
@@ -236,7 +236,7 @@ async fn replaced(is_busy: bool) -> String {
     said[0].to_owned()
 }
 
-/// The tables of positions are made before the sink asks for them, and an edit takes back what the sink had applied.
+/// CKP-1: the tables of positions are made before the sink asks for them, and an edit takes back what the sink had applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_local_run_counts_once_from_an_empty_folder_and_again_after_an_edit() {
     const LOCAL: [&str; 4] = ["run", "--local", "--until-caught-up", "p.toml"];
