@@ -11,7 +11,7 @@ use crate::app::sinks::Sinks;
 use crate::app::start::{aws, find_stream};
 use crate::aws::Access;
 use crate::clock::Clock;
-use crate::config::{Manifest, Sink, SinkOutput, StateStore, StreamArn, Table};
+use crate::config::{Guarantee, Manifest, Sink, SinkOutput, StateStore, StreamArn, Table};
 use crate::pipeline::Totals;
 use crate::pipeline::failure::Failure;
 use crate::ports::{StreamStatus, TableApi as _, TableDescription};
@@ -73,7 +73,11 @@ impl<'a> Looking<'a> {
             SinkOutput::Dynamodb(dynamodb) => Some(
                 async move {
                     let table = sinks.described(name, dynamodb).await?;
-                    Ok(format!("sink {name:?}: table {} takes items, {}", table.arn, facts(&table)))
+                    let how = match dynamodb.guarantee {
+                        Guarantee::AtLeastOnce => "",
+                        Guarantee::ExactlyOnce => " in transactions with positions,",
+                    };
+                    Ok(format!("sink {name:?}: table {} takes items,{how} {}", table.arn, facts(&table)))
                 }
                 .boxed(),
             ),

@@ -128,6 +128,7 @@ fn report(line: &str) {
     println!("{line}");
 }
 
+/// CKP-1: through all that a service does, and stops that take too long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_counter_is_exact_over_many_lives_whatever_the_service_does() {
     let aws = service().await;
@@ -172,6 +173,7 @@ async fn every_counter_is_exact_over_many_lives_whatever_the_service_does() {
     report(&format!("{done} records in 13 lives, {calls} calls: no effect missing, none twice"));
 }
 
+/// CKP-1: an older run is refused by the table, with what it has under way, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipeline_that_was_taken_over_writes_nothing_more_and_says_so() {
     let aws = service().await;

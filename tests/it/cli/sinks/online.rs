@@ -50,6 +50,29 @@ async fn what_is_there_is_printed_line_by_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_takes_each_record_once_is_told_from_one_that_takes_it_again() {
+    let place = Place::new(1).await;
+    let once = to_table("guarantee = \"exactly-once\"", JSON_TO_ITEM, "");
+    place.manifest(&Pipeline { store: POSITIONS, ..Place::pipeline(once) });
+    let looked = place.run(&ONLINE).expect_code(0);
+    assert_eq!(
+        place.plain(&looked.stdout),
+        "p.toml: source: stream arn:aws:kinesis:us-east-1:000000000000:stream/words is active and keeps records for 24 hours\n\
+         p.toml: sink \"table\": table arn:aws:dynamodb:us-east-1:000000000000:table/items takes items, in transactions with \
+         positions, key id (S), on demand\n\
+         p.toml: positions: table \"words-positions\" in us-east-1 is not there yet; the first run creates it\n\
+         p.toml: positions: table \"words-positions-sluicebox\" in us-east-1 is not there yet; the first run creates it\n"
+    );
+    expect_untouched(&place);
+    drop(place.run(&TO_END).expect_code(0));
+    let looked = place.run(&ONLINE).expect_code(0);
+    assert!(looked.stdout.contains(":table/words-positions-sluicebox is there\n"), "{}", looked.stdout);
+    let text = place.file("p.toml").replace("table = \"items\"", "table = \"itemz\"");
+    std::fs::write(place.folder.path().join("p.toml"), text).expect("writable");
+    place.run(&ONLINE).expect_code(1).expect_stderr("error: p.toml: sink \"table\": table \"itemz\"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_is_missing_is_told_at_once() {
     let place = Place::new(1).await;
     everything(&place);
