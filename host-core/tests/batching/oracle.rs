@@ -77,7 +77,7 @@ impl Oracle {
         self.unsettled.is_empty()
     }
 
-    /// BAT-1 and ORD-1 of one request.
+    /// BAT-1, ORD-1: what is in one request.
     pub(crate) fn sent(&mut self, tickets: &[u32], bytes: u64, in_flight: usize) -> Result<Vec<Record>, String> {
         let records: Vec<_> = tickets.iter().filter_map(|ticket| self.unsettled.get(ticket)).cloned().collect();
         let sum: u64 = records.iter().map(|record| record.bytes).sum();
