@@ -27,7 +27,7 @@ use crate::ports::{FanOutApi, StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::confirmations;
 use crate::sink::service::Claim;
-use crate::sink::thread::{self as sink_thread, Output, RoutedSink};
+use crate::sink::thread::{self as sink_thread, Output, RoutedSink, SinksThread};
 use crate::source::classify::Place;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::places::Places;
@@ -120,7 +120,7 @@ pub async fn assemble(
     let (eager, is_eager) = watch::channel(false);
     let cut = CancellationToken::new();
     let services = services(&surroundings, claim, !resumed.is_empty(), is_eager, cut.clone());
-    let lanes = lanes(manifest, surroundings, sinks, services, reopen, &sender)?;
+    let (lanes, sinks) = lanes(manifest, surroundings, sinks, services, reopen, &sender)?;
     let open = |(index, components)| lanes.start(index, components);
     let subtasks = (0_u32..).zip(subtasks).map(open).collect::<Result<_, Failure>>()?;
     let assigner = assigner.map(|assigner| start_assigner(manifest, assigner, clock, sender.clone())).transpose()?;
@@ -139,6 +139,7 @@ pub async fn assemble(
         hurry,
         eager,
         cut,
+        sinks,
         sender,
         inputs,
         positions,
@@ -364,7 +365,7 @@ fn services(
     }
 }
 
-/// Starts the sinks' thread; what it returns starts subtasks.
+/// Starts the sinks' thread; what it returns starts subtasks, and tells the thread's end.
 fn lanes(
     manifest: &Manifest,
     surroundings: Surroundings,
@@ -372,17 +373,18 @@ fn lanes(
     services: confirmations::Surroundings,
     reopen: OpenComponents,
     inputs: &mpsc::Sender<Input>,
-) -> Result<Lanes, Failure> {
+) -> Result<(Lanes, SinksThread), Failure> {
     let (to_sinks, deliveries) = mpsc::channel(QUEUE);
     let totals = Arc::clone(&surroundings.totals);
-    sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), totals, services)
+    let thread = sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), totals, services)
         .map_err(|source| Failure::Thread { part: "sinks".to_owned(), source })?;
-    Ok(Lanes {
+    let lanes = Lanes {
         name: manifest.name.to_string(),
         surroundings,
         sinks: to_sinks,
         room: manifest.source.read_ahead / u64::from(manifest.parallelism.max(1)),
         reopen,
         losses: Losses::default(),
-    })
+    };
+    Ok((lanes, thread))
 }
