@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use host_core::checkpoint::{ShardRow, SinkMark};
+use host_core::checkpoint::{Commit, ShardRow, SinkMark};
 use host_core::coordinator::{AssignerPolicy, Coordinator, Event, Settings, StartPoint, StreamSettings};
 use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
@@ -97,7 +97,8 @@ pub async fn assemble(
     let begun = Beginning { manifest, claimed: &claimed, clock, totals: &totals }.all(&streams, store.as_mut())?;
     let identities: Vec<StreamIdentity> = begun.iter().map(|begun| begun.identity.clone()).collect();
     let claim = Claim { generation: claimed.generation, streams: identities.clone().into() };
-    let (keeper, resumed) = resume(&mut sinks, &claimed, store, identities)?;
+    let has_rows = begun.iter().any(|begun| !begun.rows.is_empty());
+    let (keeper, resumed) = resume(&mut sinks, &claimed, has_rows, store, identities)?;
     tracing::debug!(?resumed, "sinks are at their places");
     let positions = Positions::start(manifest.name.as_str(), keeper)?;
     let settings = settings(manifest, &begun, until_caught_up);
@@ -310,21 +311,29 @@ impl Beginning<'_> {
     }
 }
 
-/// Puts every sink at the place that belongs to the positions.
+/// Puts every sink at the place that belongs to the positions. What reads on at rows may write before its first commit:
+/// a sink that has no mark beside them yet gets one now, or a run that dies before that commit leaves elements that the
+/// next one takes for somebody else's.
 fn resume(
     sinks: &mut [RoutedSink],
     claimed: &Claimed,
-    store: Box<dyn LeaseStore>,
+    has_rows: bool,
+    mut store: Box<dyn LeaseStore>,
     streams: Vec<StreamIdentity>,
 ) -> Result<(Keeper, Vec<SinkMark>), Failure> {
-    let (mut resumed, mut settles) = (Vec::new(), Vec::new());
+    let (mut resumed, mut settles, mut is_new) = (Vec::new(), Vec::new(), false);
     for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
         let Output::Local(sink) = &mut routed.output else { continue };
         let recorded = claimed.marks.iter().find(|(name, _)| *name == routed.name).map(|(_, mark)| *mark);
-        resumed.extend(sink.resume(recorded)?.map(|mark| SinkMark { sink: index, mark }));
+        let mark = sink.resume(recorded)?;
+        is_new |= mark.is_some() && recorded.is_none();
+        resumed.extend(mark.map(|mark| SinkMark { sink: index, mark }));
         settles.extend(sink.settle()?.map(|settle| (routed.name.clone(), settle)));
     }
-    let names = sinks.iter().map(|sink| sink.name.clone()).collect();
+    let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
+    if has_rows && is_new {
+        store.commit(&streams, &Commit { marks: resumed.clone(), ..Commit::default() }, &names)?;
+    }
     Ok((Keeper { store, streams, sinks: names, settles, resumed: resumed.clone() }, resumed))
 }
 
