@@ -51,6 +51,7 @@ use crate::pipeline::positions::Positions;
 pub use crate::pipeline::totals::Totals;
 use crate::ports::{FanOutApi, StreamApi};
 use crate::progress::{Progress, SHARDS_TOLD};
+use crate::sink::thread::SinksThread;
 use crate::source::consumer::Consumer;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::places::Places;
@@ -150,8 +151,10 @@ pub struct Pipeline {
     pub hurry: CancellationToken,
     /// Set while nothing goes on before sinks have settled what they have.
     pub eager: watch::Sender<bool>,
-    /// Cancelled when patience with sinks that write to services is over.
+    /// Cancelled when patience with sinks is over, and when the run is: from then on they begin nothing.
     pub cut: CancellationToken,
+    /// Writes to the sinks.
+    pub sinks: SinksThread,
     /// For readers and listings.
     pub sender: mpsc::Sender<Input>,
     /// From readers, listings and sinks.
@@ -235,7 +238,7 @@ pub struct Ended {
 impl Pipeline {
     /// Runs until caught up, drained or failed. `stop` asks to drain.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { mut inputs, mut progress, shutdown_timeout, deregister_timeout, cut, .. } = self;
+        let Self { mut inputs, mut progress, shutdown_timeout, deregister_timeout, cut, sinks, .. } = self;
         // However the run ends, nothing is written to a service after it.
         let _cut_at_last = cut.clone().drop_guard();
         let mut running = Running {
@@ -316,6 +319,9 @@ impl Pipeline {
         }
         running.abandon();
         cut.cancel();
+        if !sinks.ended(ABANDON_PATIENCE).await {
+            tracing::warn!("a write to a sink on this machine has not returned and is left behind");
+        }
         progress.finish();
         if running.failure.is_none() {
             running.leave(deregister_timeout).await;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use host_core::checkpoint::{ShardRow, SinkMark};
+use host_core::checkpoint::{Commit, ShardRow, SinkMark};
 use host_core::coordinator::{AssignerPolicy, Coordinator, Event, Settings, StartPoint, StreamSettings};
 use host_core::gap::OnGap;
 use host_core::moment::EpochMillis;
@@ -27,7 +27,7 @@ use crate::ports::{FanOutApi, StreamApi, StreamDescription};
 use crate::progress::{Progress, Screen};
 use crate::sink::confirmations;
 use crate::sink::service::Claim;
-use crate::sink::thread::{self as sink_thread, Output, RoutedSink};
+use crate::sink::thread::{self as sink_thread, Output, RoutedSink, SinksThread};
 use crate::source::classify::Place;
 use crate::source::health::{PatientCall, Purpose, Subject};
 use crate::source::places::Places;
@@ -97,7 +97,8 @@ pub async fn assemble(
     let begun = Beginning { manifest, claimed: &claimed, clock, totals: &totals }.all(&streams, store.as_mut())?;
     let identities: Vec<StreamIdentity> = begun.iter().map(|begun| begun.identity.clone()).collect();
     let claim = Claim { generation: claimed.generation, streams: identities.clone().into() };
-    let (keeper, resumed) = resume(&mut sinks, &claimed, store, identities)?;
+    let has_rows = begun.iter().any(|begun| !begun.rows.is_empty());
+    let (keeper, resumed) = resume(&mut sinks, &claimed, has_rows, store, identities)?;
     tracing::debug!(?resumed, "sinks are at their places");
     let positions = Positions::start(manifest.name.as_str(), keeper)?;
     let settings = settings(manifest, &begun, until_caught_up);
@@ -120,7 +121,7 @@ pub async fn assemble(
     let (eager, is_eager) = watch::channel(false);
     let cut = CancellationToken::new();
     let services = services(&surroundings, claim, !resumed.is_empty(), is_eager, cut.clone());
-    let lanes = lanes(manifest, surroundings, sinks, services, reopen, &sender)?;
+    let (lanes, sinks) = lanes(manifest, surroundings, sinks, services, reopen, &sender)?;
     let open = |(index, components)| lanes.start(index, components);
     let subtasks = (0_u32..).zip(subtasks).map(open).collect::<Result<_, Failure>>()?;
     let assigner = assigner.map(|assigner| start_assigner(manifest, assigner, clock, sender.clone())).transpose()?;
@@ -139,6 +140,7 @@ pub async fn assemble(
         hurry,
         eager,
         cut,
+        sinks,
         sender,
         inputs,
         positions,
@@ -309,21 +311,29 @@ impl Beginning<'_> {
     }
 }
 
-/// Puts every sink at the place that belongs to the positions.
+/// Puts every sink at the place that belongs to the positions. What reads on at rows may write before its first commit:
+/// a sink that has no mark beside them yet gets one now, or a run that dies before that commit leaves elements that the
+/// next one takes for somebody else's.
 fn resume(
     sinks: &mut [RoutedSink],
     claimed: &Claimed,
-    store: Box<dyn LeaseStore>,
+    has_rows: bool,
+    mut store: Box<dyn LeaseStore>,
     streams: Vec<StreamIdentity>,
 ) -> Result<(Keeper, Vec<SinkMark>), Failure> {
-    let (mut resumed, mut settles) = (Vec::new(), Vec::new());
+    let (mut resumed, mut settles, mut is_new) = (Vec::new(), Vec::new(), false);
     for (index, routed) in (0_u32..).zip(sinks.iter_mut()) {
         let Output::Local(sink) = &mut routed.output else { continue };
         let recorded = claimed.marks.iter().find(|(name, _)| *name == routed.name).map(|(_, mark)| *mark);
-        resumed.extend(sink.resume(recorded)?.map(|mark| SinkMark { sink: index, mark }));
+        let mark = sink.resume(recorded)?;
+        is_new |= mark.is_some() && recorded.is_none();
+        resumed.extend(mark.map(|mark| SinkMark { sink: index, mark }));
         settles.extend(sink.settle()?.map(|settle| (routed.name.clone(), settle)));
     }
-    let names = sinks.iter().map(|sink| sink.name.clone()).collect();
+    let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
+    if has_rows && is_new {
+        store.commit(&streams, &Commit { marks: resumed.clone(), ..Commit::default() }, &names)?;
+    }
     Ok((Keeper { store, streams, sinks: names, settles, resumed: resumed.clone() }, resumed))
 }
 
@@ -364,7 +374,7 @@ fn services(
     }
 }
 
-/// Starts the sinks' thread; what it returns starts subtasks.
+/// Starts the sinks' thread; what it returns starts subtasks, and tells the thread's end.
 fn lanes(
     manifest: &Manifest,
     surroundings: Surroundings,
@@ -372,17 +382,18 @@ fn lanes(
     services: confirmations::Surroundings,
     reopen: OpenComponents,
     inputs: &mpsc::Sender<Input>,
-) -> Result<Lanes, Failure> {
+) -> Result<(Lanes, SinksThread), Failure> {
     let (to_sinks, deliveries) = mpsc::channel(QUEUE);
     let totals = Arc::clone(&surroundings.totals);
-    sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), totals, services)
+    let thread = sink_thread::spawn(manifest.name.as_str(), sinks, deliveries, inputs.clone(), totals, services)
         .map_err(|source| Failure::Thread { part: "sinks".to_owned(), source })?;
-    Ok(Lanes {
+    let lanes = Lanes {
         name: manifest.name.to_string(),
         surroundings,
         sinks: to_sinks,
         room: manifest.source.read_ahead / u64::from(manifest.parallelism.max(1)),
         reopen,
         losses: Losses::default(),
-    })
+    };
+    Ok((lanes, thread))
 }

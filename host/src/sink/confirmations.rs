@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use host_core::coordinator::{Event, Receipt};
 use host_core::delivery::PoisonPolicy;
+use host_core::moment::Moment;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ pub struct Surroundings {
     pub has_marks: bool,
     /// Whether entries should not wait for company.
     pub eager: watch::Receiver<bool>,
-    /// Cancelled when patience with services is over.
+    /// Cancelled when patience with services is over, and when the run is.
     pub cut: CancellationToken,
     /// What to do with entries that will never be written.
     pub policy: PoisonPolicy,
@@ -142,9 +143,10 @@ impl Confirmations {
         sender
     }
 
-    /// Time.
-    pub(super) const fn clock(&self) -> Clock {
-        self.around.clock
+    /// Now, by the clock of the runtime that the services run on: a thread has another where a test pauses that one.
+    pub(super) fn now(&self) -> Moment {
+        let _runtime = self.around.runtime.enter();
+        self.around.clock.now()
     }
 
     /// Waits for room for one more delivery that is not confirmed.

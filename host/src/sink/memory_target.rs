@@ -50,6 +50,8 @@ pub enum Happened {
     Asked(Asked),
     /// The answer to a request was heard.
     Heard {
+        /// When, since the service was made.
+        at: Duration,
         /// Which one.
         number: usize,
         /// Entry by entry, whether it was said to be taken; empty if the request failed as a whole.
@@ -369,7 +371,8 @@ impl Batched for MemoryTarget {
             }
             let answer = self.answer(&asked, reply.answer);
             let done = answer.iter().flat_map(|written| &written.outcomes).map(|outcome| *outcome == Outcome::Done);
-            self.locked().log.push(Happened::Heard { number: asked.number, done: done.collect() });
+            let (at, number, done) = (self.started.elapsed(), asked.number, done.collect());
+            self.locked().log.push(Happened::Heard { at, number, done });
             under_way.is_answered = true;
             answer
         })

@@ -4,12 +4,18 @@
 //! that write to services, the thread hands them their entries and waits while one of them has no room; receipts then
 //! leave when the services have settled the entries ([`super::confirmations`]).
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self as blocking, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use host_core::checkpoint::SinkMark;
 use host_core::coordinator::{Event, Receipt};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
 use crate::columns::{Column, ElementBatch};
 use crate::entry::Entries;
@@ -79,7 +85,22 @@ pub enum ToSinks {
     },
 }
 
-/// Starts the thread. It ends when all senders are gone, after a failure, or when a service is gone, which has told why.
+/// The thread: what it writes to the sinks on this machine may only be the next run's to write once it has ended.
+pub struct SinksThread {
+    /// Hears nothing, but of the end.
+    end: blocking::Receiver<Infallible>,
+}
+
+impl SinksThread {
+    /// Waits until the thread has ended and let go of its sinks; says whether it has, in this time. It is the machine's
+    /// time, whatever clock the runtime has: a thread works in no other.
+    pub async fn ended(self, within: Duration) -> bool {
+        let waiting = spawn_blocking(move || self.end.recv_timeout(within));
+        matches!(waiting.await, Ok(Err(RecvTimeoutError::Disconnected)))
+    }
+}
+
+/// Starts the thread. It ends when the run is cut off or all senders are gone, after a failure, or when a service is gone, which has told why.
 ///
 /// # Errors
 /// The system has no thread to give.
@@ -90,20 +111,40 @@ pub fn spawn(
     output: mpsc::Sender<Input>,
     totals: Arc<Totals>,
     around: Surroundings,
-) -> std::io::Result<JoinHandle<()>> {
+) -> std::io::Result<SinksThread> {
+    let (alive, end) = blocking::channel();
     let has_services = sinks.iter().any(|sink| matches!(sink.output, Output::Service(_)));
+    let over = Over { cut: around.cut.clone(), runtime: around.runtime.clone() };
     let confirmations = has_services.then(|| Confirmations::start(around, output.clone(), Arc::clone(&totals)));
-    let mut sinks = Sinks::new(sinks, confirmations.as_ref());
-    let Some(confirmations) = confirmations else {
-        return thread::Builder::new()
-            .name(format!("{pipeline} sinks"))
-            .spawn(move || sinks.write_all(&mut input, &output, &totals));
-    };
-    drop(output);
-    thread::Builder::new()
-        .name(format!("{pipeline} sinks"))
-        // Services that are gone have failed and said so, or patience with them is over.
-        .spawn(move || drop(sinks.hand_over_all(&mut input, &confirmations)))
+    let sinks = Sinks::new(sinks, confirmations.as_ref());
+    let name = format!("{pipeline} sinks");
+    thread::Builder::new().name(name).spawn(move || {
+        // Dropped last, also by a panic: the sinks are let go of by then.
+        let (_alive, mut sinks) = (alive, sinks);
+        match confirmations {
+            None => sinks.write_all(|| over.or(&mut input), &output, &totals),
+            Some(confirmations) => {
+                drop(output);
+                // Services that are gone have failed and said so, or patience with them is over.
+                drop(sinks.hand_over_all(|| over.or(&mut input), &confirmations));
+            }
+        }
+    })?;
+    Ok(SinksThread { end })
+}
+
+/// Knows when the run is over, whoever may still send.
+struct Over {
+    cut: CancellationToken,
+    runtime: Handle,
+}
+
+impl Over {
+    /// The next message; `None` once nobody can send any more or the run is over.
+    fn or(&self, input: &mut mpsc::Receiver<ToSinks>) -> Option<ToSinks> {
+        let message = self.runtime.block_on(self.cut.run_until_cancelled(input.recv()));
+        message.flatten().filter(|_| !self.cut.is_cancelled())
+    }
 }
 
 /// A sink as the thread knows it.
@@ -137,8 +178,8 @@ impl Sinks {
     }
 
     /// Without services: what is written is confirmed.
-    fn write_all(&mut self, input: &mut mpsc::Receiver<ToSinks>, output: &mpsc::Sender<Input>, totals: &Totals) {
-        while let Some(message) = input.blocking_recv() {
+    fn write_all(&mut self, mut next: impl FnMut() -> Option<ToSinks>, output: &mpsc::Sender<Input>, totals: &Totals) {
+        while let Some(message) = next() {
             let answer = match message {
                 ToSinks::Deliver(delivery) => match self.deliver(*delivery, totals) {
                     Ok(receipt) => Input::Event(Event::Delivered(receipt)),
@@ -166,10 +207,10 @@ impl Sinks {
     /// With services: what is written here and settled there is confirmed.
     fn hand_over_all(
         &mut self,
-        input: &mut mpsc::Receiver<ToSinks>,
+        mut next: impl FnMut() -> Option<ToSinks>,
         confirmations: &Confirmations,
     ) -> Result<(), Gone> {
-        while let Some(message) = input.blocking_recv() {
+        while let Some(message) = next() {
             match message {
                 ToSinks::Deliver(delivery) => match self.hand_over(*delivery, confirmations)? {
                     Ok(()) => {}
@@ -191,13 +232,13 @@ impl Sinks {
         let held = held.map(Arc::new);
         let delivery = self.delivered;
         self.delivered += 1;
+        let arrived = confirmations.now();
         let handed: Vec<(u32, Handed)> = outgoing
             .into_iter()
             .filter(|outgoing| !outgoing.entries.is_empty())
             .map(|Outgoing { sink, entries, record, stations }| {
                 let (shard, session, last) = (receipt.shard.clone(), receipt.session, receipt.last.clone());
                 let origin = Arc::new(Origin { delivery, shard, session, last, stations });
-                let arrived = confirmations.clock().now();
                 (sink, Handed { origin, entries, record, arrived, held: held.clone() })
             })
             .collect();

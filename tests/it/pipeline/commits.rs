@@ -1,5 +1,7 @@
 //! Positions and what the sink has, when either fails: a restart delivers the rest, and with the sink's marks nothing twice.
 
+use std::time::Duration;
+
 use host::pipeline::failure::Failure;
 use host::ports::SinkError;
 use host::state::memory::Failure as Strike;
@@ -7,6 +9,7 @@ use host::state::{LeaseStore, Owner, StoreError};
 use host_core::moment::EpochMillis;
 use host_core::shard::Position;
 use tests::rig::Rig;
+use tests::served::Served;
 
 /// Writes of a run until caught up: the claim, the start, the rows, the last positions.
 const WRITES: u64 = 4;
@@ -37,7 +40,7 @@ async fn a_store_that_fails_stops_the_run_and_the_next_one_delivers_the_rest() {
 async fn a_store_that_fails_every_few_commits_costs_restarts_and_nothing_else() {
     let mut rig = Rig::new(3);
     rig.manifest.parallelism = 2;
-    rig.manifest.checkpoint.interval = std::time::Duration::ZERO;
+    rig.manifest.checkpoint.interval = Duration::ZERO;
     rig.polling().max_records = 3;
     for life in 0..20 {
         let strike = if life % 2 == 0 { Strike::Before } else { Strike::After };
@@ -123,7 +126,7 @@ async fn a_sink_that_refuses_stops_the_run_at_what_it_took() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_fails_after_the_sink_did_still_ends_the_run() {
     let mut rig = Rig::new(1);
-    rig.manifest.checkpoint.interval = std::time::Duration::from_secs(3_600);
+    rig.manifest.checkpoint.interval = Duration::from_secs(3_600);
     rig.polling().max_records = 10;
     rig.write(100);
     rig.sink.refuse_after(Some(40));
@@ -134,4 +137,24 @@ async fn a_store_that_fails_after_the_sink_did_still_ends_the_run() {
     rig.sink.refuse_after(None);
     rig.catch_up().await.expect_success();
     rig.expect_exact();
+}
+
+/// CKP-1: a sink that is new to a pipeline has a place to come back to before anything is written to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_joins_later_is_exact_from_its_first_record_on() {
+    let mut rig = Rig::new(1);
+    rig.has_sink = false;
+    rig.services.push(Served::default());
+    rig.write(10);
+    rig.catch_up().await.expect_success();
+    let before = rig.stream.written().len();
+    rig.has_sink = true;
+    rig.manifest.checkpoint.interval = Duration::from_secs(3_600);
+    rig.write(10);
+    let run = rig.start().await;
+    rig.until_elements(10).await;
+    rig.store.fail_after(0, Strike::Before);
+    drop(run.drained().await.expect_failure());
+    rig.catch_up().await.expect_success();
+    assert_eq!(rig.elements().len(), rig.stream.written().len() - before, "nothing twice");
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use host::columns::Column;
 use host::pipeline::failure::Failure;
+use host::ports::{Settle, Sink, SinkError};
+use host::sink::memory::MemorySink;
 use host::sink::memory_target::{Answer, Reply};
+use host::sink::thread::{Output, RoutedSink};
 use host_core::batching::{Outcome, Setback};
 use host_core::shard::{Position, ShardId};
-use tests::rig::{Rig, soon};
+use tests::rig::{Gate, Rig, soon};
 use tests::served::Served;
 
 /// A pipeline that writes to one service, beside its sink.
@@ -177,4 +181,65 @@ async fn a_service_that_never_answers_is_cut_off_when_patience_is_over() {
     rig.catch_up().await.expect_success();
     assert_eq!(sorted(silent.taken()), written(&rig));
     assert_eq!(sorted(failing.taken()), written(&rig));
+}
+
+/// A sink whose second write waits at a gate.
+struct Gated {
+    inner: MemorySink,
+    writes: usize,
+    gate: Gate,
+}
+
+impl Sink for Gated {
+    fn resume(&mut self, mark: Option<u64>) -> Result<Option<u64>, SinkError> {
+        self.inner.resume(mark)
+    }
+
+    fn write(&mut self, payloads: &Column) -> Result<Option<u64>, SinkError> {
+        self.writes += 1;
+        if self.writes == 2 {
+            self.gate.pass();
+        }
+        self.inner.write(payloads)
+    }
+
+    fn settle(&self) -> Result<Option<Settle>, SinkError> {
+        self.inner.settle()
+    }
+}
+
+/// CKP-1: or it would land behind the mark that the next run resumes at.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_cut_off_ends_behind_a_write_that_is_under_way() {
+    let (mut rig, served) = served(1);
+    let (gate, sink) = (Gate::default(), rig.sink.clone());
+    let ours = gate.clone();
+    rig.has_sink = false;
+    rig.more_sinks.push(Box::new(move || {
+        let gated = Gated { inner: sink.clone(), writes: 0, gate: ours.clone() };
+        RoutedSink { name: "gated".to_owned(), when: Vec::new(), output: Output::Local(Box::new(gated)) }
+    }));
+    rig.polling().max_records = 5;
+    served.target.does(|_| Reply::done().never());
+    rig.write(10);
+    let run = rig.start().await;
+    gate.until_waiting().await;
+    run.stop();
+    let mut ended = std::pin::pin!(run.ended());
+    let cut = async {
+        served.target.until(|target| target.dropped() > 0).await;
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut ended => panic!("the run is over, and its write is not"),
+        () = cut => {}
+    }
+    gate.open();
+    assert!(matches!(ended.await.expect_failure(), Failure::DrainTimedOut { .. }));
+    served.target.does(|_| Reply::done());
+    rig.catch_up().await.expect_success();
+    rig.expect_exact();
 }

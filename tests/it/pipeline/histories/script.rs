@@ -99,10 +99,4 @@ impl Script {
         };
         Reply::from(Answer::Each(asked.keys.iter().map(&mut outcome).collect())).after(after)
     }
-
-    /// Whether everything is taken at once.
-    pub(super) fn is_fair(&self) -> bool {
-        let Weather { slow, partial, broken, late, silent, throttled, denied, timeout: _ } = self.weather;
-        slow + partial + broken + late + silent == 0 && !throttled && !denied
-    }
 }
