@@ -49,7 +49,8 @@ fn settings(moments: &mut Moments) -> Settings {
         max_age: moments.milliseconds(0..600),
         max_in_flight: 1 + moments.index(5),
         max_buffered: max_count + moments.index(30),
-        max_buffered_bytes: max_bytes + moments.below(1_000),
+        // Memory counts there: some 350 bytes for the smallest entry.
+        max_buffered_bytes: max_bytes + 500 + moments.below(8_000),
         max_attempts: None,
         max_entry_age: None,
         order: Order::PerKey,

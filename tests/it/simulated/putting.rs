@@ -294,8 +294,8 @@ async fn each_way_not_to_start_has_words_of_its_own() {
     aws.kinesis().take_time(Duration::from_secs(60));
     aws.kinesis().create("young", 1);
     let young = unopened(&aws.settings(), &aws.kinesis().arn("young")).await;
-    assert!(young.ends_with("stream/young is being created; start again once it is active"), "{young}");
+    assert!(young.contains("stream/young is neither active nor being updated"), "{young}");
     aws.kinesis().delete(STREAM);
     let deleted = unopened(&aws.settings(), &arn("us-east-1")).await;
-    assert!(deleted.contains("is being deleted"), "{deleted}");
+    assert!(deleted.contains("is neither active nor being updated"), "{deleted}");
 }
