@@ -417,7 +417,7 @@ pub struct SinkBatch {
     pub max_in_flight: usize,
     /// Entries held (`max_buffered`, default 10,000).
     pub max_buffered: usize,
-    /// Bytes held (`max_buffered_bytes`, default 64 MiB).
+    /// What the entries held may take of this machine's memory, in bytes (`max_buffered_bytes`, default 64 MiB).
     pub max_buffered_bytes: u64,
     /// Time for one request, after which it is cancelled (`request_timeout`, default that of `[aws.timeouts]`).
     pub request_timeout: Duration,

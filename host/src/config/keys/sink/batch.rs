@@ -102,7 +102,13 @@ pub(super) fn batch(table: &mut Table<'_, '_>, service: Option<Service>) -> Opti
         10_000,
         "Entries held, those under way included. When it is full, reading waits.",
     );
-    let max_buffered_bytes = table.default("max_buffered_bytes", Sized("1KiB", "64GiB"), "64MiB", "Bytes of the same.");
+    let max_buffered_bytes = table.default(
+        "max_buffered_bytes",
+        Sized("1KiB", "64GiB"),
+        "64MiB",
+        "What the same may take of this machine's memory. An item of many small attributes takes several times what the service \
+         counts.",
+    );
     let request_timeout = table.optional(
         "request_timeout",
         Lasting("100ms", "10m"),
